@@ -1,0 +1,216 @@
+"""Metrics per item of every checkpoint: the paper's chain from log-likelihoods to accuracy, and two neighbours of it.
+
+With ``l_i`` the summed log-likelihood of choice ``i`` of ``K``, and ``c`` the correct one::
+
+    log p_vocab  = l_c                                        (1)
+    p_vocab      = exp(l_c)                                   (2)
+    log p_choices = l_c - logsumexp_i(l_i)                    (3)
+    accuracy     = 1[argmax_i l_i = c], lowest index on ties  (4)
+    brier        = mean_i (1[i = c] - p_choices_i)^2          (5), the mean over choices as in the authors' code
+
+and besides them the mass on the wrong choices, lm-eval's ``acc_norm`` (argmax of ``l_i`` per character), and the
+margin ``l_c - max_{i != c} l_i``. Everything is computed from logarithms without an epsilon: the two probabilities
+that can round to 1 (the correct choice's, and the wrong ones' in the Brier score) each come from the difference
+``l_c - logsumexp_{i != c}(l_i)``, so neither is one minus the other. ``p_vocab`` is 0 below about -745 nats, where
+float64 ends; its logarithm beside it is not.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+
+from elusive import logs
+from elusive.errors import ElusiveError
+from elusive.files import sha256_file
+from elusive.tables import read_metadata, read_table, write_table
+
+logger = logs.get(__name__)
+
+#: The metrics in the order of the tables and figures: the chain first, then its variants.
+METRICS = (
+    "log_p_vocab_correct",
+    "p_vocab_correct",
+    "log_p_vocab_incorrect",
+    "p_vocab_incorrect",
+    "log_p_choices_correct",
+    "p_choices_correct",
+    "brier",
+    "accuracy",
+    "accuracy_norm",
+    "margin_log",
+)
+
+Path = str | os.PathLike[str]
+
+
+@dataclass(frozen=True)
+class Choices:
+    """The choices that a benchmark's items offer, as the scoring of every checkpoint must cover them.
+
+    ``frame`` has one row per item × choice (``item``, ``choice``, ``is_gold``), in items order, then choice;
+    ``gold`` and ``num_choices`` are int64 [items].
+    """
+
+    items: pa.Table
+    frame: pl.DataFrame
+    gold: np.ndarray
+    num_choices: np.ndarray
+
+    @classmethod
+    def of(cls, items: pa.Table, path: Path) -> Choices:
+        """The choices of the items table read from ``path``, which only error messages use."""
+        gold, num_choices = (items[column].to_numpy().astype(np.int64) for column in ("gold", "num_choices"))
+        if len(items) == 0:
+            raise ElusiveError(f"{path}: the table has no items")
+        bad = (num_choices < 2) | (gold < 0) | (gold >= num_choices)
+        if bad.any():
+            item = items["item"][int(bad.argmax())].as_py()
+            raise ElusiveError(f"{path}: item {item!r} needs at least two choices, and its gold index among them")
+        choice = np.concatenate([np.arange(k) for k in num_choices])
+        frame = pl.DataFrame(
+            {
+                "item": np.repeat(items["item"].to_numpy(zero_copy_only=False), num_choices).tolist(),
+                "choice": choice.astype(np.int8),
+                "is_gold": choice == np.repeat(gold, num_choices),
+            },
+            schema={"item": pl.String, "choice": pl.Int8, "is_gold": pl.Boolean},
+        )
+        return cls(items, frame, gold, num_choices)
+
+
+def choice_metrics(
+    log_likelihood: np.ndarray, num_chars: np.ndarray, gold: np.ndarray, num_choices: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Every metric of :data:`METRICS` as a float64 [items].
+
+    ``log_likelihood`` (float64, nats) and ``num_chars`` (characters of the choice's text) are [items, K], K being the
+    largest number of choices; entries past an item's ``num_choices`` are ignored. ``gold`` and ``num_choices`` are
+    integers [items]. A choice of no characters has an infinitely low score per character, as division by zero gives
+    in lm-eval.
+    """
+    rows, width = np.arange(len(gold)), log_likelihood.shape[1]
+    exists = np.arange(width) < num_choices[:, None]
+    wrong = exists & (np.arange(width) != gold[:, None])
+    scores = np.where(exists, log_likelihood, -np.inf)
+    correct = scores[rows, gold]
+    scores_wrong = np.where(wrong, scores, -np.inf)
+    log_wrong = _logsumexp(scores_wrong)
+    # log(p / (1 - p)) of the correct choice: both tails keep their relative precision.
+    log_odds = correct - log_wrong
+    log_p_choices = -np.logaddexp(0.0, -log_odds)
+    p_wrong_total = np.exp(-np.logaddexp(0.0, log_odds))
+    # p of each wrong choice = its share among the wrong ones × their total; exp(-inf) = 0 where there is no choice.
+    p_wrong = np.exp(scores_wrong - log_wrong[:, None]) * p_wrong_total[:, None]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        per_character = np.where(exists, log_likelihood / np.where(exists, num_chars, 1), -np.inf)
+    return {
+        "log_p_vocab_correct": correct,
+        "p_vocab_correct": np.exp(correct),
+        "log_p_vocab_incorrect": log_wrong,
+        "p_vocab_incorrect": np.exp(log_wrong),
+        "log_p_choices_correct": log_p_choices,
+        "p_choices_correct": np.exp(log_p_choices),
+        "brier": (p_wrong_total**2 + (p_wrong**2).sum(axis=1)) / num_choices,
+        "accuracy": (scores.argmax(axis=1) == gold).astype(np.float64),
+        "accuracy_norm": (per_character.argmax(axis=1) == gold).astype(np.float64),
+        "margin_log": correct - scores_wrong.max(axis=1),
+    }
+
+
+def _logsumexp(values: np.ndarray) -> np.ndarray:
+    """Logarithm of the sum of exponentials along the last axis; -inf entries count nothing, one entry is exact."""
+    peak = values.max(axis=-1, initial=-np.inf)
+    return peak + np.log(np.exp(values - peak[..., None]).sum(axis=-1))
+
+
+def checkpoint_metrics(choices: Choices, logprobs: pa.Table, path: Path) -> dict[str, np.ndarray]:
+    """Metrics, float64 [items] each, of one checkpoint's ``logprobs`` on exactly the items and choices of ``choices``.
+
+    ``logprobs`` may be in any order. Raises :class:`ElusiveError`, naming ``path`` and the first item concerned, when
+    a choice is missing, superfluous or repeated, when ``is_gold`` disagrees, or when a log-likelihood is not finite.
+    """
+    found = pl.from_arrow(logprobs.select(["item", "choice", "is_gold", "log_likelihood", "num_chars"]))
+    joined = choices.frame.join(found, on=["item", "choice"], how="left", maintain_order="left", suffix="_found")
+    # The order of the checks lets each rely on the ones before it.
+    for what, rows in (
+        ("has no log-likelihood", joined.filter(pl.col("log_likelihood").is_null())),
+        ("is not in the items table", found.join(choices.frame, on=["item", "choice"], how="anti")),
+        ("appears more than once", joined.filter(pl.struct("item", "choice").is_duplicated())),
+        (
+            "has another gold choice than in the items table",
+            joined.filter(pl.col("is_gold") != pl.col("is_gold_found")),
+        ),
+        ("has a log-likelihood that is not finite", joined.filter(~pl.col("log_likelihood").is_finite())),
+    ):
+        if len(rows):
+            item, choice = rows.row(0)[:2]
+            raise ElusiveError(f"{path}: item {item!r}, choice {choice} {what} ({len(rows)} such rows)")
+    shape = (len(choices.gold), int(choices.num_choices.max()))
+    exists = np.arange(shape[1]) < choices.num_choices[:, None]
+    log_likelihood, num_chars = np.zeros(shape), np.ones(shape)
+    log_likelihood[exists] = joined["log_likelihood"].to_numpy()
+    num_chars[exists] = joined["num_chars"].to_numpy()
+    return choice_metrics(log_likelihood, num_chars, choices.gold, choices.num_choices)
+
+
+def write_metrics(*, logprobs: Sequence[Path], items: Path, family: str, benchmark: str, output: Path) -> None:
+    """Write the metrics table of one family on one benchmark to ``output``.
+
+    ``logprobs`` holds one logprobs table per checkpoint of the family, in any order, all of them over the items of the
+    table ``items``. Rows are sorted by (flops, model, checkpoint), then in items order. Raises :class:`ElusiveError`
+    when a file does not fit the items, lacks its metadata, or repeats a checkpoint.
+    """
+    items_table = read_table(items, "items", columns=["item", "subject", "gold", "num_choices"])
+    choices = Choices.of(items_table, items)
+    tables: dict[tuple[float, str, str], pa.Table] = {}
+    for path in logprobs:
+        about = read_checkpoint(path)
+        key = (about["flops"], about["model"], about["checkpoint"])
+        if key in tables:
+            raise ElusiveError(
+                f"{path}: {about['model']}/{about['checkpoint']} is already in another file of {family!r}"
+            )
+        values = checkpoint_metrics(choices, read_table(path, "logprobs"), path)
+        constant = {name: pa.repeat(value, len(items_table)) for name, value in about.items()}
+        tables[key] = pa.table(
+            {
+                **constant,
+                "benchmark": pa.repeat(benchmark, len(items_table)),
+                **{column: items_table[column] for column in ("subject", "item", "num_choices")},
+                **values,
+            }
+        )
+    if not tables:
+        raise ElusiveError(f"family {family!r} has no log-likelihoods on {benchmark!r} to compute metrics from")
+    table = pa.concat_tables(tables[key] for key in sorted(tables)).combine_chunks()
+    metadata = {
+        "family": family,
+        "benchmark": benchmark,
+        "members": [[model, checkpoint] for _, model, checkpoint in sorted(tables)],
+        "items": sha256_file(items),
+    }
+    write_table(table, output, "metrics", metadata)
+    logger.info("metrics of %s on %s: %d checkpoints × %d items", family, benchmark, len(tables), len(items_table))
+
+
+def read_checkpoint(path: Path) -> dict[str, str | int | float]:
+    """What a logprobs file's metadata says on its checkpoint, in the metrics table's columns and types."""
+    metadata = read_metadata(path)
+    try:
+        return {
+            "model": str(metadata["model"]),
+            "checkpoint": str(metadata["checkpoint"]),
+            "parameters": int(metadata["parameters"]),
+            "tokens": int(metadata["tokens"]),
+            "flops": float(metadata["flops"]),
+        }
+    except (KeyError, TypeError, ValueError) as error:
+        raise ElusiveError(
+            f"{path}: its metadata must name model, checkpoint, parameters, tokens and flops; not so for {error}"
+        ) from error

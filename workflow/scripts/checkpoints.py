@@ -1,0 +1,13 @@
+"""The table of checkpoints: sizes, tokens, FLOPs and validation losses."""
+
+from elusive import logs
+from elusive.statistics import write_checkpoints
+
+if __name__ == "__main__":
+    with logs.to_file(snakemake.log[0]):
+        write_checkpoints(
+            logprobs=snakemake.input.logprobs,
+            training=snakemake.input.training,
+            output_parquet=snakemake.output.parquet,
+            output_csv=snakemake.output.csv,
+        )

@@ -1,0 +1,12 @@
+"""Statistics of the correlations' distributions, for all families and benchmarks."""
+
+from elusive import logs
+from elusive.statistics import write_statistics
+
+if __name__ == "__main__":
+    with logs.to_file(snakemake.log[0]):
+        write_statistics(
+            correlations=snakemake.input.correlations,
+            output_parquet=snakemake.output.parquet,
+            output_csv=snakemake.output.csv,
+        )
