@@ -1,0 +1,93 @@
+"""Small random checkpoints on disk, with a real byte-level BPE tokenizer, for the tests of the scoring stage."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import elusive
+import torch
+import transformers
+from elusive.items.archive import Archive
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+
+END = "<|endoftext|>"
+
+
+def train_tokenizer(archive_path: Path, directory: Path, vocabulary: int = 1024) -> Path:
+    """A byte-level BPE tokenizer trained on SciQ's texts, saved in Hugging Face format; returns ``directory``."""
+    with Archive(archive_path) as archive:
+        rows = archive.rows("sciq/none/validation")
+    texts = [f"{row['support']}\nQuestion: {row['question']}\nAnswer: {row['correct_answer']}" for row in rows]
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocabulary, special_tokens=[END], initial_alphabet=pre_tokenizers.ByteLevel.alphabet()
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    transformers.PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, bos_token=END, eos_token=END, unk_token=END
+    ).save_pretrained(directory)
+    return directory
+
+
+def random_model(config: transformers.PretrainedConfig, seed: int = 0) -> transformers.PreTrainedModel:
+    """A model whose weights are wide enough that attention matters: a wrong mask moves log-likelihoods by nats."""
+    torch.manual_seed(seed)
+    model = transformers.AutoModelForCausalLM.from_config(config).eval()
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if parameter.ndim >= 2:
+                parameter.normal_(0.0, 0.08)
+            elif "norm" not in name and "ln" not in name:
+                parameter.normal_(0.0, 0.02)
+    return model
+
+
+def neox_config(**overrides: object) -> transformers.GPTNeoXConfig:
+    """A GPT-NeoX of two layers."""
+    return transformers.GPTNeoXConfig(
+        **{
+            "vocab_size": 1024,
+            "hidden_size": 64,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 4,
+            "intermediate_size": 128,
+            "max_position_embeddings": 512,
+            "bos_token_id": 0,
+            "eos_token_id": 0,
+            **overrides,
+        }
+    )
+
+
+def save_checkpoint(model: transformers.PreTrainedModel, tokenizer: Path, directory: Path) -> Path:
+    """Save model and tokenizer together; returns ``directory``."""
+    model.save_pretrained(directory)
+    transformers.AutoTokenizer.from_pretrained(tokenizer).save_pretrained(directory)
+    return directory
+
+
+def spec(**overrides: object) -> str:
+    """The JSON of a job on the checkpoint."""
+    return json.dumps({"model": "tiny", "checkpoint": "step1", "source": "local", "tokens": 1000, **overrides})
+
+
+def start_python(code: str, *arguments: str, **options: object) -> subprocess.Popen[str]:
+    """A process of its own that runs ``code`` with the package importable."""
+    environment = {**os.environ, "PYTHONPATH": str(Path(elusive.__file__).parents[1])}
+    return subprocess.Popen([sys.executable, "-c", code, *arguments], env=environment, text=True, **options)
+
+
+#: Runs a job with the command line's arguments.
+JOB = """
+import argparse
+from elusive.scoring import command
+parser = argparse.ArgumentParser()
+command.add_arguments(parser)
+command.run(parser.parse_args())
+"""

@@ -1,0 +1,277 @@
+"""One job of the scoring stage: its tables, what it reuses, and what it says when something is wrong."""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+import transformers
+from elusive.errors import ElusiveError
+from elusive.files import sha256_file
+from elusive.items.build import build_items
+from elusive.scoring import cells as scoring_cells
+from elusive.scoring import command
+from elusive.tables import SCHEMAS, read_metadata, read_table, write_table
+from scoring_checkpoints import JOB, neox_config, random_model, save_checkpoint, spec, start_python, train_tokenizer
+
+BENCHMARKS = ("arc_challenge", "winogrande", "mmlu")
+
+
+@pytest.fixture(scope="module")
+def items(archive_path, tmp_path_factory):
+    directory = tmp_path_factory.mktemp("items")
+    for name in BENCHMARKS:
+        build_items({"name": name, "limit": 12}, directory / f"{name}.parquet", archive_path)
+    return [directory / f"{name}.parquet" for name in BENCHMARKS]
+
+
+@pytest.fixture(scope="module")
+def checkpoint(archive_path, tmp_path_factory):
+    tokenizer = train_tokenizer(archive_path, tmp_path_factory.mktemp("tokenizer"))
+    return save_checkpoint(random_model(neox_config()), tokenizer, tmp_path_factory.mktemp("models") / "step1")
+
+
+def outputs(directory: Path) -> list[Path]:
+    return [directory / f"{name}.parquet" for name in BENCHMARKS]
+
+
+def arguments(checkpoint, items, outputs, **overrides) -> list[str]:
+    paths = [["--items", *items], ["--outputs", *outputs]]
+    flat = [str(value) for some in paths for value in some]
+    return ["--checkpoint", str(checkpoint), *flat, "--spec", spec(device="cpu", **overrides)]
+
+
+def run(checkpoint, items, outputs, **overrides) -> None:
+    parser = argparse.ArgumentParser()
+    command.add_arguments(parser)
+    command.run(parser.parse_args(arguments(checkpoint, items, outputs, **overrides)))
+
+
+@pytest.fixture(scope="module")
+def scored(checkpoint, items, tmp_path_factory):
+    paths = outputs(tmp_path_factory.mktemp("logprobs"))
+    run(checkpoint, items, paths, parameters=198_144)
+    return paths
+
+
+def test_tables_fulfil_the_contract(scored, items, checkpoint):
+    for path, source in zip(scored, items, strict=True):
+        table, item_table = read_table(path, "logprobs"), read_table(source, "items")
+        assert table.schema.names == SCHEMAS["logprobs"].names
+        columns, given = table.to_pydict(), item_table.to_pylist()
+        expected = [(row["item"], k, k == row["gold"]) for row in given for k in range(row["num_choices"])]
+        assert list(zip(columns["item"], columns["choice"], columns["is_gold"], strict=True)) == expected
+        assert len(set(zip(columns["item"], columns["choice"], strict=True))) == table.num_rows
+        texts = [text for row in given for text in row["choices"]]
+        assert columns["num_chars"] == [len(text) for text in texts]
+        assert columns["num_bytes"] == [len(text.encode()) for text in texts]
+        values = np.array(columns["log_likelihood"])
+        assert np.isfinite(values).all() and (values < 0).all()
+        assert min(columns["num_tokens"]) >= 1
+        metadata = read_metadata(path)
+        wanted = {
+            "model": "tiny",
+            "checkpoint": "step1",
+            "source": "local",
+            "benchmark": path.stem,
+            "parameters": 198_144,
+            "parameters_nonembedding": None,
+            "tokens": 1000,
+            "flops": 6.0 * 198_144 * 1000,
+            "dtype": "float32",
+            "device": "cpu",
+            "items": sha256_file(source),
+            "protocol": "lm-eval-0.4 zero-shot",
+            "scorer": scoring_cells.SCORER_VERSION,
+            "add_bos_token": False,
+            "max_length": 512,
+        }
+        assert {key: metadata[key] for key in wanted} == wanted
+        for key in ("revision", "tokenizer", "fingerprint"):
+            assert len(metadata[key]) == 64
+        assert set(metadata["versions"]) == {"elusive", "torch", "transformers"}
+
+
+def test_two_runs_give_the_same_bytes(scored, items, checkpoint, tmp_path):
+    run(checkpoint, items, outputs(tmp_path), parameters=198_144)
+    assert [p.read_bytes() for p in outputs(tmp_path)] == [p.read_bytes() for p in scored]
+
+
+def state(paths):
+    return [(path.read_bytes(), path.stat().st_mtime_ns) for path in paths]
+
+
+@pytest.fixture
+def copy(scored, tmp_path):
+    return [shutil.copy2(path, tmp_path) and tmp_path / path.name for path in scored]
+
+
+def test_what_is_up_to_date_is_left_alone_and_loads_nothing(checkpoint, items, copy):
+    before = state(copy)
+    code = JOB + "import sys\nprint([m for m in ('torch', 'transformers', 'tokenizers') if m in sys.modules])"
+    process = start_python(code, *arguments(checkpoint, items, copy), stdout=subprocess.PIPE)
+    printed, _ = process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert printed.strip() == "[]"
+    assert state(copy) == before
+
+
+def test_only_what_is_missing_or_broken_is_scored(checkpoint, items, copy, scored):
+    before = state(copy)
+    copy[0].unlink()
+    copy[1].write_bytes(copy[1].read_bytes()[:1000])
+    run(checkpoint, items, copy, parameters=198_144)
+    assert [p.read_bytes() for p in copy] == [p.read_bytes() for p in scored]
+    assert copy[2].stat().st_mtime_ns == before[2][1]
+
+
+@pytest.mark.parametrize("change", ["scorer", "dtype", "max_length", "add_bos_token", "weights", "items", "protocol"])
+def test_what_changes_results_is_scored_again(checkpoint, items, copy, tmp_path, monkeypatch, change):
+    directory, sources, overrides = checkpoint, list(items), {}
+    if change == "scorer":
+        monkeypatch.setattr(scoring_cells, "SCORER_VERSION", scoring_cells.SCORER_VERSION + 1)
+    elif change in ("dtype", "max_length", "add_bos_token"):
+        overrides[change] = {"dtype": "bfloat16", "max_length": 300, "add_bos_token": True}[change]
+    elif change == "weights":
+        directory = shutil.copytree(checkpoint, tmp_path / "other")
+        model = transformers.AutoModelForCausalLM.from_pretrained(directory)
+        with torch.no_grad():
+            model.get_output_embeddings().weight[3] += 1
+        model.save_pretrained(directory)
+    else:
+        table = read_table(sources[1], "items")
+        metadata = read_metadata(sources[1])
+        sources[1] = tmp_path / "changed.parquet"
+        if change == "items":
+            table = table.slice(1)
+        else:
+            metadata["protocol"] = "another"
+        write_table(table, sources[1], "items", metadata)
+    before = [path.read_bytes() for path in copy]
+    run(directory, sources, copy, **overrides)
+    after = [path.read_bytes() for path in copy]
+    changed = [1] if change in ("items", "protocol") else [0, 1, 2]
+    assert [i for i in range(3) if before[i] != after[i]] == changed
+
+
+def test_budget_and_threads_do_not_make_a_table_stale(checkpoint, items, copy):
+    before = state(copy)
+    run(checkpoint, items, copy, token_budget=77, threads=2, parameters=198_144)
+    assert state(copy) == before
+
+
+def test_killed_job_leaves_complete_tables_only(checkpoint, items, scored, tmp_path):
+    # Slow enough to be killed while it works: every benchmark is scored by itself, many times over.
+    sources = [items[i % 3] for i in range(60)]
+    targets = [tmp_path / "out" / f"{i}.parquet" for i in range(60)]
+    given = arguments(checkpoint, sources, targets, token_budget=1, parameters=198_144)
+    process = start_python(JOB, *given, stderr=subprocess.DEVNULL)
+    try:
+        while not targets[1].exists():
+            assert process.poll() is None
+            time.sleep(0.005)
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    done = [path for path in targets if path.exists()]
+    assert 2 <= len(done) < 60
+    for path in done:
+        read_table(path, "logprobs")
+    kept = state(done)
+    rest = targets[: len(done) + 2]
+    run(checkpoint, sources[: len(rest)], rest, token_budget=1, parameters=198_144)
+    assert state(done) == kept
+    assert all(read_table(path, "logprobs").num_rows for path in rest)
+
+
+def test_incomplete_checkpoints_are_named(checkpoint, items, tmp_path):
+    target = [tmp_path / "out.parquet"]
+    with pytest.raises(ElusiveError, match="no such checkpoint directory"):
+        run(tmp_path / "absent", items[:1], target)
+    for name, message in [
+        ("config.json", "has no config.json"),
+        ("model.safetensors", "has no weights"),
+        ("tokenizer.json", "has no tokenizer"),
+    ]:
+        directory = shutil.copytree(checkpoint, tmp_path / f"without-{name}")
+        (directory / name).unlink()
+        with pytest.raises(ElusiveError, match=message):
+            run(directory, items[:1], target)
+    broken = shutil.copytree(checkpoint, tmp_path / "broken")
+    (broken / "model.safetensors").write_bytes((broken / "model.safetensors").read_bytes()[:5000])
+    with pytest.raises(ElusiveError, match="transformers cannot load this checkpoint"):
+        run(broken, items[:1], target)
+    assert not target[0].exists()
+
+
+def test_wrong_specs_are_named(checkpoint, items, tmp_path):
+    target = [tmp_path / "out.parquet"]
+    with pytest.raises(ElusiveError, match=r"has 198,144 parameters.*says 300,000 for tiny/step1"):
+        run(checkpoint, items[:1], target, parameters=300_000)
+    with pytest.raises(ElusiveError, match="unknown keys \\['colour'\\]"):
+        run(checkpoint, items[:1], target, colour="red")
+    with pytest.raises(ElusiveError, match="dtype 'float8' is not one of"):
+        run(checkpoint, items[:1], target, dtype="float8")
+    with pytest.raises(ElusiveError, match="2 items tables but 1 outputs"):
+        run(checkpoint, items[:2], target)
+    with pytest.raises(ElusiveError, match="not JSON"):
+        command.run(argparse.Namespace(spec="{", checkpoint=checkpoint, items=items[:1], outputs=target))
+    with pytest.raises(ElusiveError, match=r"the keys \['model'"):
+        scoring_cells.Spec.from_mapping({})
+
+
+def test_tied_weights_count_once(archive_path, items, tmp_path):
+    tokenizer = train_tokenizer(archive_path, tmp_path / "tokenizer")
+    model = random_model(neox_config(tie_word_embeddings=True))
+    directory = save_checkpoint(model, tokenizer, tmp_path / "tied")
+    run(directory, items[:1], [tmp_path / "out.parquet"], parameters=198_144 - 1024 * 64)
+
+
+def test_a_continuation_too_long_names_the_item(checkpoint, items, tmp_path):
+    with pytest.raises(ElusiveError, match=r"arc_challenge: item '.+', choice 0: the continuation has \d+ tokens"):
+        run(checkpoint, items[:1], [tmp_path / "out.parquet"], max_length=1)
+
+
+def test_a_log_likelihood_that_is_no_number_names_item_and_type(checkpoint, items, tmp_path):
+    directory = shutil.copytree(checkpoint, tmp_path / "nan")
+    model = transformers.AutoModelForCausalLM.from_pretrained(directory)
+    with torch.no_grad():
+        model.get_output_embeddings().weight[5, 0] = float("nan")
+    model.save_pretrained(directory)
+    with pytest.raises(ElusiveError, match=r"log-likelihood of item '.+', choice 0 is nan in torch.float32"):
+        run(directory, items[:1], [tmp_path / "out.parquet"])
+    assert not (tmp_path / "out.parquet").exists()
+
+
+def test_half_precision_is_close_to_single(checkpoint, items, scored, tmp_path):
+    run(checkpoint, items[:1], [tmp_path / "out.parquet"], dtype="bfloat16")
+    single, half = read_table(scored[0], "logprobs"), read_table(tmp_path / "out.parquet", "logprobs")
+    assert read_metadata(tmp_path / "out.parquet")["dtype"] == "bfloat16"
+    difference = np.abs(single["log_likelihood"].to_numpy() - half["log_likelihood"].to_numpy())
+    assert 0 < difference.max() < 0.02 * np.abs(single["log_likelihood"].to_numpy()).max()
+
+
+def test_choices_of_a_table_without_texts():
+    table = pa.table(
+        {
+            "item": ["a", "b"],
+            "contexts": [["Q:"], ["one", "two"]],
+            "continuations": [[" yes", " no", "–"], [" rest"]],
+            "gold": pa.array([1, 0], pa.int8()),
+            "num_choices": pa.array([3, 2], pa.int8()),
+        }
+    )
+    every = scoring_cells.choices(table)
+    assert every.context == ["Q:"] * 3 + ["one", "two"]
+    assert every.continuation == [" yes", " no", "–", " rest", " rest"]
+    assert every.text == ["yes", "no", "–", "rest", "rest"]
+    assert every.is_gold.tolist() == [False, True, False, True, False]
+    assert every.names[4] == "item 'b', choice 1"

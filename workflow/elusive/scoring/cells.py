@@ -1,0 +1,357 @@
+"""One job: a checkpoint against a batch of benchmarks, one table of log-likelihoods each.
+
+A table is written as soon as its benchmark is done, so that a job that is killed loses one benchmark at most. A table
+whose fingerprint still matches is left as it is. The fingerprint covers what decides the numbers: the checkpoint's
+files, the items, the protocol, type, BOS rule, length limit and the version of the scorer.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+import elusive
+from elusive import logs
+from elusive.errors import ElusiveError
+from elusive.files import sha256_file, sha256_files
+from elusive.tables import read_metadata, read_table, write_table
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    from elusive.scoring.tokenize import Requests
+
+#: Raised by hand whenever the scorer's results would change; every table is then scored anew.
+SCORER_VERSION = 1
+
+DTYPES = ("float32", "bfloat16", "float16", "auto")
+_WEIGHTS = ("*.safetensors", "pytorch_model*.bin", "*.index.json")
+_TOKENIZER = (
+    "tokenizer.json",
+    "tokenizer.model",
+    "vocab.json",
+    "vocab.txt",
+    "merges.txt",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+)
+#: Any of these is a tokenizer of its own, the other files only add to it.
+_TOKENIZER_ESSENTIAL = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt")
+
+logger = logs.get(__name__)
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What is scored and how. ``None`` for ``max_length`` and ``token_budget`` leaves the choice to the scorer."""
+
+    model: str
+    checkpoint: str
+    source: str
+    parameters: int | None = None
+    parameters_nonembedding: int | None = None
+    tokens: int | None = None
+    revision: str | None = None
+    dtype: str = "float32"
+    device: str = "auto"
+    add_bos_token: bool | None = False
+    max_length: int | None = None
+    token_budget: int | None = None
+    threads: int = 1
+
+    @classmethod
+    def from_mapping(cls, values: Mapping[str, Any]) -> Spec:
+        """A spec from parsed JSON; raises :class:`ElusiveError` naming the key that is unknown, missing or wrong."""
+        known = {field.name for field in fields(cls)}
+        if unknown := sorted(set(values) - known):
+            raise ElusiveError(f"--spec: unknown keys {unknown}; known are {sorted(known)}")
+        if missing := [key for key in ("model", "checkpoint", "source") if key not in values]:
+            raise ElusiveError(f"--spec: the keys {missing} are missing")
+        spec = cls(**values)
+        if spec.dtype not in DTYPES:
+            raise ElusiveError(f"--spec: dtype {spec.dtype!r} is not one of {', '.join(DTYPES)}")
+        return spec
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A directory in Hugging Face format. ``revision`` and ``tokenizer`` are SHA-256 over the files that matter."""
+
+    directory: Path
+    revision: str
+    tokenizer: str
+
+    @classmethod
+    def open(cls, directory: Path, revision: str | None = None) -> Checkpoint:
+        """Check that the directory has a configuration, weights and a tokenizer, and hash them.
+
+        ``revision`` replaces the hash where the source knows better, for example the hub's commit.
+        """
+        if not directory.is_dir():
+            raise ElusiveError(f"{directory}: there is no such checkpoint directory")
+        if not (directory / "config.json").is_file():
+            raise ElusiveError(f"{directory}: has no config.json, so it is no checkpoint in Hugging Face format")
+        weights = sorted({path for pattern in _WEIGHTS for path in directory.glob(pattern)})
+        if not any(path.suffix in (".safetensors", ".bin") for path in weights):
+            raise ElusiveError(f"{directory}: has no weights (*.safetensors or pytorch_model*.bin)")
+        tokenizer = [path for name in _TOKENIZER if (path := directory / name).is_file()]
+        if not any(path.name in _TOKENIZER_ESSENTIAL for path in tokenizer):
+            raise ElusiveError(f"{directory}: has no tokenizer (one of {', '.join(_TOKENIZER_ESSENTIAL)})")
+        revision = revision or sha256_files([directory / "config.json", *weights, *tokenizer])
+        return cls(directory, revision, sha256_files(tokenizer))
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One benchmark of the job: its items, where its table goes, and the fingerprint that the table must carry."""
+
+    items: Path
+    output: Path
+    benchmark: str
+    protocol: str
+    items_sha256: str
+    fingerprint: str
+
+    @property
+    def up_to_date(self) -> bool:
+        """Whether the table exists and was made from the same inputs in the same way."""
+        try:
+            return read_metadata(self.output).get("fingerprint") == self.fingerprint
+        except ElusiveError:
+            return False
+
+
+def cells(spec: Spec, checkpoint: Checkpoint, items: Sequence[Path], outputs: Sequence[Path]) -> list[Cell]:
+    """The cells of a job; ``items`` and ``outputs`` belong together pairwise."""
+    if len(items) != len(outputs):
+        raise ElusiveError(f"{len(items)} items tables but {len(outputs)} outputs; they must be equally many")
+    result = []
+    for path, output in zip(items, outputs, strict=True):
+        metadata = read_metadata(path)
+        digest, protocol = sha256_file(path), metadata.get("protocol", "")
+        decisive = {
+            "revision": checkpoint.revision,
+            "items": digest,
+            "protocol": protocol,
+            "dtype": spec.dtype,
+            "add_bos_token": spec.add_bos_token,
+            "max_length": spec.max_length,
+            "scorer": SCORER_VERSION,
+        }
+        fingerprint = hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
+        result.append(Cell(path, output, metadata.get("benchmark", path.stem), protocol, digest, fingerprint))
+    return result
+
+
+@dataclass(frozen=True)
+class Choices:
+    """One entry per item × choice, sorted by items order, then choice."""
+
+    item: list[str]
+    item_index: np.ndarray  # [choices] int64
+    choice: np.ndarray  # [choices] int8
+    is_gold: np.ndarray  # [choices] bool
+    context: list[str]
+    continuation: list[str]
+    text: list[str]  # without delimiter
+
+    @property
+    def names(self) -> list[str]:
+        """How error messages call them."""
+        return [f"item {item!r}, choice {choice}" for item, choice in zip(self.item, self.choice, strict=True)]
+
+
+def choices(items: pa.Table) -> Choices:
+    """All choices of an items table: one context or continuation of an item may serve all its choices."""
+    columns = {name: items[name].to_pylist() for name in ("item", "contexts", "continuations", "gold", "num_choices")}
+    # Where the table has no texts, the continuation less the space that delimits it.
+    texts = items["choices"].to_pylist() if "choices" in items.column_names else [None] * items.num_rows
+    result = Choices([], np.zeros(0), np.zeros(0), np.zeros(0), [], [], [])
+    index, number, gold = [], [], []
+    for i in range(items.num_rows):
+        count, contexts, continuations = (columns[key][i] for key in ("num_choices", "contexts", "continuations"))
+        for choice in range(count):
+            continuation = continuations[choice if len(continuations) > 1 else 0]
+            result.item.append(columns["item"][i])
+            result.context.append(contexts[choice if len(contexts) > 1 else 0])
+            result.continuation.append(continuation)
+            result.text.append(texts[i][choice] if texts[i] is not None else continuation.removeprefix(" "))
+            index.append(i)
+            number.append(choice)
+            gold.append(choice == columns["gold"][i])
+    arrays = {
+        "item_index": np.array(index, np.int64),
+        "choice": np.array(number, np.int8),
+        "is_gold": np.array(gold, bool),
+    }
+    return Choices(**{**vars(result), **arrays})
+
+
+@dataclass
+class Seconds:
+    """Where a job's time went."""
+
+    load: float = 0.0
+    tokenize: float = 0.0
+    compute: float = 0.0
+    write: float = 0.0
+
+
+def score_cells(spec: Spec, directory: Path, items: Sequence[Path], outputs: Sequence[Path]) -> list[Cell]:
+    """Bring all tables of a job up to date and return the cells that had to be scored.
+
+    Loads nothing heavy when there is nothing to do. Raises :class:`ElusiveError` when the checkpoint is incomplete or
+    differs from the spec, or when a log-likelihood is not a finite number.
+    """
+    checkpoint = Checkpoint.open(directory, spec.revision)
+    label = f"{spec.model}/{spec.checkpoint}"
+    every = cells(spec, checkpoint, items, outputs)
+    stale = [cell for cell in every if not cell.up_to_date]
+    if len(stale) < len(every):
+        logger.info("scoring %s: %d of %d tables are up to date", label, len(every) - len(stale), len(every))
+    if stale:
+        from elusive.scoring import devices
+
+        with devices.reserve(spec.device) as device:
+            _score_stale(spec, checkpoint, stale, device)
+    return stale
+
+
+def _score_stale(spec: Spec, checkpoint: Checkpoint, stale: Sequence[Cell], device: str) -> None:
+    from elusive.scoring import loading, loglikelihood
+    from elusive.scoring.tokenize import resolve_max_length
+
+    label = f"{spec.model}/{spec.checkpoint}"
+    seconds = Seconds()
+    started = time.monotonic()
+    model, tokenizer = loading.load(checkpoint.directory, spec.dtype, device, spec.add_bos_token, spec.threads)
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    if spec.parameters is not None and spec.parameters != parameters:
+        raise ElusiveError(
+            f"{checkpoint.directory}: has {parameters:,} parameters (tied weights counted once), "
+            f"but the configuration says {spec.parameters:,} for {label}"
+        )
+    max_length = resolve_max_length(model.config, tokenizer, spec.max_length)
+    seconds.load = time.monotonic() - started
+
+    tokens_run = num_choices = 0
+    for cell in stale:
+        started = time.monotonic()
+        table = read_table(cell.items, "items")
+        every = choices(table)
+        requests = _tokenize(tokenizer, every, max_length, spec.add_bos_token, cell)
+        seconds.tokenize += time.monotonic() - started
+
+        started = time.monotonic()
+        progress = _ItemProgress(f"scoring {label} on {cell.benchmark}", every.item_index)
+        scores = loglikelihood.score(model, requests, spec.token_budget, progress)
+        seconds.compute += time.monotonic() - started
+        tokens_run += scores.tokens_run
+        num_choices += len(requests)
+
+        started = time.monotonic()
+        if not np.isfinite(scores.log_likelihood).all():
+            worst = int(np.flatnonzero(~np.isfinite(scores.log_likelihood))[0])
+            raise ElusiveError(
+                f"{label} on {cell.benchmark}: the log-likelihood of {every.names[worst]} is "
+                f"{scores.log_likelihood[worst]} in {model.dtype}; float16 overflows on some models, try float32"
+            )
+        metadata = _metadata(spec, checkpoint, cell, model, max_length)
+        write_table(_table(every, scores), cell.output, "logprobs", metadata)
+        seconds.write += time.monotonic() - started
+    logger.info(
+        "scored %s: %d tables, %d choices, %d tokens run; seconds: %s",
+        label,
+        len(stale),
+        num_choices,
+        tokens_run,
+        ", ".join(f"{name} {value:.1f}" for name, value in asdict(seconds).items()),
+    )
+
+
+def _tokenize(
+    tokenizer: PreTrainedTokenizerBase, every: Choices, max_length: int, add_bos_token: bool | None, cell: Cell
+) -> Requests:
+    from elusive.scoring.tokenize import tokenize
+
+    try:
+        return tokenize(tokenizer, every.context, every.continuation, max_length, add_bos_token, every.names)
+    except ElusiveError as error:
+        raise ElusiveError(f"{cell.benchmark}: {error}") from error
+
+
+def _table(every: Choices, scores: Any) -> pa.Table:
+    return pa.table(
+        {
+            "item": every.item,
+            "choice": every.choice,
+            "is_gold": every.is_gold,
+            "log_likelihood": scores.log_likelihood,
+            "num_tokens": scores.num_tokens,
+            "num_bytes": np.array([len(text.encode()) for text in every.text], np.int32),
+            "num_chars": np.array([len(text) for text in every.text], np.int32),
+            "is_greedy": scores.is_greedy,
+        }
+    )
+
+
+def _metadata(
+    spec: Spec, checkpoint: Checkpoint, cell: Cell, model: PreTrainedModel, max_length: int
+) -> dict[str, Any]:
+    """Where the table came from. Nothing in it differs between two runs of the same job."""
+    import torch
+    import transformers
+
+    flops = 6.0 * spec.parameters * spec.tokens if spec.parameters is not None and spec.tokens is not None else None
+    return {
+        "model": spec.model,
+        "checkpoint": spec.checkpoint,
+        "source": spec.source,
+        "benchmark": cell.benchmark,
+        "revision": checkpoint.revision,
+        "parameters": spec.parameters,
+        "parameters_nonembedding": spec.parameters_nonembedding,
+        "tokens": spec.tokens,
+        "flops": flops,
+        "dtype": str(model.dtype).removeprefix("torch."),
+        "device": model.device.type,
+        "tokenizer": checkpoint.tokenizer,
+        "items": cell.items_sha256,
+        "protocol": cell.protocol,
+        "path": "plain",
+        "scorer": SCORER_VERSION,
+        "fingerprint": cell.fingerprint,
+        "add_bos_token": spec.add_bos_token,
+        "max_length": max_length,
+        "versions": {
+            "elusive": elusive.__version__,
+            "torch": torch.__version__,
+            "transformers": transformers.__version__,
+        },
+    }
+
+
+class _ItemProgress:
+    """Counts an item as done when all its choices are."""
+
+    def __init__(self, label: str, item_index: np.ndarray) -> None:
+        self._left = np.bincount(item_index)
+        self._item_index = item_index
+        self._tokens = 0
+        self._progress = logs.Progress(label, len(self._left), "items")
+
+    def __call__(self, settled: np.ndarray, tokens: int) -> None:
+        touched, counts = np.unique(self._item_index[settled], return_counts=True)
+        self._left[touched] -= counts
+        self._tokens += tokens
+        rate = self._tokens / max(self._progress.seconds, 1e-9)
+        self._progress.update(int((self._left[touched] == 0).sum()), f"{rate:.0f} tokens/s")

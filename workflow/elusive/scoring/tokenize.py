@@ -1,0 +1,140 @@
+"""Prompts to tokens, by the rule of lm-eval 0.4.13 (``_encode_pair``, ``tok_encode`` and ``_loglikelihood_tokens``).
+
+Trailing whitespace of a context moves to the front of its continuation. Context and context + continuation are
+encoded separately; the continuation's tokens are those of the whole beyond the length of the context's, and the model
+is fed the context's own tokens followed by them. (If a merge crosses the boundary this is not the encoding of the
+whole.) An empty context becomes the tokenizer's prefix token. At most ``max_length + 1`` tokens take part, counted
+from the right, and the last of them is only predicted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from elusive.errors import ElusiveError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+#: lm-eval's, where neither the configuration nor the tokenizer gives a length.
+DEFAULT_MAX_LENGTH = 2048
+_UNSET_LENGTH = int(1e30)
+
+
+@dataclass(frozen=True)
+class Requests:
+    """Token sequences to score: sequence i is ``tokens[offsets[i]:offsets[i + 1]]``, context first.
+
+    Its last ``num_targets[i]`` tokens are the continuation; all but its last token are fed to the model.
+    """
+
+    tokens: np.ndarray  # [total] int32
+    offsets: np.ndarray  # [requests + 1] int64
+    num_targets: np.ndarray  # [requests] int32
+
+    def __len__(self) -> int:
+        return len(self.num_targets)
+
+    def fed(self, index: int) -> np.ndarray:
+        """Tokens fed to the model for request ``index``."""
+        return self.tokens[self.offsets[index] : self.offsets[index + 1] - 1]
+
+    def targets(self, index: int) -> np.ndarray:
+        """Tokens of the continuation of request ``index``, predicted from the last positions of ``fed(index)``."""
+        end = self.offsets[index + 1]
+        return self.tokens[end - self.num_targets[index] : end]
+
+    def take(self, indices: Sequence[int]) -> Requests:
+        """The requests at ``indices``, in that order."""
+        return pack([(self.fed(i), self.targets(i)) for i in indices])
+
+
+def pack(pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> Requests:
+    """Requests from pairs of (tokens fed, targets)."""
+    lengths = [len(fed) + 1 for fed, _ in pairs]
+    pieces = [piece for fed, targets in pairs for piece in (fed, targets[-1:])]
+    return Requests(
+        tokens=np.concatenate(pieces).astype(np.int32) if pieces else np.zeros(0, np.int32),
+        offsets=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
+        num_targets=np.array([len(targets) for _, targets in pairs], np.int32),
+    )
+
+
+def resolve_max_length(config: object, tokenizer: PreTrainedTokenizerBase, requested: int | None = None) -> int:
+    """The most tokens a model is fed, as lm-eval resolves it: asked for, configured, the tokenizer's, or 2048."""
+    if requested is not None:
+        return requested
+    config = getattr(config, "text_config", None) or config
+    for attribute in ("n_positions", "max_position_embeddings", "n_ctx"):
+        if (value := getattr(config, attribute, None)) is not None:
+            return int(value)
+    value = getattr(tokenizer, "model_max_length", None)
+    return int(value) if value is not None and value < _UNSET_LENGTH else DEFAULT_MAX_LENGTH
+
+
+def _encode(tokenizer: PreTrainedTokenizerBase, strings: Iterable[str], add_special: bool | None) -> dict[str, list]:
+    """Token ids of every distinct string, with special tokens as asked for (None: the tokenizer's default)."""
+    distinct = list(dict.fromkeys(strings))
+    if not distinct:
+        return {}
+    options = {} if add_special is None else {"add_special_tokens": add_special}
+    # verbose=False: sequences beyond the tokenizer's own limit are expected, they are truncated below.
+    ids = tokenizer(
+        distinct, return_attention_mask=False, return_token_type_ids=False, truncation=False, verbose=False, **options
+    )["input_ids"]
+    return dict(zip(distinct, ids, strict=True))
+
+
+def tokenize(
+    tokenizer: PreTrainedTokenizerBase,
+    contexts: Sequence[str],
+    continuations: Sequence[str],
+    max_length: int,
+    add_bos_token: bool | None = False,
+    names: Sequence[str] | None = None,
+) -> Requests:
+    """Requests for the pairs of ``contexts`` and ``continuations`` (equally many).
+
+    ``add_bos_token``: False and True fix the special tokens, None leaves them to the tokenizer. ``names`` says in
+    error messages which item a pair belongs to. Raises :class:`ElusiveError` for a continuation without tokens, one
+    longer than ``max_length``, or an empty context under a tokenizer that has neither BOS nor EOS.
+    """
+    prefix = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id
+    prefix_string = tokenizer.decode(prefix) if prefix is not None else None
+
+    def bare(string: str) -> bool:
+        """Whether a string already starts with the prefix token, so that none is to be added."""
+        return prefix_string is not None and string.startswith(prefix_string)
+
+    moved = [(c.rstrip(), c[len(c.rstrip()) :] + k) for c, k in zip(contexts, continuations, strict=True)]
+    # Alone behind the prefix token: empty contexts, and those of whitespace alone, at which lm-eval stops.
+    alone = [continuation for context, continuation in moved if not context]
+    strings = [s for context, continuation in moved if context for s in (context, context + continuation)]
+    encoded = _encode(tokenizer, (s for s in strings if not bare(s)), add_bos_token)
+    encoded |= _encode(tokenizer, (s for s in strings if bare(s)), False)
+    encoded_alone = _encode(tokenizer, alone, False)
+
+    pairs = []
+    for index, (context, continuation) in enumerate(moved):
+        name = names[index] if names is not None else f"request {index}"
+        if context:
+            fed = encoded[context]
+            targets = encoded[context + continuation][len(fed) :]
+        else:
+            if prefix is None:
+                raise ElusiveError(f"{name}: the context is empty and the tokenizer has neither a BOS nor an EOS token")
+            targets = encoded_alone[continuation]
+            fed = [prefix]
+            if targets[:1] == fed:
+                targets = targets[1:]
+        if not targets:
+            raise ElusiveError(f"{name}: the continuation {continuation!r} has no token of its own")
+        if len(targets) > max_length:
+            raise ElusiveError(f"{name}: the continuation has {len(targets)} tokens, the model can be fed {max_length}")
+        whole = (fed + targets)[-(max_length + 1) :]
+        pairs.append((whole[:-1], targets))
+    return pack(pairs)
