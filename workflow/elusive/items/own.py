@@ -101,15 +101,16 @@ def read_spec(spec: dict[str, Any]) -> OwnBenchmark:
     keys = [key for key in _CONVERSIONS if spec.get(key) is not None]
     if ("context" in keys) == ("contexts" in keys):
         raise ElusiveError(f"{where}: give either 'context', a template, or 'contexts', an expression for a list")
-    for key in ("file", "delimiter", *keys):
-        if not isinstance(spec.get(key, ""), str):
-            raise ElusiveError(f"{where}: key {key!r}: expected text, found {spec[key]!r}")
+    delimiter = DELIMITER if spec.get("delimiter") is None else spec["delimiter"]
+    for key, value in [("file", spec["file"]), ("delimiter", delimiter), *((key, spec[key]) for key in keys)]:
+        if not isinstance(value, str):
+            raise ElusiveError(f"{where}: key {key!r}: expected text, found {value!r}")
     file = Path(spec["file"])
     if file.suffix.lower() not in FILE_SUFFIXES:
         raise ElusiveError(f"{where}: key 'file': {file} must end in one of {', '.join(FILE_SUFFIXES)}")
     if not file.is_file():
         raise ElusiveError(f"{where}: key 'file': there is no file {file}")
-    fields = {}
+    fields: dict[str, Callable[[Row], Any]] = {}
     for key in keys:
         try:
             fields[key] = _template(spec[key]) if key == "context" else _expression(spec[key])
@@ -118,7 +119,7 @@ def read_spec(spec: dict[str, Any]) -> OwnBenchmark:
     if "context" in keys and not jinja2.meta.find_undeclared_variables(_JINJA.parse(spec["context"])):
         found = spec["context"]
         raise ElusiveError(f"{where}: key 'context': {found!r} uses no field; write a field as {{{{ question }}}}")
-    return OwnBenchmark(spec["name"], file, spec.get("delimiter", DELIMITER), fields)
+    return OwnBenchmark(spec["name"], file, delimiter, fields)
 
 
 def validate_own(spec: dict[str, Any]) -> None:

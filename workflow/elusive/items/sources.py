@@ -143,7 +143,7 @@ def _csv(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
                     raise ElusiveError(f"{path}: row {number}: not as many fields as the header has")
                 yield f"row {number}", row
         except csv.Error as error:
-            raise ElusiveError(f"{path}: line {reader.line_num}: not CSV: {error}") from error
+            raise ElusiveError(f"{path}: line {reader.line_num + 1}: not CSV: {error}") from error
 
 
 def _parquet(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
