@@ -1,0 +1,187 @@
+"""A small run of the workflow made of synthetic log-likelihoods whose dependence on compute is known.
+
+The log-likelihood of choice k of item i under a checkpoint of compute F is ``a[i, k] + b[i, k] * log10(F) + noise``.
+All choices of an item share most of their slope, so that log p_vocab follows compute closely while p_choices, which
+sees only differences between choices, follows it loosely: the paper's mechanism.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+from elusive import tables
+from elusive.correlations import write_correlations
+from elusive.metrics import write_metrics
+from elusive.statistics import write_checkpoints, write_scores, write_statistics
+
+CHOICES = {
+    "arc_easy": ("ARC-Easy", 4),
+    "arc_challenge": ("ARC-Challenge", 4),
+    "hellaswag": ("HellaSwag", 4),
+    "mmlu": ("MMLU", 4),
+    "openbookqa": ("OpenBookQA", 4),
+    "piqa": ("PIQA", 2),
+    "sciq": ("SciQ", 4),
+    "social_iqa": ("Social IQa", 3),
+    "winogrande": ("WinoGrande", 2),
+}
+SIZES = [280_000, 500_000, 780_000, 1_050_000, 1_520_000]
+STEPS = [32_768 * 2**k for k in range(7)]
+
+
+@dataclass(frozen=True)
+class SyntheticRun:
+    """Where the tables of a synthetic run are; ``families`` maps a family's name to its label."""
+
+    root: Path
+    families: dict[str, str]
+    benchmarks: tuple[str, ...]
+
+    def items(self) -> list[Path]:
+        return [self.root / f"items/{b}.parquet" for b in self.benchmarks]
+
+    def metrics(self, benchmark: str) -> list[Path]:
+        return [self.root / f"metrics/{f}/{benchmark}.parquet" for f in self.families]
+
+    def correlations(self, benchmark: str) -> list[Path]:
+        return [self.root / f"correlations/{f}/{benchmark}.parquet" for f in self.families]
+
+    def logprobs(self) -> list[Path]:
+        return sorted(self.root.glob("logprobs/*/*/*.parquet"))
+
+    def table(self, name: str) -> Path:
+        return self.root / f"tables/{name}.parquet"
+
+
+def _checkpoints() -> pd.DataFrame:
+    frame = pd.DataFrame(
+        [
+            {"model": f"ladder-{i}", "checkpoint": f"tokens-{d}", "parameters": n, "tokens": d}
+            for (i, n), d in itertools.product(enumerate(SIZES), STEPS)
+        ]
+    )
+    frame["parameters_nonembedding"] = frame["parameters"] // 2
+    frame["flops"] = 6.0 * frame["parameters"] * frame["tokens"]
+    frame["validation_loss"] = 3.0 + 14.0 * frame["flops"] ** -0.06 * frame["parameters"] ** -0.04
+    return frame
+
+
+def _family_members(checkpoints: pd.DataFrame) -> dict[str, tuple[str, pd.DataFrame]]:
+    largest, last = checkpoints["model"] == "ladder-4", checkpoints["tokens"] == STEPS[-1]
+    members = {
+        "ladder": ("Ladder, all", checkpoints),
+        "ladder-tokens": ("Ladder, data scaling", checkpoints[largest]),
+        "ladder-sizes": ("Ladder, parameter scaling", checkpoints[last]),
+    }
+    return {name: (label, frame.sort_values("flops")) for name, (label, frame) in members.items()}
+
+
+def make_run(
+    root: Path, num_items: int = 400, benchmarks: tuple[str, ...] = tuple(CHOICES), seed: int = 0
+) -> SyntheticRun:
+    """Write the tables of a synthetic run below ``root``; every stage after the scores is the real one."""
+    checkpoints = _checkpoints()
+    families = {name: label for name, (label, _) in _family_members(checkpoints).items()}
+    run = SyntheticRun(root, families, tuple(benchmarks))
+    for number, benchmark in enumerate(benchmarks):
+        generator = np.random.default_rng([seed, number])
+        gold = generator.integers(0, CHOICES[benchmark][1], num_items)
+        items = _write_items(root, benchmark, gold, seed)
+        scores = _log_likelihoods(generator, benchmark, gold, checkpoints["flops"].to_numpy())
+        for row, values in zip(checkpoints.itertuples(), scores, strict=True):
+            _write_logprobs(root, row, benchmark, items, gold, values)
+        for family, (_, members) in _family_members(checkpoints).items():
+            logprobs = [root / f"logprobs/{m.model}/{m.checkpoint}/{benchmark}.parquet" for m in members.itertuples()]
+            metrics = root / f"metrics/{family}/{benchmark}.parquet"
+            key = {"family": family, "benchmark": benchmark}
+            write_metrics(logprobs=logprobs, items=root / f"items/{benchmark}.parquet", output=metrics, **key)
+            write_correlations(metrics=metrics, output=root / f"correlations/{family}/{benchmark}.parquet", **key)
+    training = []
+    for row in checkpoints.itertuples():
+        training.append(root / f"training/{row.model}-{row.checkpoint}.json")
+        training[-1].parent.mkdir(exist_ok=True)
+        record = {"model": row.model, "checkpoint": row.checkpoint, "validation_loss": row.validation_loss}
+        training[-1].write_text(json.dumps(record))
+
+    def outputs(name: str) -> dict[str, Path]:
+        return {"output_parquet": run.table(name), "output_csv": run.table(name).with_suffix(".csv")}
+
+    correlations = sorted(root.glob("correlations/*/*.parquet"))
+    write_statistics(correlations=correlations, **outputs("correlation_statistics"))
+    write_scores(metrics=sorted(root.glob("metrics/*/*.parquet")), **outputs("scores"))
+    write_checkpoints(logprobs=run.logprobs(), training=training, **outputs("checkpoints"))
+    return run
+
+
+def _write_items(root: Path, benchmark: str, gold: np.ndarray, seed: int) -> list[str]:
+    label, choices = CHOICES[benchmark]
+    count = len(gold)
+    names = [f"{benchmark}/{i:05d}" for i in range(count)]
+    table = {
+        "item": names,
+        "subject": [f"subject_{i * 3 // count}" if benchmark == "mmlu" else None for i in range(count)],
+        "contexts": [["Question?"]] * count,
+        "continuations": [[f" choice {k} of item {i}" for k in range(choices)] for i in range(count)],
+        "gold": gold,
+        "num_choices": [choices] * count,
+    }
+    note = "the validation split stands in for the test split" if benchmark == "sciq" else None
+    metadata = {
+        "benchmark": benchmark,
+        "label": label,
+        "source": "archive",
+        "dataset": benchmark,
+        "split": "validation" if note else "test",
+        "split_note": note,
+        "protocol": "lm-eval-0.4 zero-shot",
+        "num_items_total": 1172,
+        "limit": count,
+        "seed": seed,
+        "chance": 1 / choices,
+        "version": 1,
+    }
+    tables.write_table(pa.table(table), root / f"items/{benchmark}.parquet", "items", metadata)
+    return names
+
+
+def _log_likelihoods(generator: np.random.Generator, benchmark: str, gold: np.ndarray, flops: np.ndarray) -> np.ndarray:
+    """Log-likelihoods [checkpoints, items, choices], below 0; on SciQ the correct choice rises clearly faster."""
+    items, choices = len(gold), CHOICES[benchmark][1]
+    x = np.log10(flops)[:, None, None] - 12.0
+    level = generator.normal(-40.0, 8.0, (items, 1)) + generator.normal(0.0, 3.0, (items, choices))
+    slope = generator.normal(4.0, 2.0, (items, 1)) + generator.normal(0.0, 0.6, (items, choices))
+    slope += (np.arange(choices) == gold[:, None]) * (1.5 if benchmark == "sciq" else 0.1)
+    noise = generator.normal(0.0, 0.8, (len(flops), items, choices))
+    return np.minimum(level + slope * x + noise, -0.01)
+
+
+def _write_logprobs(
+    root: Path, row: Any, benchmark: str, items: list[str], gold: np.ndarray, scores: np.ndarray
+) -> None:
+    num_items, choices = scores.shape
+    table = pa.table(
+        {
+            "item": np.repeat(items, choices),
+            "choice": np.tile(np.arange(choices), num_items),
+            "is_gold": (np.arange(choices) == gold[:, None]).reshape(-1),
+            "log_likelihood": scores.reshape(-1),
+            "num_tokens": np.full(scores.size, 6),
+            "num_bytes": np.full(scores.size, 20),
+            "num_chars": np.full(scores.size, 20),
+            "is_greedy": np.zeros(scores.size, dtype=bool),
+        }
+    )
+    metadata = {"model": row.model, "checkpoint": row.checkpoint, "source": "ladder", "parameters": row.parameters}
+    metadata |= {"revision": None, "parameters_nonembedding": row.parameters_nonembedding}
+    metadata |= {"tokens": row.tokens, "flops": row.flops, "dtype": "float32", "device": "cpu", "path": "plain"}
+    metadata |= {"scorer": 1, "protocol": "lm-eval-0.4 zero-shot", "add_bos_token": False, "max_length": 512}
+    metadata |= {"versions": {"elusive": "0.1.0", "torch": "2.13.0", "transformers": "5.24.0"}}
+    path = root / f"logprobs/{row.model}/{row.checkpoint}/{benchmark}.parquet"
+    tables.write_table(table, path, "logprobs", metadata)

@@ -1,0 +1,250 @@
+"""Figures: what is drawn equals the data, the files are sound and reproducible, and the captions state real numbers."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from elusive.errors import ElusiveError
+from elusive.figures import accuracy, loss, masses, scores, statistics, style, survival
+from elusive.figures.data import Benchmark, read_benchmark, read_frame, read_metrics
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+from synthetic_run import SyntheticRun, make_run
+
+BENCHMARKS = ("arc_challenge", "piqa", "sciq")
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> SyntheticRun:
+    return make_run(tmp_path_factory.mktemp("run"), num_items=60, benchmarks=BENCHMARKS)
+
+
+def _outputs(folder: Path) -> dict[str, Path]:
+    return {"png": folder / "figure.png", "pdf": folder / "figure.pdf", "caption": folder / "figure.txt"}
+
+
+def _write(kind: str, run: SyntheticRun, folder: Path, benchmark: str = "arc_challenge") -> dict[str, Path]:
+    outputs = _outputs(folder)
+    items = run.root / f"items/{benchmark}.parquet"
+    if kind == "survival":
+        tables = run.correlations(benchmark)
+        survival.write_survival(correlations=tables, items=items, families=run.families, **outputs)
+    elif kind == "scores":
+        scores.write_scores(metrics=run.metrics(benchmark), items=items, families=run.families, **outputs)
+    elif kind == "masses":
+        masses.write_masses(metrics=run.metrics(benchmark), items=items, families=run.families, **outputs)
+    elif kind == "loss":
+        loss.write_loss(checkpoints=run.table("checkpoints"), **outputs)
+    elif kind == "accuracy":
+        accuracy.write_accuracy(scores=run.table("scores"), items=run.items(), **outputs)
+    else:
+        statistics.write_statistics(
+            statistics=run.table("correlation_statistics"),
+            items=run.items(),
+            families=run.families,
+            method=kind,
+            **outputs,
+        )
+    return outputs
+
+
+KINDS = ("survival", "pearson", "spearman", "scores", "masses", "loss", "accuracy")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_files_are_sound_and_the_same_twice(kind: str, run: SyntheticRun, tmp_path: Path) -> None:
+    first, second = _write(kind, run, tmp_path / "a"), _write(kind, run, tmp_path / "b")
+    for name in first:
+        assert hashlib.sha256(first[name].read_bytes()).digest() == hashlib.sha256(second[name].read_bytes()).digest()
+    with Image.open(first["png"]) as image:
+        image.verify()
+        assert image.info["dpi"][0] >= 200
+        assert 3.3 <= image.width / image.info["dpi"][0] <= 7.05
+    pdf = first["pdf"].read_bytes()
+    assert pdf.startswith(b"%PDF") and pdf.rstrip().endswith(b"%%EOF")
+    assert b"CreationDate" not in pdf and len(pdf) < 600_000
+    assert "What to see:" in first["caption"].read_text(encoding="utf-8")
+
+
+@given(
+    st.lists(st.one_of(st.just(float("nan")), st.floats(-1, 1), st.sampled_from([-1.0, 0.0, 0.5, 1.0])), max_size=40)
+)
+def test_survival_steps_are_the_exact_survival_function(values: list[float]) -> None:
+    x, y = survival.survival_steps(np.array(values))
+    defined = [v for v in values if v == v]
+    if not defined:
+        assert len(x) == len(y) == 0
+        return
+    assert (x[0], y[0], x[-1], y[-1]) == (-1.0, 1.0, 1.0, 0.0)
+    assert (np.diff(x) >= 0).all() and (np.diff(y) <= 0).all()
+    for c in [*defined, -0.3, 0.25, 0.999]:
+        height = y[np.searchsorted(x, c, side="right") - 1]
+        assert height == pytest.approx(np.mean([v > c for v in defined]), abs=1e-12)
+    area = float(np.sum(y[:-1] * np.diff(x)))
+    assert area == pytest.approx(1 + np.mean(defined), abs=1e-9)
+
+
+def test_survival_draws_every_family_in_every_panel(run: SyntheticRun) -> None:
+    frame = pd.concat(read_frame(p, "correlations", _CORRELATION_COLUMNS) for p in run.correlations("arc_challenge"))
+    benchmark = read_benchmark(run.root / "items/arc_challenge.parquet")
+    plot = survival.plot(frame, benchmark, run.families)
+    drawn = plot.data.groupby(["panel", "family"], observed=True).size()
+    assert len(drawn) == 5 * 3
+    panels = list(plot.data["panel"].cat.categories)
+    assert ["Vocab" in panels[0], "Pearson" in panels[1], "Choices" in panels[2]] == [True, True, True]
+    assert [("Spearman" in p) for p in panels] == [True, False, True, True, True]
+
+
+_CORRELATION_COLUMNS = ["family", "metric", "method", "correlation", "num_models"]
+
+
+def test_survival_caption_states_the_shares_of_the_table(run: SyntheticRun) -> None:
+    frame = pd.concat(read_frame(p, "correlations", _CORRELATION_COLUMNS) for p in run.correlations("sciq"))
+    text = survival.caption_text(frame, read_benchmark(run.root / "items/sciq.parquet"), run.families)
+    rows = frame[(frame["family"] == "ladder") & (frame["method"] == "spearman")]
+    accuracy_rows = rows.loc[rows["metric"] == "accuracy", "correlation"]
+    expected = (rows.loc[rows["metric"] == "log_p_vocab_correct", "correlation"] > 0.75).mean()
+    assert f"{100 * expected:.0f} % in log p_vocab" in text
+    assert f"{100 * accuracy_rows.isna().mean():.0f} % (“Ladder, all”)" in text
+    assert "60 of the 1,172 items of the validation split" in text
+    assert "the validation split stands in for the test split" in text
+    assert "(35 checkpoints)" in text and "(7 checkpoints)" in text and "(5 checkpoints)" in text
+
+
+def test_a_family_without_any_defined_correlation_is_drawn_as_none(run: SyntheticRun, tmp_path: Path) -> None:
+    frame = pd.concat(read_frame(p, "correlations", _CORRELATION_COLUMNS) for p in run.correlations("piqa"))
+    gone = (frame["family"] == "ladder-sizes") & (frame["metric"] == "accuracy")
+    frame.loc[gone, "correlation"] = np.nan
+    survival.plot(frame, read_benchmark(run.root / "items/piqa.parquet"), run.families).draw()
+    notes = survival.undefined_shares(frame, run.families).set_index("family")
+    assert notes.loc["Ladder, parameter scaling", "text"] == "undefined: 100 %"
+    assert notes["y"].is_unique and (notes["panel"] == "Accuracy (Spearman)").all()
+
+
+@pytest.mark.parametrize("method", ["pearson", "spearman", "kendall"])
+def test_statistics_marks_are_the_table(method: str, run: SyntheticRun) -> None:
+    table = pq.read_table(run.table("correlation_statistics")).to_pandas()
+    benchmarks = [read_benchmark(path) for path in run.items()]
+    data = statistics.plot(table, benchmarks, run.families, method).data
+    metrics = 5 if method == "pearson" else 4
+    assert len(data) == 4 * len(BENCHMARKS) * metrics * 3
+    assert ("p_vocab_correct" in set(data["metric"])) == (method == "pearson")
+    # A mark's height says which benchmark it belongs to.
+    row = (len(BENCHMARKS) - 1 - data["y"].round()).astype(int)
+    keys = table[(table["method"] == method) & (table["nan_policy"] == "drop") & table["subject"].isna()]
+    keys = keys.set_index(["benchmark", "metric", "family"])["median"]
+    names = {label: name for name, label in run.families.items()}
+    medians = data[data["panel"] == "median"]
+    expected = [
+        keys[BENCHMARKS[row[i]], m.metric, names[m.family]] for i, m in zip(medians.index, medians.itertuples())
+    ]
+    assert medians["value"].tolist() == expected
+    assert data.groupby(["panel", "y"], observed=True).size().max() == 1
+
+
+def test_statistics_caption_says_what_ranks_cannot_see(run: SyntheticRun) -> None:
+    table = pq.read_table(run.table("correlation_statistics")).to_pandas()
+    benchmarks = [read_benchmark(path) for path in run.items()]
+    assert "p_vocab is left out" in statistics.caption_text(table, benchmarks, run.families, "spearman")
+    assert "p_vocab is left out" not in statistics.caption_text(table, benchmarks, run.families, "pearson")
+
+
+def test_accuracy_in_bins_uses_centres_and_counts() -> None:
+    p = np.array([0.0, 0.01, 0.5, 0.999, 1.0])
+    bins = scores.accuracy_in_bins(p, np.array([0.0, 1.0, 1.0, 1.0, 0.0]), bins=10)
+    assert bins["center"].tolist() == pytest.approx([0.05, 0.55, 0.95])
+    assert bins["accuracy"].tolist() == [0.5, 1.0, 0.5]
+    assert bins["count"].tolist() == [2, 1, 2]
+
+
+def test_accuracy_is_settled_outside_the_undecided_stretch(run: SyntheticRun) -> None:
+    frame = read_metrics(run.metrics("arc_challenge"), run.families, ["p_choices_correct", "accuracy"])
+    bins = scores.accuracy_in_bins(frame["p_choices_correct"].to_numpy(), frame["accuracy"].to_numpy())
+    assert (bins.loc[bins["center"] > 0.5 + 1 / 30, "accuracy"] == 1).all()
+    assert (bins.loc[bins["center"] < 0.25 - 1 / 30, "accuracy"] == 0).all()
+
+
+def test_points_are_limited_and_the_caption_says_so(run: SyntheticRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scores, "MAX_POINTS", 100)
+    monkeypatch.setattr(masses, "MAX_POINTS", 100)
+    benchmark = read_benchmark(run.root / "items/piqa.parquet")
+    frame = read_metrics(run.metrics("piqa"), run.families, scores._COLUMNS)
+    third = list(scores.plot(frame, benchmark, run.families))[-1]
+    assert third.data.groupby("family", observed=True).size().tolist() == [100, 100, 100]
+    assert "“Ladder, all” 100 of 2,100" in scores.caption_text(frame, benchmark, run.families)
+    assert "(1 − p_choices)²" in scores.caption_text(frame, benchmark, run.families)
+    frame = read_metrics(run.metrics("piqa"), run.families, masses._COLUMNS)
+    assert len(masses.plot(frame, benchmark, run.families).data) <= 300
+    assert "“Ladder, all” 100 of 2,100" in masses.caption_text(frame, benchmark, run.families)
+
+
+def test_masses_share_their_limits_and_are_powers_of_ten(run: SyntheticRun) -> None:
+    frame = read_metrics(run.metrics("piqa"), run.families, masses._COLUMNS)
+    plot = masses.plot(frame, read_benchmark(run.root / "items/piqa.parquet"), run.families)
+    x, y = (plot.scales.get_scales(axis) for axis in "xy")
+    assert tuple(x.limits) == tuple(y.limits)
+    assert plot.data["correct"].max() <= frame["log_p_vocab_correct"].max() / np.log(10)
+
+
+def test_spread_at_fixed_mass_recovers_a_known_spread() -> None:
+    generator = np.random.default_rng(0)
+    correct = generator.uniform(-30, -5, 40_000)
+    incorrect = np.floor(correct) + generator.uniform(0, 4, 40_000)
+    assert masses.spread_at_fixed_mass(correct, incorrect) == pytest.approx(0.9 * 4, abs=0.1)
+
+
+def test_loss_without_any_loss_is_an_error(tmp_path: Path) -> None:
+    path = tmp_path / "checkpoints.parquet"
+    columns = {"model": ["m"], "parameters": [1], "flops": [1.0], "validation_loss": pa.array([None], pa.float64())}
+    pq.write_table(pa.table(columns), path)
+    with pytest.raises(ElusiveError, match="no checkpoint has a validation loss"):
+        loss.write_loss(checkpoints=path, **_outputs(tmp_path))
+    assert not (tmp_path / "figure.png").exists()
+
+
+def test_accuracy_caption_names_what_stays_at_chance(run: SyntheticRun) -> None:
+    frame = pq.read_table(run.table("scores")).to_pandas()
+    benchmarks = [read_benchmark(path) for path in run.items()]
+    frame.loc[frame["benchmark"] == "piqa", "above_chance_se"] = 1.5
+    text = accuracy.caption_text(frame, benchmarks)
+    assert "On PIQA no checkpoint is more than two standard errors from chance" in text.replace(
+        "ARC-Challenge and ", ""
+    )
+    assert "SciQ: the validation split stands in for the test split." in text
+
+
+def test_all_items_used_is_said_plainly() -> None:
+    benchmark = Benchmark("b", "B", "test", None, num_items=10, num_items_total=10, chance=0.5)
+    assert benchmark.describe_items() == "All 10 items of the test split."
+
+
+def test_numbers_are_written_as_in_print() -> None:
+    assert style.format_number(-0.001) == "0.00" and style.format_number(-0.126) == "−0.13"
+    assert style.format_power(2.14e15) == "2.1 × 10¹⁵" and style.format_power(3e-7) == "3.0 × 10⁻⁷"
+    assert style.format_count(1_520_000) == "1.52 M" and style.format_count(12) == "12"
+    assert style.join(["a"]) == "a" and style.join(["a", "b", "c"]) == "a, b and c"
+    assert style.whole_powers((-28.3, -1.2)) == [-25, -20, -15, -10, -5]
+
+
+def test_nine_families_still_differ() -> None:
+    names = [f"family {i}" for i in range(24)]
+    colours, shapes = style.family_colours(names), style.family_shapes(names)
+    assert len({(colours[n], shapes[n]) for n in names}) == 24
+
+
+def test_captions_are_plain_restructured_text(run: SyntheticRun, tmp_path: Path) -> None:
+    core = pytest.importorskip("docutils.core")
+    for kind in KINDS:
+        source = _write(kind, run, tmp_path / kind)["caption"]
+        include = f".. include:: {source}\n   :encoding: utf-8\n"
+        # Level 2 is a warning: nothing in a caption may look like markup that is not there.
+        body = core.publish_parts(include, writer="html", settings_overrides={"halt_level": 2})["body"]
+        assert json.dumps("What to see")[1:-1] in body

@@ -1,0 +1,37 @@
+"""Write a plot as PNG and PDF and its caption as text: the same plot gives the same bytes."""
+
+from __future__ import annotations
+
+import matplotlib
+
+from elusive import logs
+from elusive.figures import style
+from elusive.figures.data import Path
+from elusive.files import atomic_path
+
+logger = logs.get(__name__)
+
+_DPI = 220
+
+
+def save_figure(
+    plot: style.p9.ggplot | style.p9.composition.Compose,
+    text: str,
+    png: Path,
+    pdf: Path,
+    caption: Path,
+) -> None:
+    """Draw ``plot`` once and save it to ``png`` and ``pdf``, and ``text`` to ``caption``.
+
+    Dates and program versions are left out of the files, fonts are embedded as text in the PDF, and layers that ask
+    for it are rasterised there.
+    """
+    with matplotlib.rc_context({"pdf.fonttype": 42, "path.simplify": True}):
+        figure = plot.draw()
+        with atomic_path(png) as temporary:
+            figure.savefig(temporary, dpi=_DPI, metadata={"Software": None})
+        with atomic_path(pdf) as temporary:
+            figure.savefig(temporary, dpi=_DPI, metadata={"Creator": None, "Producer": None, "CreationDate": None})
+    with atomic_path(caption) as temporary:
+        temporary.write_text(text.rstrip() + "\n", encoding="utf-8")
+    logger.info("wrote %s, %s and %s", png, pdf, caption)

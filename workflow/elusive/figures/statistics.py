@@ -1,0 +1,162 @@
+"""Statistics of the correlation distributions, all benchmarks in one figure for one method (figure 3 of the paper).
+
+Panels: mean, median, area under the survival function and negative Wasserstein distance to the ideal distribution.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
+import plotnine as p9
+
+from elusive.figures import style
+from elusive.figures.data import Benchmark, Path, read_benchmark, read_frame
+from elusive.figures.save import save_figure
+
+STATISTICS = {
+    "mean": "mean",
+    "median": "median",
+    "auc": "area under the survival function",
+    "neg_wasserstein": "negative Wasserstein distance",
+}
+
+#: Height of a benchmark's row that its marks fill; the rest separates it from the next.
+_ROW_SHARE = 0.76
+
+
+def _tidy(
+    statistics: pd.DataFrame, benchmarks: Sequence[Benchmark], families: Mapping[str, str], method: str
+) -> pd.DataFrame:
+    """One row a mark: ``panel`` ``metric`` ``family`` ``value`` ``low`` ``high`` and its height ``y``."""
+    metrics = [m.column for m in style.metrics_seen_by(method)]
+    names = [b.name for b in benchmarks]
+    chosen = statistics[
+        (statistics["method"] == method)
+        & (statistics["nan_policy"] == "drop")
+        & statistics["subject"].isna()
+        & statistics["metric"].isin(metrics)
+        & statistics["benchmark"].isin(names)
+        & statistics["family"].isin(families)
+    ]
+    lane = chosen["metric"].map(metrics.index) * len(families) + chosen["family"].map(list(families).index)
+    lanes = len(metrics) * len(families)
+    row = chosen["benchmark"].map(names.index)
+    y = len(names) - 1 - row + _ROW_SHARE * (0.5 - (lane + 0.5) / lanes)
+    panels = [
+        pd.DataFrame(
+            {
+                "panel": title,
+                "metric": chosen["metric"],
+                "family": chosen["family"].map(families),
+                "value": chosen[statistic],
+                "low": chosen[f"{statistic}_low"],
+                "high": chosen[f"{statistic}_high"],
+                "y": y,
+            }
+        )
+        for statistic, title in STATISTICS.items()
+    ]
+    frame = pd.concat(panels, ignore_index=True).dropna(subset=["value"])
+    return frame.assign(
+        panel=pd.Categorical(frame["panel"], list(STATISTICS.values())),
+        metric=pd.Categorical(frame["metric"], metrics),
+        family=pd.Categorical(frame["family"], list(families.values())),
+    )
+
+
+def plot(
+    statistics: pd.DataFrame, benchmarks: Sequence[Benchmark], families: Mapping[str, str], method: str
+) -> p9.ggplot:
+    """Draw the statistics of one method; ``statistics`` is the whole table, ``families`` maps name to label."""
+    frame = _tidy(statistics, benchmarks, families, method)
+    metrics = style.metrics_seen_by(method)
+    labels = list(families.values())
+    rows = len(benchmarks)
+    marks = rows * len(metrics) * len(families)
+    height = 1.5 + 2 * min(4.0, max(1.2, 0.024 * marks + 0.12 * rows))
+    return (
+        p9.ggplot(frame, p9.aes("value", "y", color="metric", shape="family"))
+        + p9.geom_hline(yintercept=[i + 0.5 for i in range(rows - 1)], size=0.3, color="#CFCFCF")
+        + p9.geom_segment(p9.aes(x="low", xend="high", yend="y"), size=0.35, alpha=0.75, na_rm=True, show_legend=False)
+        + p9.geom_point(size=1.5, stroke=0.2)
+        + p9.facet_wrap("panel", ncol=2, scales="free_x")
+        + p9.scale_color_manual([m.colour for m in metrics], labels=[m.math for m in metrics])
+        + p9.scale_shape_manual(style.family_shapes(labels))
+        + p9.scale_y_continuous(
+            breaks=[rows - 1 - i for i in range(rows)],
+            labels=[b.label for b in benchmarks],
+            limits=(-0.5, rows - 0.5),
+            expand=(0, 0),
+        )
+        + p9.labs(x=f"statistic of the items' {method.capitalize()} correlations with log FLOPs", y="")
+        + p9.guides(color=p9.guide_legend(order=1, nrow=1), shape=p9.guide_legend(order=2, nrow=1))
+        + style.theme(style.PAGE_WIDTH, height)
+        + p9.theme(
+            legend_position="top",
+            legend_box="vertical",
+            legend_justification="left",
+            panel_grid_major_y=p9.element_blank(),
+            axis_ticks_major_y=p9.element_blank(),
+            legend_box_spacing=0.01,
+        )
+    )
+
+
+def caption_text(
+    statistics: pd.DataFrame, benchmarks: Sequence[Benchmark], families: Mapping[str, str], method: str
+) -> str:
+    """What the statistics figure of one method shows, with its numbers."""
+    frame = _tidy(statistics, benchmarks, families, method)
+    first = next(iter(families.values()))
+    medians = frame[(frame["panel"] == STATISTICS["median"]) & (frame["family"] == first)]
+    ranges = []
+    for metric in style.metrics_seen_by(method):
+        values = medians.loc[medians["metric"] == metric.column, "value"]
+        if len(values):
+            low, high = style.format_number(values.min()), style.format_number(values.max())
+            ranges.append(f"{low} to {high} for {metric.plain}")
+    models = statistics.groupby("family")["num_models"].max()
+    members = "; ".join(f"“{label}” ({models[name]} checkpoints)" for name, label in families.items())
+    items = ", ".join(f"{b.label} {b.num_items:,}" for b in benchmarks)
+    notes = " ".join(f"{b.label}: {b.split_note}." for b in benchmarks if b.split_note)
+    omitted = (
+        ""
+        if method == "pearson"
+        else f" p_vocab is left out: {method.capitalize()}'s coefficient sees only ranks, and so gives it the values "
+        "of log p_vocab."
+    )
+    return (
+        f"Distribution of the per-item {method.capitalize()} correlations with compute, by benchmark.\n\n"
+        "Rows: benchmarks. Horizontal axes: mean, median, area under the survival function (0 to 2) and negative "
+        "Wasserstein distance to the nearer of the two ideal distributions, all correlations +1 or all −1. Colours: "
+        f"metrics, in the order of the chain; markers: families; thin lines: 95 % intervals.{omitted} Items whose "
+        "correlation is undefined are left out. Mean, area and Wasserstein distance are one number in three forms "
+        "(1 + mean; absolute mean − 1), so only the median adds to the mean.\n\n"
+        f"Items: {items}. {notes} Families: {members}.\n\n".replace("  ", " ")
+        + f"What to see: over the benchmarks, the median correlation in “{first}” is {style.join(ranges)}."
+    )
+
+
+def write_statistics(
+    *,
+    statistics: Path,
+    items: Sequence[Path],
+    families: Mapping[str, str],
+    method: str,
+    png: Path,
+    pdf: Path,
+    caption: Path,
+) -> None:
+    """Draw and describe the correlation statistics of all benchmarks for one ``method``.
+
+    ``statistics``: the table correlation_statistics; ``items``: the benchmarks' items tables, in the order of the
+    rows; ``families``: name -> label, in drawing order; ``png``, ``pdf``, ``caption``: where to write.
+    """
+    keys = ["family", "benchmark", "subject", "metric", "method", "nan_policy", "num_models"]
+    values = [f"{s}{bound}" for s in STATISTICS for bound in ("", "_low", "_high")]
+    frame = read_frame(statistics, "correlation_statistics", keys + values)
+    benchmarks = [read_benchmark(path) for path in items]
+    save_figure(
+        plot(frame, benchmarks, families, method), caption_text(frame, benchmarks, families, method), png, pdf, caption
+    )

@@ -1,0 +1,142 @@
+"""What every figure shares: names and colours of metrics and families, the theme, and how numbers are written."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import matplotlib
+
+matplotlib.use("Agg")  # before plotnine: no figure ever needs a display
+
+import plotnine as p9
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A step of the chain: its column in the tables, its name in mathematical and in plain type, its colour."""
+
+    column: str
+    math: str
+    plain: str
+    colour: str
+
+
+#: The chain in its order, in the colours of a reversed coolwarm map with a middle dark enough for white paper.
+METRICS = (
+    Metric("log_p_vocab_correct", r"$\log p^{\mathrm{Vocab}}$", "log p_vocab", "#3B4CC0"),
+    Metric("p_vocab_correct", r"$p^{\mathrm{Vocab}}$", "p_vocab", "#7FA5F0"),
+    Metric("p_choices_correct", r"$p^{\mathrm{Choices}}$", "p_choices", "#8A8A8A"),
+    Metric("brier", r"$-$Brier score", "−Brier", "#F0895F"),
+    Metric("accuracy", "Accuracy", "accuracy", "#B40426"),
+)
+
+#: Okabe and Ito's colours, which people with any common colour blindness can tell apart.
+_FAMILY_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C6D31")
+_FAMILY_SHAPES = ("o", "^", "s", "D", "v", "P", "X", "*")
+
+#: Light to dark: the more compute or the more parameters, the darker.
+SEQUENTIAL = ("#9ADBC0", "#4DBDAD", "#3591A8", "#38639D", "#403C76", "#1F1430")
+
+#: Inches: a page's text width, and one column of two.
+PAGE_WIDTH, COLUMN_WIDTH = 7.0, 3.4
+
+
+def metrics_seen_by(method: str) -> tuple[Metric, ...]:
+    """The metrics that a correlation method tells apart: ranks cannot see that p_vocab is exp of log p_vocab."""
+    return tuple(m for m in METRICS if method == "pearson" or m.column != "p_vocab_correct")
+
+
+def family_colours(labels: Sequence[str]) -> dict[str, str]:
+    """A colour for each family label, in order; beyond eight families colours repeat and shapes tell them apart."""
+    return {label: _FAMILY_COLOURS[i % len(_FAMILY_COLOURS)] for i, label in enumerate(labels)}
+
+
+def family_shapes(labels: Sequence[str]) -> dict[str, str]:
+    """A marker for each family label, in order; a ninth family starts one marker later than its colour."""
+    count = len(_FAMILY_SHAPES)
+    return {label: _FAMILY_SHAPES[(i + i // count) % count] for i, label in enumerate(labels)}
+
+
+def parameter_scale(parameters: Iterable[float]) -> p9.scale_color_gradientn:
+    """The colour scale of models by size: a key for each size where they are few, else a colour bar."""
+    sizes = sorted(set(parameters))
+    few = len(sizes) <= 8
+    return p9.scale_color_gradientn(
+        SEQUENTIAL,
+        trans="log10",
+        guide=p9.guide_legend(reverse=True) if few else p9.guide_colorbar(),
+        labels=lambda breaks: [format_count(value) for value in breaks],
+        **({"breaks": sizes} if few else {}),
+    )
+
+
+def theme(width: float, height: float) -> p9.theme:
+    """The look of all figures, for a figure of ``width`` × ``height`` inches."""
+    return p9.theme_bw(base_size=8, base_family="DejaVu Sans") + p9.theme(
+        figure_size=(width, height),
+        plot_title=p9.element_text(size=9, weight="bold", ha="left"),
+        plot_subtitle=p9.element_text(size=7, color="#444444", ha="left"),
+        panel_grid_minor=p9.element_blank(),
+        panel_grid_major=p9.element_line(size=0.3, color="#E6E6E6"),
+        panel_border=p9.element_rect(size=0.5, color="#555555"),
+        axis_ticks=p9.element_line(size=0.4, color="#555555"),
+        axis_ticks_minor=p9.element_blank(),
+        axis_ticks_length=2,
+        axis_title=p9.element_text(size=8),
+        axis_text=p9.element_text(size=7, color="#222222"),
+        strip_background=p9.element_blank(),
+        strip_text=p9.element_text(size=8, ha="left", color="#111111"),
+        legend_title=p9.element_text(size=7.5),
+        legend_text=p9.element_text(size=7),
+        legend_key=p9.element_blank(),
+        legend_background=p9.element_blank(),
+        panel_spacing_x=0.025,
+        plot_margin=0.01,
+    )
+
+
+def format_count(value: float) -> str:
+    """A number of parameters or tokens to three digits: ``1.05 M``, ``12.6 B``."""
+    for size, unit in ((1e12, " T"), (1e9, " B"), (1e6, " M"), (1e3, " k")):
+        if abs(value) >= size:
+            return f"{value / size:.3g}{unit}"
+    return f"{value:.3g}"
+
+
+def format_number(value: float, digits: int = 2) -> str:
+    """A number with a proper minus sign and no negative zero: ``−0.12``."""
+    text = f"{value:.{digits}f}"
+    return text.lstrip("-") if float(text) == 0 else text.replace("-", "−")
+
+
+def format_share(value: float, digits: int = 0) -> str:
+    """A share as a percentage: ``12 %``."""
+    return f"{100 * value:.{digits}f} %"
+
+
+def format_power(value: float) -> str:
+    """A positive number as ``2.1 × 10¹⁵``."""
+    mantissa, exponent = f"{value:.1e}".split("e")
+    return f"{mantissa} × 10{str(int(exponent)).translate(str.maketrans('-0123456789', '⁻⁰¹²³⁴⁵⁶⁷⁸⁹'))}"
+
+
+def whole_powers(limits: tuple[float, float]) -> list[int]:
+    """Breaks of a scale of exponents: at most five multiples of 1, 2, 5, 10, ... within ``limits``."""
+    low, high = limits
+    for step in (1, 2, 5, 10, 20, 50, 100, 200, 500):
+        breaks = [step * k for k in range(math.ceil(low / step), math.floor(high / step) + 1)]
+        if len(breaks) <= 5:
+            break
+    return breaks
+
+
+def power_labels(breaks: Sequence[float]) -> list[str]:
+    """Axis labels of powers of ten given by their exponents."""
+    return [f"$10^{{{value:g}}}$" for value in breaks]
+
+
+def join(parts: Sequence[str]) -> str:
+    """``a``, ``a and b``, ``a, b and c``."""
+    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"

@@ -1,0 +1,13 @@
+"""Validation loss of the ladder against compute."""
+
+from elusive import logs
+from elusive.figures.loss import write_loss
+
+if __name__ == "__main__":
+    with logs.to_file(snakemake.log[0]):
+        write_loss(
+            checkpoints=snakemake.input.checkpoints,
+            png=snakemake.output.png,
+            pdf=snakemake.output.pdf,
+            caption=snakemake.output.caption,
+        )

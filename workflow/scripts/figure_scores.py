@@ -1,0 +1,15 @@
+"""How one benchmark's metrics map onto each other."""
+
+from elusive import logs
+from elusive.figures.scores import write_scores
+
+if __name__ == "__main__":
+    with logs.to_file(snakemake.log[0]):
+        write_scores(
+            metrics=snakemake.input.metrics,
+            items=snakemake.input.items,
+            families=snakemake.params.families,
+            png=snakemake.output.png,
+            pdf=snakemake.output.pdf,
+            caption=snakemake.output.caption,
+        )

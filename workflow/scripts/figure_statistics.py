@@ -1,0 +1,16 @@
+"""Statistics of the correlations on all benchmarks, for one method."""
+
+from elusive import logs
+from elusive.figures.statistics import write_statistics
+
+if __name__ == "__main__":
+    with logs.to_file(snakemake.log[0]):
+        write_statistics(
+            statistics=snakemake.input.statistics,
+            items=snakemake.input.items,
+            families=snakemake.params.families,
+            method=snakemake.wildcards.method,
+            png=snakemake.output.png,
+            pdf=snakemake.output.pdf,
+            caption=snakemake.output.caption,
+        )

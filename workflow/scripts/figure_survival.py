@@ -1,0 +1,15 @@
+"""Survival curves of one benchmark's score–compute correlations."""
+
+from elusive import logs
+from elusive.figures.survival import write_survival
+
+if __name__ == "__main__":
+    with logs.to_file(snakemake.log[0]):
+        write_survival(
+            correlations=snakemake.input.correlations,
+            items=snakemake.input.items,
+            families=snakemake.params.families,
+            png=snakemake.output.png,
+            pdf=snakemake.output.pdf,
+            caption=snakemake.output.caption,
+        )
