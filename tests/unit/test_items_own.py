@@ -110,6 +110,15 @@ def test_gold_may_be_written_in_many_ways(tmp_path, value):
     assert item.gold == 1
 
 
+def test_ids_and_subjects_by_templates(tmp_path):
+    items = _items(tmp_path, ROWS, id="{{ area }}-{{ qid }}", subject="{% if area %}{{ area }}{% endif %}")
+    assert [(item.item, item.subject) for item in items] == [
+        ("sums-one", "sums"),
+        ("sums-two", "sums"),
+        ("-drei", None),
+    ]
+
+
 def test_ids_by_subject(tmp_path):
     items = _items(tmp_path, ROWS[:2], id=None, subject="area")
     assert [item.item for item in items] == ["sums-0000", "sums-0001"]

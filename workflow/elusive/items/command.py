@@ -23,7 +23,12 @@ def run_fetch(args: argparse.Namespace) -> None:
 def add_items_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``items``."""
     parser.add_argument("--spec", required=True, help="the benchmark as JSON: name, limit, ...")
-    parser.add_argument("--archive", type=Path, help="the archive; not needed for a benchmark of one's own")
+    parser.add_argument(
+        "--archive",
+        "--source",
+        type=Path,
+        help="the archive; not used for a benchmark of one's own, whose file the specification names",
+    )
     parser.add_argument("--output", type=Path, required=True, help="the items table (Parquet)")
 
 

@@ -3,7 +3,8 @@
 ``context`` is a template for the text before the choices (``"Question: {{ question }}\\nAnswer:"``), or ``contexts``
 an expression for a list of them, one per choice. ``choices`` is an expression for the list of choices
 (``[good, bad]``) and ``gold`` one for the index of the right choice, counted from 0 (``"ABCD".index(answer)``).
-``id`` and ``subject`` are optional. Expressions may be written with or without braces around them.
+``id`` and ``subject`` are optional, and templates or expressions. An expression may be written with or without braces
+around it; ``id`` and ``subject`` with braces are templates (``{{ area }}-{{ number }}``).
 
 Only the standard library and Jinja are imported here, so that a configuration can be checked while Snakemake parses.
 """
@@ -113,7 +114,8 @@ def read_spec(spec: dict[str, Any]) -> OwnBenchmark:
     fields: dict[str, Callable[[Row], Any]] = {}
     for key in keys:
         try:
-            fields[key] = _template(spec[key]) if key == "context" else _expression(spec[key])
+            is_template = key == "context" or (key in ("id", "subject") and "{{" in spec[key])
+            fields[key] = _template(spec[key]) if is_template else _expression(spec[key])
         except jinja2.TemplateSyntaxError as error:
             raise ElusiveError(f"{where}: key {key!r}: {error.message} in {spec[key]!r}") from error
     if "context" in keys and not jinja2.meta.find_undeclared_variables(_JINJA.parse(spec["context"])):
