@@ -58,7 +58,6 @@ def pearson(x: np.ndarray, scores: np.ndarray) -> np.ndarray:
     x = _unit(np.asarray(x, np.float64)[:, None])
     for start in range(0, scores.shape[1], _BLOCK):
         block = np.asarray(scores[:, start : start + _BLOCK], np.float64)
-        # A sum along the first axis runs row by row, in the same order however many columns there are.
         result[start : start + _BLOCK] = (x * _unit(block)).sum(axis=0)
     return np.clip(result, -1.0, 1.0)
 

@@ -1,0 +1,185 @@
+"""The data contract: what is refused on writing and reading, and that no half-written file is left behind."""
+
+from __future__ import annotations
+
+import errno
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from elusive import files
+from elusive.errors import ElusiveError
+from elusive.tables import SCHEMAS, read_metadata, read_table, write_table
+from score_tables import logprobs_table
+
+
+@pytest.fixture
+def table() -> pa.Table:
+    return logprobs_table([0, 1], [[-1.0, -2.0], [-3.0, -4.0, -5.0]])
+
+
+def replaced(table: pa.Table, column: str, values: pa.Array | list) -> pa.Table:
+    return table.set_column(table.column_names.index(column), column, pa.chunked_array([values]))
+
+
+def test_what_is_written_is_read_again(tmp_path, table):
+    path = tmp_path / "new folder" / "logprobs.parquet"
+    shuffled = table.select([*reversed(table.column_names)]).append_column("extra", pa.array(range(5)))
+    write_table(shuffled, path, "logprobs", {"model": "m", "a": None})
+    found = read_table(path, "logprobs")
+    assert found.column_names == [*SCHEMAS["logprobs"].names, "extra"]
+    assert found.select(SCHEMAS["logprobs"].names).schema.remove_metadata() == SCHEMAS["logprobs"]
+    assert found.select(table.column_names).to_pydict() == table.to_pydict()
+    assert read_metadata(path) == {"model": "m", "a": None}
+    assert read_table(path, "logprobs", columns=["item", "choice"]).column_names == ["item", "choice"]
+    assert {p.name for p in path.parent.iterdir()} == {path.name}
+
+
+def test_the_same_table_gives_the_same_bytes(tmp_path, table):
+    paths = [tmp_path / f"{n}.parquet" for n in range(2)]
+    write_table(table, paths[0], "logprobs", {"b": 1, "a": 2})
+    write_table(
+        pa.concat_tables([table.slice(0, 2), table.slice(2)]).combine_chunks(), paths[1], "logprobs", {"a": 2, "b": 1}
+    )
+    assert paths[0].read_bytes() == paths[1].read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda t: t.drop_columns(["is_gold"]), r"a logprobs table needs the columns \['is_gold'\]"),
+        (lambda t: replaced(t, "choice", pa.array([0, 1, 0, 1, 300])), "do not fit a logprobs table"),
+        (lambda t: replaced(t, "num_tokens", pa.array([1.5] * 5)), "do not fit a logprobs table"),
+        (lambda t: replaced(t, "log_likelihood", pa.array(["low"] * 5)), "do not fit a logprobs table"),
+        (lambda t: replaced(t, "item", pa.array(["a", "b", None, "c", "d"])), "column 'item' .* may not hold nulls"),
+    ],
+)
+def test_tables_against_the_contract_are_not_written(tmp_path, table, change, message):
+    path = tmp_path / "logprobs.parquet"
+    with pytest.raises(ElusiveError, match=f"{path}: .*{message}"):
+        write_table(change(table), path, "logprobs")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda t: t.drop_columns(["is_gold"]), "column 'is_gold' is missing, which every logprobs table has"),
+        (
+            lambda t: replaced(t, "log_likelihood", t["log_likelihood"].cast(pa.float32()).combine_chunks()),
+            "column 'log_likelihood' has type float, a logprobs table has double",
+        ),
+    ],
+)
+def test_tables_against_the_contract_are_not_read(tmp_path, table, change, message):
+    path = tmp_path / "logprobs.parquet"
+    pq.write_table(change(table), path)
+    with pytest.raises(ElusiveError, match=f"{path}: {message}"):
+        read_table(path, "logprobs")
+    with pytest.raises(ElusiveError, match=f"{path}: was not written by elusive"):
+        read_metadata(path)
+
+
+def test_missing_and_truncated_files_are_named(tmp_path, table):
+    path = tmp_path / "logprobs.parquet"
+    with pytest.raises(ElusiveError, match=f"{path}: there is no such logprobs table"):
+        read_table(path, "logprobs")
+    write_table(table, path, "logprobs")
+    whole = path.read_bytes()
+    for length in (0, 3, len(whole) // 2, len(whole) - 1):
+        path.write_bytes(whole[:length])
+        with pytest.raises(ElusiveError, match=f"{path}: not a readable Parquet file .* delete it and run again"):
+            read_table(path, "logprobs")
+        with pytest.raises(ElusiveError, match=f"{path}: not a readable Parquet file"):
+            read_metadata(path)
+    # The size is right but bytes in the middle are not.
+    path.write_bytes(whole[:4] + bytes(len(whole) - 8) + whole[-4:])
+    with pytest.raises(ElusiveError, match=f"{path}: not a readable Parquet file"):
+        read_table(path, "logprobs")
+
+
+@pytest.mark.parametrize("call", ["fsync", "replace"])
+@pytest.mark.parametrize("before", [None, b"what was there"])
+def test_full_disk_leaves_the_final_name_as_it_was(tmp_path, table, monkeypatch, call, before):
+    path = tmp_path / "logprobs.parquet"
+    if before is not None:
+        path.write_bytes(before)
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(files.os, call, full)
+    with pytest.raises(ElusiveError, match=f"{path}: no space left on the disk"):
+        write_table(table, path, "logprobs")
+    assert [p.read_bytes() for p in tmp_path.iterdir()] == ([] if before is None else [before])
+
+
+FILL = """
+import sys, numpy as np, pyarrow as pa
+from elusive.errors import ElusiveError
+from elusive.tables import write_table
+count = 100_000
+table = pa.table({
+    "family": pa.repeat("f", count), "benchmark": pa.repeat("b", count), "subject": pa.nulls(count, pa.string()),
+    "item": [str(n) for n in range(count)], "metric": pa.repeat("m", count), "method": pa.repeat("p", count),
+    "correlation": np.random.default_rng(0).normal(size=count), "num_models": pa.repeat(3, count),
+})
+try:
+    write_table(table, sys.argv[1], "correlations")
+except ElusiveError as error:
+    sys.exit(f"refused: {error}")
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux" or os.geteuid() != 0, reason="needs a small file system of its own to fill")
+def test_disk_that_fills_while_writing(tmp_path):
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", tmp_path], capture_output=True)
+    if mounted.returncode:
+        pytest.skip("may not mount a file system here")
+    try:
+        path = tmp_path / "correlations.parquet"
+        source = os.path.dirname(os.path.dirname(files.__file__))
+        result = subprocess.run(
+            [sys.executable, "-c", FILL, path],
+            env=os.environ | {"PYTHONPATH": source},
+            capture_output=True,
+            text=True,
+        )
+        assert result.returncode == 1, result.stderr
+        assert f"refused: {path}: no space left on the disk" in result.stderr
+        assert list(tmp_path.iterdir()) == []
+    finally:
+        subprocess.run(["umount", tmp_path], check=True)
+
+
+def test_an_error_inside_the_block_leaves_nothing(tmp_path):
+    with pytest.raises(RuntimeError), files.atomic_path(tmp_path / "table.parquet") as temporary:
+        temporary.write_bytes(b"half of")
+        raise RuntimeError
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_directory_is_replaced_whole(tmp_path):
+    final = tmp_path / "checkpoint"
+    for content in ("old", "new"):
+        with files.atomic_path(final) as temporary:
+            temporary.mkdir()
+            (temporary / content).write_text(content)
+    assert [p.name for p in final.iterdir()] == ["new"]
+
+
+def test_every_table_of_the_contract_can_be_empty(tmp_path):
+    for name, schema in SCHEMAS.items():
+        path = tmp_path / f"{name}.parquet"
+        write_table(schema.empty_table(), path, name)
+        assert read_table(path, name).schema.remove_metadata() == schema
+
+
+def test_not_a_number_is_not_null(tmp_path, table):
+    path = tmp_path / "logprobs.parquet"
+    write_table(replaced(table, "log_likelihood", pa.array([np.nan] * 5)), path, "logprobs")
+    assert read_table(path, "logprobs")["log_likelihood"].null_count == 0
