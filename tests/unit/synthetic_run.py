@@ -76,9 +76,9 @@ def _checkpoints() -> pd.DataFrame:
 def _family_members(checkpoints: pd.DataFrame) -> dict[str, tuple[str, pd.DataFrame]]:
     largest, last = checkpoints["model"] == "ladder-4", checkpoints["tokens"] == STEPS[-1]
     members = {
-        "ladder": ("Ladder, all", checkpoints),
-        "ladder-tokens": ("Ladder, data scaling", checkpoints[largest]),
-        "ladder-sizes": ("Ladder, parameter scaling", checkpoints[last]),
+        "ladder": ("Ladder (all)", checkpoints),
+        "ladder-tokens": ("Ladder, largest model (data scaling)", checkpoints[largest]),
+        "ladder-sizes": ("Ladder, end of training (parameter scaling)", checkpoints[last]),
     }
     return {name: (label, frame.sort_values("flops")) for name, (label, frame) in members.items()}
 

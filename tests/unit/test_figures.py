@@ -113,7 +113,7 @@ def test_survival_caption_states_the_shares_of_the_table(run: SyntheticRun) -> N
     accuracy_rows = rows.loc[rows["metric"] == "accuracy", "correlation"]
     expected = (rows.loc[rows["metric"] == "log_p_vocab_correct", "correlation"] > 0.75).mean()
     assert f"{100 * expected:.0f} % in log p_vocab" in text
-    assert f"{100 * accuracy_rows.isna().mean():.0f} % (“Ladder, all”)" in text
+    assert f"{100 * accuracy_rows.isna().mean():.0f} % (“Ladder (all)”)" in text
     assert "60 of the 1,172 items of the validation split" in text
     assert "the validation split stands in for the test split" in text
     assert "(35 checkpoints)" in text and "(7 checkpoints)" in text and "(5 checkpoints)" in text
@@ -125,7 +125,7 @@ def test_a_family_without_any_defined_correlation_is_drawn_as_none(run: Syntheti
     frame.loc[gone, "correlation"] = np.nan
     survival.plot(frame, read_benchmark(run.root / "items/piqa.parquet"), run.families).draw()
     notes = survival.undefined_shares(frame, run.families).set_index("family")
-    assert notes.loc["Ladder, parameter scaling", "text"] == "undefined: 100 %"
+    assert notes.loc["Ladder, end of training (parameter scaling)", "text"] == "undefined: 100 %"
     assert notes["y"].is_unique and (notes["panel"] == "Accuracy (Spearman)").all()
 
 
@@ -143,9 +143,7 @@ def test_statistics_marks_are_the_table(method: str, run: SyntheticRun) -> None:
     keys = keys.set_index(["benchmark", "metric", "family"])["median"]
     names = {label: name for name, label in run.families.items()}
     medians = data[data["panel"] == "median"]
-    expected = [
-        keys[BENCHMARKS[row[i]], m.metric, names[m.family]] for i, m in zip(medians.index, medians.itertuples())
-    ]
+    expected = [keys[BENCHMARKS[row[m.Index]], m.metric, names[m.family]] for m in medians.itertuples()]
     assert medians["value"].tolist() == expected
     assert data.groupby(["panel", "y"], observed=True).size().max() == 1
 
@@ -179,11 +177,11 @@ def test_points_are_limited_and_the_caption_says_so(run: SyntheticRun, monkeypat
     frame = read_metrics(run.metrics("piqa"), run.families, scores._COLUMNS)
     third = list(scores.plot(frame, benchmark, run.families))[-1]
     assert third.data.groupby("family", observed=True).size().tolist() == [100, 100, 100]
-    assert "“Ladder, all” 100 of 2,100" in scores.caption_text(frame, benchmark, run.families)
+    assert "“Ladder (all)” 100 of 2,100" in scores.caption_text(frame, benchmark, run.families)
     assert "(1 − p_choices)²" in scores.caption_text(frame, benchmark, run.families)
     frame = read_metrics(run.metrics("piqa"), run.families, masses._COLUMNS)
     assert len(masses.plot(frame, benchmark, run.families).data) <= 300
-    assert "“Ladder, all” 100 of 2,100" in masses.caption_text(frame, benchmark, run.families)
+    assert "“Ladder (all)” 100 of 2,100" in masses.caption_text(frame, benchmark, run.families)
 
 
 def test_masses_share_their_limits_and_are_powers_of_ten(run: SyntheticRun) -> None:

@@ -66,7 +66,7 @@ def plot(metrics: pd.DataFrame, benchmark: Benchmark, families: Mapping[str, str
         p9.ggplot(points, p9.aes("correct", "incorrect", color="compute"))
         + p9.geom_abline(slope=1, intercept=0, size=0.4, linetype="dashed", color="#555555")
         + p9.geom_point(raster=True, size=0.7, alpha=0.6, stroke=0)
-        + p9.facet_wrap("family", ncol=columns)
+        + p9.facet_wrap("family", ncol=columns, labeller=lambda label: style.wrap([label], 32)[0])
         + p9.scale_color_gradientn(style.SEQUENTIAL, breaks=style.whole_powers, labels=style.power_labels)
         + p9.scale_x_continuous(**axis)
         + p9.scale_y_continuous(**axis)

@@ -61,7 +61,7 @@ def plot(metrics: pd.DataFrame, benchmark: Benchmark, families: Mapping[str, str
     )
     binned["family"] = pd.Categorical(binned["family"], labels)
     left = float(metrics["log_p_vocab_correct"].quantile(0.01))
-    colours = p9.scale_color_manual(style.family_colours(labels), name="family")
+    colours = p9.scale_color_manual(style.family_colours(labels), name="family", labels=style.wrap)
     unit = {"limits": (0, 1), "breaks": [0, 0.25, 0.5, 0.75, 1], "labels": ["0", "0.25", "0.5", "0.75", "1"]}
     dots = {"raster": True, "size": 0.7, "alpha": 0.35, "stroke": 0}
     x_choices = p9.scale_x_continuous(**unit, expand=(0.04, 0))

@@ -82,7 +82,7 @@ def plot(
         + p9.geom_point(size=1.5, stroke=0.2)
         + p9.facet_wrap("panel", ncol=2, scales="free_x")
         + p9.scale_color_manual([m.colour for m in metrics], labels=[m.math for m in metrics])
-        + p9.scale_shape_manual(style.family_shapes(labels))
+        + p9.scale_shape_manual(style.family_shapes(labels), labels=style.wrap)
         + p9.scale_y_continuous(
             breaks=[rows - 1 - i for i in range(rows)],
             labels=[b.label for b in benchmarks],

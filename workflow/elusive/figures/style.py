@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -87,9 +88,9 @@ def theme(width: float, height: float) -> p9.theme:
         axis_title=p9.element_text(size=8),
         axis_text=p9.element_text(size=7, color="#222222"),
         strip_background=p9.element_blank(),
-        strip_text=p9.element_text(size=8, ha="left", color="#111111"),
+        strip_text=p9.element_text(size=8, ha="left", ma="left", color="#111111"),
         legend_title=p9.element_text(size=7.5),
-        legend_text=p9.element_text(size=7),
+        legend_text=p9.element_text(size=7, ma="left"),
         legend_key=p9.element_blank(),
         legend_background=p9.element_blank(),
         panel_spacing_x=0.025,
@@ -135,6 +136,11 @@ def whole_powers(limits: tuple[float, float]) -> list[int]:
 def power_labels(breaks: Sequence[float]) -> list[str]:
     """Axis labels of powers of ten given by their exponents."""
     return [f"$10^{{{value:g}}}$" for value in breaks]
+
+
+def wrap(labels: Sequence[str], width: int = 28) -> list[str]:
+    """Labels broken into lines of at most ``width`` characters, for keys and strips."""
+    return [textwrap.fill(str(label), width) for label in labels]
 
 
 def join(parts: Sequence[str]) -> str:

@@ -90,7 +90,7 @@ def plot(correlations: pd.DataFrame, benchmark: Benchmark, families: Mapping[str
         + p9.geom_vline(xintercept=0, size=0.3, color="#999999")
         + p9.geom_step(size=0.55)
         + p9.facet_wrap("panel", ncol=3)
-        + p9.scale_color_manual(style.family_colours(labels), labels=lambda names: [keys[n] for n in names])
+        + p9.scale_color_manual(style.family_colours(labels), labels=lambda names: style.wrap([keys[n] for n in names]))
         + p9.scale_x_continuous(
             limits=(-1, 1), breaks=[-1, -0.5, 0, 0.5, 1], labels=["−1", "−0.5", "0", "0.5", "1"], expand=(0.01, 0)
         )
