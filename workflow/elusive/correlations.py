@@ -26,7 +26,7 @@ import pyarrow as pa
 
 from elusive import logs
 from elusive.errors import ElusiveError
-from elusive.metrics import METRICS, Path
+from elusive.metrics import METRICS, FilePath
 from elusive.tables import read_metadata, read_table, write_table
 
 logger = logs.get(__name__)
@@ -128,7 +128,7 @@ def metric_correlations(flops: np.ndarray, metrics: dict[str, np.ndarray]) -> di
     return result
 
 
-def correlate(table: pa.Table, path: Path, family: str) -> pa.Table:
+def correlate(table: pa.Table, path: FilePath, family: str) -> pa.Table:
     """The correlations table of a metrics table: rows by metric, then method, then item, in the orders of each.
 
     ``path`` names the metrics table in error messages, ``family`` fills the column. Raises :class:`ElusiveError` unless
@@ -144,26 +144,23 @@ def correlate(table: pa.Table, path: Path, family: str) -> pa.Table:
         )
     scores = {m: table[m].to_numpy().reshape(len(checkpoints), len(items))[trained] for m in METRICS}
     result = metric_correlations(flops[trained], scores)
-    count = len(items) * len(result)
-    keys = pa.array(METRICS), pa.array(METHODS)
-    names = [
-        pa.DictionaryArray.from_arrays(np.repeat(index, len(items)).astype(np.int32), key).cast(pa.string())
-        for index, key in zip(np.array(list(np.ndindex(len(METRICS), len(METHODS)))).T, keys, strict=True)
+    blocks = [
+        pa.table(
+            {
+                "family": pa.repeat(family, len(items)),
+                **{column: items[column] for column in ("benchmark", "subject", "item")},
+                "metric": pa.repeat(metric, len(items)),
+                "method": pa.repeat(method, len(items)),
+                "correlation": pa.array(values, from_pandas=True),
+                "num_models": pa.repeat(pa.scalar(len(trained), pa.int32()), len(items)),
+            }
+        )
+        for (metric, method), values in result.items()
     ]
-    tiled = np.tile(np.arange(len(items)), len(result))
-    return pa.table(
-        {
-            "family": pa.repeat(family, count),
-            **{column: items[column].take(tiled) for column in ("benchmark", "subject", "item")},
-            "metric": names[0],
-            "method": names[1],
-            "correlation": pa.array(np.concatenate(list(result.values())), from_pandas=True),
-            "num_models": pa.repeat(pa.scalar(len(trained), pa.int32()), count),
-        }
-    )
+    return pa.concat_tables(blocks).combine_chunks()
 
 
-def checkpoint_blocks(table: pa.Table, path: Path) -> tuple[pa.Table, pa.Table]:
+def checkpoint_blocks(table: pa.Table, path: FilePath) -> tuple[pa.Table, pa.Table]:
     """Of a metrics table: the first row of every checkpoint, and the rows of the first checkpoint.
 
     The former says which checkpoints there are and the latter which items; any column reshaped to [models, items] has
@@ -190,7 +187,7 @@ def checkpoint_blocks(table: pa.Table, path: Path) -> tuple[pa.Table, pa.Table]:
     return table.take(np.arange(0, len(table), num_items)), table.slice(0, num_items)
 
 
-def write_correlations(*, metrics: Path, family: str, benchmark: str, output: Path) -> None:
+def write_correlations(*, metrics: FilePath, family: str, benchmark: str, output: FilePath) -> None:
     """Write the correlations table of one family on one benchmark, from its metrics table, to ``output``."""
     table = read_table(metrics, "metrics")
     if table["benchmark"].unique().to_pylist() != [benchmark]:

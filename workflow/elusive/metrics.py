@@ -46,7 +46,7 @@ METRICS = (
     "margin_log",
 )
 
-Path = str | os.PathLike[str]
+FilePath = str | os.PathLike[str]
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class Choices:
     num_choices: np.ndarray
 
     @classmethod
-    def of(cls, items: pa.Table, path: Path) -> Choices:
+    def of(cls, items: pa.Table, path: FilePath) -> Choices:
         """The choices of the items table read from ``path``, which only error messages use."""
         gold, num_choices = (items[column].to_numpy().astype(np.int64) for column in ("gold", "num_choices"))
         if len(items) == 0:
@@ -129,7 +129,7 @@ def _logsumexp(values: np.ndarray) -> np.ndarray:
     return peak + np.log(np.exp(values - peak[..., None]).sum(axis=-1))
 
 
-def checkpoint_metrics(choices: Choices, logprobs: pa.Table, path: Path) -> dict[str, np.ndarray]:
+def checkpoint_metrics(choices: Choices, logprobs: pa.Table, path: FilePath) -> dict[str, np.ndarray]:
     """Metrics, float64 [items] each, of one checkpoint's ``logprobs`` on exactly the items and choices of ``choices``.
 
     ``logprobs`` may be in any order. Raises :class:`ElusiveError`, naming ``path`` and the first item concerned, when
@@ -159,7 +159,9 @@ def checkpoint_metrics(choices: Choices, logprobs: pa.Table, path: Path) -> dict
     return choice_metrics(log_likelihood, num_chars, choices.gold, choices.num_choices)
 
 
-def write_metrics(*, logprobs: Sequence[Path], items: Path, family: str, benchmark: str, output: Path) -> None:
+def write_metrics(
+    *, logprobs: Sequence[FilePath], items: FilePath, family: str, benchmark: str, output: FilePath
+) -> None:
     """Write the metrics table of one family on one benchmark to ``output``.
 
     ``logprobs`` holds one logprobs table per checkpoint of the family, in any order, all of them over the items of the
@@ -199,7 +201,7 @@ def write_metrics(*, logprobs: Sequence[Path], items: Path, family: str, benchma
     logger.info("metrics of %s on %s: %d checkpoints × %d items", family, benchmark, len(tables), len(items_table))
 
 
-def read_checkpoint(path: Path) -> dict[str, str | int | float]:
+def read_checkpoint(path: FilePath) -> dict[str, str | int | float]:
     """What a logprobs file's metadata says on its checkpoint, in the metrics table's columns and types."""
     metadata = read_metadata(path)
     try:

@@ -44,7 +44,7 @@ from elusive import logs
 from elusive.correlations import METHODS, checkpoint_blocks
 from elusive.errors import ElusiveError
 from elusive.files import atomic_path
-from elusive.metrics import METRICS, Path, read_checkpoint
+from elusive.metrics import METRICS, FilePath, read_checkpoint
 from elusive.tables import METADATA_KEY, read_metadata, read_table, write_table
 
 logger = logs.get(__name__)
@@ -200,7 +200,7 @@ def _fraction(sample: _Sample, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray
     return share, np.maximum(centre - half, 0.0), np.minimum(centre + half, 1.0)
 
 
-def summarise(correlations: pa.Table, path: Path) -> pa.Table:
+def summarise(correlations: pa.Table, path: FilePath) -> pa.Table:
     """The correlation_statistics rows of one correlations table: the whole benchmark first, then each subject by name.
 
     Within these, rows are ordered by metric, method and NaN policy as :data:`~elusive.metrics.METRICS`,
@@ -250,7 +250,7 @@ def _seed(benchmark: str, subject: str | None) -> int:
     return int.from_bytes(hashlib.sha256(json.dumps([benchmark, subject]).encode()).digest()[:8], "big")
 
 
-def write_statistics(*, correlations: Sequence[Path], output_parquet: Path, output_csv: Path) -> None:
+def write_statistics(*, correlations: Sequence[FilePath], output_parquet: FilePath, output_csv: FilePath) -> None:
     """Write the correlation_statistics table of all ``correlations`` tables, as Parquet and as CSV.
 
     Rows are sorted by family, benchmark and subject (the whole benchmark first), then as :func:`summarise` says,
@@ -306,7 +306,7 @@ CHECKPOINTS = pa.schema(
 
 
 def write_checkpoints(
-    *, logprobs: Sequence[Path], training: Sequence[Path], output_parquet: Path, output_csv: Path
+    *, logprobs: Sequence[FilePath], training: Sequence[FilePath], output_parquet: FilePath, output_csv: FilePath
 ) -> None:
     """Write the table :data:`CHECKPOINTS` as Parquet and CSV, sorted by parameters, model, tokens and checkpoint.
 
@@ -360,7 +360,7 @@ SCORES = pa.schema(
 )
 
 
-def write_scores(*, metrics: Sequence[Path], output_parquet: Path, output_csv: Path) -> None:
+def write_scores(*, metrics: Sequence[FilePath], output_parquet: FilePath, output_csv: FilePath) -> None:
     """Write the table :data:`SCORES` as Parquet and CSV, sorted by benchmark, flops, model and checkpoint.
 
     ``metrics`` holds metrics tables of any families; a checkpoint in several of them has one row. ``chance`` is the
@@ -393,13 +393,13 @@ def write_scores(*, metrics: Sequence[Path], output_parquet: Path, output_csv: P
     _write_both(pa.Table.from_pylist(ordered, SCORES), output_parquet, output_csv)
 
 
-def _write_both(table: pa.Table, output_parquet: Path, output_csv: Path) -> None:
+def _write_both(table: pa.Table, output_parquet: FilePath, output_csv: FilePath) -> None:
     table = table.replace_schema_metadata({METADATA_KEY: b"{}"})
     with atomic_path(output_parquet) as temporary:
         pq.write_table(table, temporary, compression="zstd")
     _write_csv(table, output_csv)
 
 
-def _write_csv(table: pa.Table, output: Path) -> None:
+def _write_csv(table: pa.Table, output: FilePath) -> None:
     with atomic_path(output) as temporary:
         pl.from_arrow(table).write_csv(temporary)

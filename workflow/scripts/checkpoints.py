@@ -1,5 +1,7 @@
 """The table of checkpoints: sizes, tokens, FLOPs and validation losses."""
 
+from pathlib import Path
+
 from elusive import logs
 from elusive.statistics import write_checkpoints
 
@@ -7,7 +9,7 @@ if __name__ == "__main__":
     with logs.to_file(snakemake.log[0]):
         write_checkpoints(
             logprobs=snakemake.input.logprobs,
-            training=snakemake.input.training,
+            training=[Path(directory) / "training.json" for directory in snakemake.input.training],
             output_parquet=snakemake.output.parquet,
             output_csv=snakemake.output.csv,
         )
