@@ -8,11 +8,15 @@ import subprocess
 import sys
 from pathlib import Path
 
-import elusive
+import numpy as np
 import torch
 import transformers
-from elusive.items.archive import Archive
+from lm_eval.api.instance import Instance
+from lm_eval.models.huggingface import HFLM
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+
+import elusive
+from elusive.items.archive import Archive
 
 END = "<|endoftext|>"
 
@@ -75,6 +79,26 @@ def save_checkpoint(model: transformers.PreTrainedModel, tokenizer: Path, direct
 def spec(**overrides: object) -> str:
     """The JSON of a job on the checkpoint."""
     return json.dumps({"model": "tiny", "checkpoint": "step1", "source": "local", "tokens": 1000, **overrides})
+
+
+def lm_eval_scores(model, tokenizer, pairs, max_length=None, **options):
+    """lm-eval's (log-likelihood, is_greedy) of (context, continuation) pairs, one sequence at a time."""
+    lm_eval = HFLM(
+        pretrained=model,
+        tokenizer=tokenizer,
+        batch_size=1,
+        logits_cache=False,
+        max_length=max_length,
+        add_bos_token=False,
+        softmax_dtype="float32",
+        **options,
+    )
+    requests = [
+        Instance(request_type="loglikelihood", doc={}, arguments=pair, idx=i, metadata=("", 0, 1))
+        for i, pair in enumerate(pairs)
+    ]
+    values, greedy = zip(*lm_eval.loglikelihood(requests, disable_tqdm=True), strict=True)
+    return np.array(values), np.array(greedy)
 
 
 def start_python(code: str, *arguments: str, **options: object) -> subprocess.Popen[str]:

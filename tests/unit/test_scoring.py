@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import pytest
 import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
 from elusive.errors import ElusiveError
 from elusive.items.archive import Archive
 from elusive.items.benchmarks import BENCHMARKS
 from elusive.items.sources import archive_rows
-from elusive.scoring import loading, loglikelihood
+from elusive.scoring import loading, loglikelihood, onednn, packed, vocabulary
 from elusive.scoring.plan import halve, plan
 from elusive.scoring.tokenize import pack, resolve_max_length, tokenize
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
-from lm_eval.api.instance import Instance
-from lm_eval.models.huggingface import HFLM
 from lm_eval_tasks import lm_eval_requests
-from scoring_checkpoints import neox_config, random_model, save_checkpoint, train_tokenizer
+from scoring_checkpoints import lm_eval_scores, neox_config, random_model, save_checkpoint, train_tokenizer
 
 ITEMS = 12
+WAYS = [
+    loglikelihood.Way(packed=packed, onednn=onednn, head=head)
+    for packed in (False, True)
+    for onednn in (False, True)
+    for head in (False, True)
+]
 
 
 @pytest.fixture(scope="module")
@@ -38,30 +45,16 @@ def rows(archive_path):
     return {name: some[:: len(some) // ITEMS][:ITEMS] for name, some in every.items()}
 
 
-def lm_eval_scores(model, tokenizer, pairs, max_length=None, **options):
-    """lm-eval's (log-likelihood, is_greedy) of (context, continuation) pairs, one sequence at a time."""
-    lm_eval = HFLM(
-        pretrained=model,
-        tokenizer=tokenizer,
-        batch_size=1,
-        logits_cache=False,
-        max_length=max_length,
-        add_bos_token=False,
-        softmax_dtype="float32",
-        **options,
-    )
-    requests = [
-        Instance(request_type="loglikelihood", doc={}, arguments=pair, idx=i, metadata=("", 0, 1))
-        for i, pair in enumerate(pairs)
-    ]
-    values, greedy = zip(*lm_eval.loglikelihood(requests, disable_tqdm=True), strict=True)
-    return np.array(values), np.array(greedy)
+def scorer(model, requests, max_length=512, **options):
+    """A scorer of its own copy of the model, since it rearranges it."""
+    return loglikelihood.Scorer(copy.deepcopy(model), requests, max_length, **options)
 
 
 def our_scores(model, tokenizer, pairs, max_length=None, **options):
     contexts, continuations = zip(*pairs, strict=True)
     length = resolve_max_length(model.config, tokenizer, max_length)
-    return loglikelihood.score(model, tokenize(tokenizer, contexts, continuations, length), **options)
+    requests = tokenize(tokenizer, contexts, continuations, length)
+    return scorer(model, requests, length, **options).score(requests)
 
 
 def assert_equal_scores(ours, theirs):
@@ -76,7 +69,8 @@ def test_benchmarks_equal_lm_eval(checkpoint, rows, benchmark):
     pairs = [pair for item in lm_eval_requests(benchmark, rows[benchmark]) for pair in item]
     theirs = lm_eval_scores(*checkpoint, pairs)
     assert np.ptp(theirs[0]) > 1
-    assert_equal_scores(our_scores(*checkpoint, pairs), theirs)
+    for way in (None, loglikelihood.Way()):
+        assert_equal_scores(our_scores(*checkpoint, pairs, way=way), theirs)
 
 
 EDGE_CASES = [
@@ -96,7 +90,27 @@ EDGE_CASES = [
 @pytest.mark.parametrize("max_length", [None, 100, 48])
 def test_edge_cases_equal_lm_eval(checkpoint, max_length):
     theirs = lm_eval_scores(*checkpoint, EDGE_CASES, max_length)
-    assert_equal_scores(our_scores(*checkpoint, EDGE_CASES, max_length), theirs)
+    for way in WAYS:
+        assert_equal_scores(our_scores(*checkpoint, EDGE_CASES, max_length, way=way), theirs)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    pairs=st.lists(
+        st.tuples(
+            st.sampled_from(["", "Q: a b", "Q: a b c d e f\nA:", "Q: a b c d e f\nA: the ", "日本"]),
+            st.sampled_from([" a", " ab", " a b", " a", "語", " the end of a long answer to the question"]),
+        ),
+        min_size=1,
+        max_size=10,
+    ),
+    max_length=st.sampled_from([16, 512]),
+    budget=st.sampled_from([1, 30, 1000]),
+    way=st.sampled_from(WAYS),
+)
+def test_any_requests_equal_lm_eval(checkpoint, pairs, max_length, budget, way):
+    theirs = lm_eval_scores(*checkpoint, pairs, max_length)
+    assert_equal_scores(our_scores(*checkpoint, pairs, max_length, token_budget=budget, way=way), theirs)
 
 
 def test_greedy_continuations_are_found(checkpoint):
@@ -107,20 +121,24 @@ def test_greedy_continuations_are_found(checkpoint):
     other = (fed[-1] + 1) % 1024
     targets = [[fed[-2]], fed[-2:], [other], [fed[-2], other], [other, fed[-1]]]
     requests = pack([(np.array(fed[:-2] + t[:-1]), np.array(t)) for t in targets])
-    assert loglikelihood.score(model, requests).is_greedy.tolist() == [True, True, False, False, False]
+    for way in WAYS:
+        scores = scorer(model, requests, way=way).score(requests)
+        assert scores.is_greedy.tolist() == [True, True, False, False, False]
 
 
-def test_lowest_token_wins_among_equals(checkpoint):
+def test_lowest_token_wins_among_equals(checkpoint, monkeypatch):
     model, tokenizer = checkpoint
     requests = tokenize(tokenizer, ["The"] * 2, [" a", " b"], 512)
     model = random_model(model.config)
     with torch.no_grad():
         model.get_output_embeddings().weight.zero_()  # all tokens equally probable
-    for token, expected in ((0, True), (1, False)):
+    monkeypatch.setattr(vocabulary, "CPU_BLOCK", (512, 100))  # so that equals lie in one block and in different ones
+    for token, expected in ((0, True), (1, False), (777, False)):
         requests.tokens[requests.offsets[1:] - 1] = token
-        scores = loglikelihood.score(model, requests)
-        assert (scores.is_greedy == expected).all()
-        np.testing.assert_allclose(scores.log_likelihood, -np.log(1024), rtol=1e-6)
+        for way in WAYS:
+            scores = scorer(model, requests, way=way).score(requests)
+            assert (scores.is_greedy == expected).all()
+            np.testing.assert_allclose(scores.log_likelihood, -np.log(1024), rtol=1e-6)
 
 
 def test_same_bits_every_time_and_any_budget_to_rounding(checkpoint, rows):
@@ -130,8 +148,9 @@ def test_same_bits_every_time_and_any_budget_to_rounding(checkpoint, rows):
     assert (first.log_likelihood == our_scores(model, tokenizer, pairs).log_likelihood).all()
     assert first.tokens_run > 0
     for budget in (1, 100, 100_000):
-        other = our_scores(model, tokenizer, pairs, token_budget=budget)
-        assert_equal_scores(other, (first.log_likelihood, first.is_greedy))
+        for way in WAYS:
+            other = our_scores(model, tokenizer, pairs, token_budget=budget, way=way)
+            assert_equal_scores(other, (first.log_likelihood, first.is_greedy))
 
 
 def test_order_of_requests_changes_nothing(checkpoint, rows):
@@ -142,7 +161,8 @@ def test_order_of_requests_changes_nothing(checkpoint, rows):
     assert (forward.log_likelihood == backward.log_likelihood[::-1]).all()
 
 
-def test_bounded_logits_give_the_same(checkpoint, monkeypatch):
+@pytest.mark.parametrize("way", WAYS, ids=str)
+def test_bounded_logits_give_the_same(checkpoint, monkeypatch, way):
     model, tokenizer = checkpoint
     expected = our_scores(model, tokenizer, EDGE_CASES)
     largest = 0
@@ -150,40 +170,85 @@ def test_bounded_logits_give_the_same(checkpoint, monkeypatch):
 
     def measured(logits, *args, **options):
         nonlocal largest
-        largest = max(largest, logits.numel() * 4)
+        largest = max(largest, logits.numel())
         return log_softmax(logits, *args, **options)
 
-    limit = 5 * 4 * 1024  # five rows of the vocabulary, fewer than some continuations have
+    limit = 5 * 1024  # five rows of the vocabulary, fewer than some continuations have
     monkeypatch.setattr(torch, "log_softmax", measured)
-    monkeypatch.setitem(loglikelihood.LOGITS_BYTES, "cpu", limit)
-    assert_equal_scores(our_scores(model, tokenizer, EDGE_CASES), (expected.log_likelihood, expected.is_greedy))
-    assert 0 < largest <= limit
+    monkeypatch.setattr(loglikelihood, "CPU_LOGITS_BYTES", limit * 4)
+    monkeypatch.setattr(vocabulary, "CPU_BLOCK", (3, 300))
+    assert_equal_scores(
+        our_scores(model, tokenizer, EDGE_CASES, way=way), (expected.log_likelihood, expected.is_greedy)
+    )
+    assert 0 < largest <= (900 if way.head else limit)
 
 
-def test_out_of_memory_halves_the_batch(checkpoint, monkeypatch):
+def test_logits_stay_within_32_megabytes():
+    assert loglikelihood.CPU_LOGITS_BYTES <= 32 << 20
+    assert vocabulary.CPU_BLOCK[0] * vocabulary.CPU_BLOCK[1] * 4 <= 32 << 20
+
+
+@pytest.mark.parametrize("way", [loglikelihood.Way(), loglikelihood.Way(packed=True, head=True)], ids=str)
+def test_out_of_memory_halves_the_batch(checkpoint, monkeypatch, way):
     model, tokenizer = checkpoint
     expected = our_scores(model, tokenizer, EDGE_CASES)
-    forward, failures = model.forward, 0
+    forward, failures = type(model.base_model).forward, 0
 
-    def small_memory(*, input_ids, **options):
+    def small_memory(self, input_ids=None, **options):
         nonlocal failures
-        if len(input_ids) > 2:
+        if input_ids.numel() > 250:
             failures += 1
             raise torch.OutOfMemoryError("pretended")
-        return forward(input_ids=input_ids, **options)
+        return forward(self, input_ids=input_ids, **options)
 
-    monkeypatch.setattr(model, "forward", small_memory)
-    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: None)
-    scores = our_scores(model, tokenizer, EDGE_CASES)
-    assert failures > 0
-    assert_equal_scores(scores, (expected.log_likelihood, expected.is_greedy))
-
-    def no_memory(**_):
+    def no_memory(*_, **__):
         raise torch.OutOfMemoryError("pretended")
 
-    monkeypatch.setattr(model, "forward", no_memory)
+    monkeypatch.setattr(type(model.base_model), "forward", small_memory)
+    scores = our_scores(model, tokenizer, EDGE_CASES, way=way, token_budget=2000)
+    assert failures > 0
+    assert_equal_scores(scores, (expected.log_likelihood, expected.is_greedy))
+    monkeypatch.setattr(type(model.base_model), "forward", no_memory)
     with pytest.raises(ElusiveError, match="out of memory on cpu with a single sequence"):
-        our_scores(model, tokenizer, EDGE_CASES)
+        our_scores(model, tokenizer, EDGE_CASES, way=way)
+
+
+def test_shared_prefixes_run_once(checkpoint, rows):
+    model, tokenizer = checkpoint
+    examples = "\n\n".join(
+        f"Question: what is {w}?\nAnswer: it is {w}" for w in ["one", "two", "three", "four", "five"]
+    )
+    pairs = [
+        (f"{examples}\n\nQuestion {number}: is it {what}?\nAnswer:", answer)
+        for number in range(30)
+        for what in ("so", "not")
+        for answer in (" yes", " no", " maybe so")
+    ]
+    theirs = lm_eval_scores(model, tokenizer, pairs)
+    prefix = len(tokenizer(examples).input_ids)
+    ours = our_scores(model, tokenizer, pairs, way=loglikelihood.Way(packed=True, head=True), token_budget=512)
+    assert_equal_scores(ours, theirs)
+    assert prefix > 60
+    assert ours.tokens_run < 60 * 16 + 2 * prefix
+
+
+def test_a_wrong_way_is_found_out(checkpoint, rows, monkeypatch):
+    model, tokenizer = checkpoint
+    pairs = [pair for row in rows["arc_easy"] for pair in BENCHMARKS["arc_easy"].render(row).requests()]
+    contexts, continuations = zip(*pairs, strict=True)
+    requests = tokenize(tokenizer, contexts, continuations, 512)
+    expected = scorer(model, requests, way=loglikelihood.Way()).score(requests)
+    layout = packed.layout
+
+    def blind(row_lengths, ends, *args, **options):
+        """A mask under which the choices of an item see each other."""
+        return layout(row_lengths, np.full_like(ends, row_lengths.max()), *args, **options)
+
+    monkeypatch.setattr(packed, "layout", blind)
+    monkeypatch.setattr(onednn, "available", lambda: False)
+    careful = scorer(model, requests)
+    assert careful.path == "plain+head"
+    assert_equal_scores(careful.score(requests), (expected.log_likelihood, expected.is_greedy))
 
 
 SEQUENCES = st.lists(
@@ -194,10 +259,16 @@ SEQUENCES = st.lists(
 
 
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(sequences=SEQUENCES, budget=st.integers(1, 60), limit=st.integers(1, 20), branching=st.booleans())
-def test_plans_cover_every_request_once(sequences, budget, limit, branching):
+@given(
+    sequences=SEQUENCES,
+    budget=st.integers(1, 60),
+    limit=st.integers(1, 20),
+    branching=st.booleans(),
+    group_cost=st.sampled_from([None, 0, 3]),
+)
+def test_plans_cover_every_request_once(sequences, budget, limit, branching, group_cost):
     requests = pack([(np.array(c + k)[:-1], np.array(k)) for c, k in sequences])
-    batches = plan(requests, budget, limit, branching)
+    batches = plan(requests, budget, limit, branching, group_cost)
     halves = [half for batch in batches for half in (halve(batch) or (batch,))]
     for some in (batches, halves):
         found = {}
@@ -208,8 +279,9 @@ def test_plans_cover_every_request_once(sequences, budget, limit, branching):
             for pick, token, request in zip(batch.pick_select, batch.pick_token, batch.pick_request, strict=True):
                 i = batch.select[pick]
                 ancestors = (row == row[i]) & (node <= node[i]) & (node[i] < batch.ends)
-                assert (batch.positions[ancestors] == np.arange(ancestors.sum())).all()
-                found.setdefault(int(request), []).append((batch.tokens[ancestors].tolist(), int(token)))
+                fed = [*batch.prefix.tolist(), *batch.tokens[ancestors].tolist()]
+                assert (batch.positions[ancestors] == np.arange(len(batch.prefix), len(fed))).all()
+                found.setdefault(int(request), []).append((fed, int(token)))
         expected = {i: [((c + k)[: len(c) + t], k[t]) for t in range(len(k))] for i, (c, k) in enumerate(sequences)}
         assert found == expected
     for batch in batches:

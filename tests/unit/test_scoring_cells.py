@@ -14,6 +14,7 @@ import pyarrow as pa
 import pytest
 import torch
 import transformers
+
 from elusive.errors import ElusiveError
 from elusive.files import sha256_file
 from elusive.items.build import build_items

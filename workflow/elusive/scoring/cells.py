@@ -243,6 +243,7 @@ def _score_stale(spec: Spec, checkpoint: Checkpoint, stale: Sequence[Cell], devi
     max_length = resolve_max_length(model.config, tokenizer, spec.max_length)
     seconds.load = time.monotonic() - started
 
+    scorer: loglikelihood.Scorer | None = None
     tokens_run = num_choices = 0
     for cell in stale:
         started = time.monotonic()
@@ -253,7 +254,9 @@ def _score_stale(spec: Spec, checkpoint: Checkpoint, stale: Sequence[Cell], devi
 
         started = time.monotonic()
         progress = _ItemProgress(f"scoring {label} on {cell.benchmark}", every.item_index)
-        scores = loglikelihood.score(model, requests, spec.token_budget, progress)
+        if scorer is None:
+            scorer = loglikelihood.Scorer(model, requests, max_length, spec.token_budget)
+        scores = scorer.score(requests, progress)
         seconds.compute += time.monotonic() - started
         tokens_run += scores.tokens_run
         num_choices += len(requests)
@@ -265,12 +268,13 @@ def _score_stale(spec: Spec, checkpoint: Checkpoint, stale: Sequence[Cell], devi
                 f"{label} on {cell.benchmark}: the log-likelihood of {every.names[worst]} is "
                 f"{scores.log_likelihood[worst]} in {model.dtype}; float16 overflows on some models, try float32"
             )
-        metadata = _metadata(spec, checkpoint, cell, model, max_length)
+        metadata = _metadata(spec, checkpoint, cell, model, max_length, scorer.path)
         write_table(_table(every, scores), cell.output, "logprobs", metadata)
         seconds.write += time.monotonic() - started
     logger.info(
-        "scored %s: %d tables, %d choices, %d tokens run; seconds: %s",
+        "scored %s (%s): %d tables, %d choices, %d tokens run; seconds: %s",
         label,
+        scorer.path if scorer is not None else "",
         len(stale),
         num_choices,
         tokens_run,
@@ -305,7 +309,7 @@ def _table(every: Choices, scores: Any) -> pa.Table:
 
 
 def _metadata(
-    spec: Spec, checkpoint: Checkpoint, cell: Cell, model: PreTrainedModel, max_length: int
+    spec: Spec, checkpoint: Checkpoint, cell: Cell, model: PreTrainedModel, max_length: int, path: str
 ) -> dict[str, Any]:
     """Where the table came from. Nothing in it differs between two runs of the same job."""
     import torch
@@ -327,7 +331,7 @@ def _metadata(
         "tokenizer": checkpoint.tokenizer,
         "items": cell.items_sha256,
         "protocol": cell.protocol,
-        "path": "plain",
+        "path": path,
         "scorer": SCORER_VERSION,
         "fingerprint": cell.fingerprint,
         "add_bos_token": spec.add_bos_token,

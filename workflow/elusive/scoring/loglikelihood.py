@@ -3,27 +3,41 @@
 Logits are turned into log-probabilities in float32 whatever the model's own type, and the float32 values of a
 continuation's tokens are summed in float64. ``is_greedy`` says whether every token is the most probable one (lowest
 token id among equals). Logits are computed only behind the positions that predict a continuation's token.
+
+A model is run in the fastest way that it supports and that gives, on a sample of the requests, what running each
+sequence by itself gives. A way is named by its parts:
+
+- ``packed``: inputs that start alike share a row, rows are packed without padding (``packed``); or ``plain``: padded
+  rows of one input each, shortest last;
+- ``onednn``: linear layers on prepacked weights (``onednn``);
+- ``head``: the output layer is applied directly, in blocks (``vocabulary``), which a model that rescales its logits
+  does not allow; else the model's own ``forward`` computes whole rows of logits.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
+from elusive import logs
 from elusive.errors import ElusiveError
+from elusive.scoring import onednn, packed, vocabulary
 from elusive.scoring.plan import Batch, halve, plan
 from elusive.scoring.tokenize import Requests
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-#: The most memory that one block of float32 logits may take, by device type.
-LOGITS_BYTES = {"cpu": 32 << 20}
-LOGITS_BYTES_ACCELERATOR = 1 << 30
+logger = logs.get(__name__)
+
+#: The most memory that whole rows of float32 logits may take on a CPU, where the output layer is not applied directly.
+CPU_LOGITS_BYTES = 32 << 20
+#: Requests on which a way of running the model is compared with single sequences.
+_SAMPLE = 12
 
 
 @dataclass(frozen=True)
@@ -36,48 +50,231 @@ class Scores:
     tokens_run: int  # tokens that went through the model, padding included
 
 
-def score(
-    model: PreTrainedModel,
-    requests: Requests,
-    token_budget: int | None = None,
-    progress: Callable[[np.ndarray, int], None] | None = None,
-) -> Scores:
-    """Scores of ``requests`` under ``model``, on the device where it lies.
+@dataclass(frozen=True)
+class Way:
+    """How a model is run."""
 
-    ``token_budget`` bounds the tokens of a batch; None chooses by the model's width. Results depend on it by no more
-    than float32 rounding. ``progress`` is called after every batch with the requests it settled and its tokens.
+    packed: bool = False
+    onednn: bool = False
+    head: bool = False
+
+    def __str__(self) -> str:
+        parts = ["packed" if self.packed else "plain"]
+        return "+".join(parts + [name for name in ("onednn", "head") if getattr(self, name)])
+
+
+class Scorer:
+    """Scores requests under ``model`` on the device where it lies.
+
+    ``sample`` are requests like those to come (tokenised for the same ``max_length``), among them a long one, on which
+    the ways of running the model are tried. ``token_budget`` bounds the tokens of a batch; None chooses by the model's
+    width. Results depend on way and budget by no more than float32 rounding.
     """
-    device = model.device
-    vocabulary = model.get_output_embeddings().weight.shape[0]
-    select_limit = max(1, LOGITS_BYTES.get(device.type, LOGITS_BYTES_ACCELERATOR) // (4 * vocabulary))
-    log_likelihood = np.zeros(len(requests))
-    is_greedy = np.zeros(len(requests), bool)
-    tokens_run = 0
-    pending = plan(requests, token_budget or default_token_budget(model), select_limit)[::-1]
-    with torch.inference_mode():
-        while pending:
-            batch = pending.pop()
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        sample: Requests,
+        max_length: int,
+        token_budget: int | None = None,
+        way: Way | None = None,
+    ) -> None:
+        self._model = model
+        self._budget = token_budget or default_token_budget(model)
+        self._way = Way()
+        self._head: vocabulary.Head | None = None
+        self._prefix: tuple[np.ndarray, list[packed.KeysValues]] = (np.zeros(0, np.int64), [])
+        if way is not None:
+            self._adopt(way)
+        else:
+            self._choose(_typical(sample), max_length)
+
+    @property
+    def path(self) -> str:
+        """The way in use, for the metadata."""
+        return str(self._way)
+
+    def score(self, requests: Requests, progress: Callable[[np.ndarray, int], None] | None = None) -> Scores:
+        """Scores of ``requests``; ``progress`` is called with the requests that a batch settled and its tokens."""
+        return self._score(requests, progress, self._budget)
+
+    def _score(
+        self,
+        requests: Requests,
+        progress: Callable[[np.ndarray, int], None] | None,
+        budget: int,
+        group_cost: int | None = None,
+    ) -> Scores:
+        log_likelihood = np.zeros(len(requests))
+        is_greedy = np.zeros(len(requests), bool)
+        tokens_run = 0
+        pending = plan(requests, budget, self._select_limit, self._way.packed, group_cost)[::-1]
+        with torch.inference_mode():
+            while pending:
+                batch = pending.pop()
+                try:
+                    values, greedy, tokens = self._run(batch)
+                except torch.OutOfMemoryError as error:
+                    halves = halve(batch)
+                    if halves is None:
+                        raise ElusiveError(
+                            f"out of memory on {self._model.device} with a single sequence of {len(batch.tokens)} "
+                            "tokens; choose a shorter max_length or another device"
+                        ) from error
+                    if torch.cuda.is_available():
+                        torch.cuda.empty_cache()
+                    pending.extend(halves[::-1])
+                    continue
+                starts = np.flatnonzero(np.diff(batch.pick_request, prepend=-1))
+                settled = batch.pick_request[starts]
+                log_likelihood[settled] = np.add.reduceat(values.astype(np.float64), starts)
+                is_greedy[settled] = np.logical_and.reduceat(greedy, starts)
+                tokens_run += tokens
+                if progress is not None:
+                    progress(settled, tokens)
+        self._prefix = (np.zeros(0, np.int64), [])
+        return Scores(log_likelihood, is_greedy, requests.num_targets, tokens_run)
+
+    def _choose(self, sample: Requests, max_length: int) -> None:
+        """Take the first way that agrees with single sequences."""
+        expected = self._score(sample, None, budget=1)
+        half = self._model.dtype != torch.float32
+        # In half precision even two orders of the same sums differ this much.
+        tolerance = (0.02 + 0.02 * np.abs(expected.log_likelihood)) if half else tolerance_of(expected.log_likelihood)
+        prepacked = self._model.device.type == "cpu" and not half and onednn.available()
+        for way in (
+            Way(packed=p, onednn=o, head=h)
+            for p in ([True] if packed.fits(self._model, max_length) else []) + [False]
+            for o in ([True] if prepacked else []) + [False]
+            for h in (True, False)
+        ):
+            undo = self._adopt(way)
             try:
-                values, greedy = _run(model, batch, select_limit)
-            except torch.OutOfMemoryError as error:
-                halves = halve(batch)
-                if halves is None:
-                    raise ElusiveError(
-                        f"out of memory on {device} with a single sequence of {len(batch.tokens)} tokens; "
-                        "choose a shorter max_length or another device"
-                    ) from error
-                torch.cuda.empty_cache()
-                pending.extend(halves[::-1])
-                continue
-            starts = np.flatnonzero(np.diff(batch.pick_request, prepend=-1))
-            settled = batch.pick_request[starts]
-            log_likelihood[settled] = np.add.reduceat(values.astype(np.float64), starts)
-            is_greedy[settled] = np.logical_and.reduceat(greedy, starts)
-            run = len(batch.row_lengths) * int(batch.row_lengths.max())
-            tokens_run += run
-            if progress is not None:
-                progress(settled, run)
-    return Scores(log_likelihood, is_greedy, requests.num_targets, tokens_run)
+                # No cost for a group, so that shared prefixes are tried as well.
+                found = self._score(sample, None, self._budget, group_cost=0)
+                worst = np.abs(found.log_likelihood - expected.log_likelihood)
+                if (worst <= tolerance).all():
+                    return
+                logger.info("%s: up to %.2g nats off, not used", way, worst.max())
+            except (packed.Unfit, AttributeError, TypeError, ValueError, RuntimeError) as error:
+                logger.info("%s: not possible (%s), not used", way, error)
+            undo()
+
+    def _adopt(self, way: Way) -> Callable[[], None]:
+        """Make the model run in ``way``; returns what undoes it."""
+        model, before = self._model, self._way
+        output = model.get_output_embeddings()
+        replaced = onednn.replace_linears(model, keep=output) if way.onednn else {}
+        attention = packed.use(model) if way.packed else None
+        self._head = vocabulary.Head(output, way.onednn) if way.head else None
+        self._way = way
+
+        def undo() -> None:
+            onednn.restore(model, replaced)
+            if attention is not None:
+                model.set_attn_implementation(attention)
+            self._head, self._way = None, before
+
+        return undo
+
+    @property
+    def _select_limit(self) -> int:
+        """How many distributions a batch may be asked for."""
+        if self._head is not None:
+            return 1 << 62  # which works in blocks of its own
+        on_cpu = self._model.device.type == "cpu"
+        most = CPU_LOGITS_BYTES if on_cpu else vocabulary.ACCELERATOR_BYTES
+        return max(1, most // (4 * self._model.get_output_embeddings().weight.shape[0]))
+
+    def _run(self, batch: Batch) -> tuple[np.ndarray, np.ndarray, int]:
+        """Log-probability (float32) and greediness of every pick, and the number of tokens run."""
+        device = self._model.device
+        order = np.argsort(batch.pick_select, kind="stable")
+        row, token = (torch.from_numpy(x[order]).to(device) for x in (batch.pick_select, batch.pick_token))
+        tokens = self._run_prefix(batch.prefix)
+        inputs, places = self._packed_inputs(batch) if self._way.packed else self._padded_inputs(batch)
+        tokens += inputs["input_ids"].numel()
+        if self._head is not None:
+            values, greedy = self._head.read(self._hidden(inputs)[places], row, token)
+        else:
+            values, greedy = self._read_forward(inputs, places, row, token)
+        result = np.empty(len(order), np.float32), np.empty(len(order), bool)
+        result[0][order] = values.cpu().numpy()
+        result[1][order] = greedy.cpu().numpy()
+        return *result, tokens
+
+    def _padded_inputs(self, batch: Batch) -> tuple[dict[str, Any], torch.Tensor]:
+        """Arguments of the model, and the places of the selected nodes in its flattened output."""
+        rows, width = len(batch.row_lengths), int(batch.row_lengths.max())
+        row = np.repeat(np.arange(rows), batch.row_lengths)
+        tokens = np.zeros((rows, width), np.int64)
+        # Padding is on the right with token 0 and without a mask, as lm-eval does it: causal models do not see it.
+        tokens[row, batch.positions] = batch.tokens
+        places = row[batch.select] * width + batch.positions[batch.select]
+        device = self._model.device
+        return {"input_ids": torch.from_numpy(tokens).to(device)}, torch.from_numpy(places).to(device)
+
+    def _packed_inputs(self, batch: Batch) -> tuple[dict[str, Any], torch.Tensor]:
+        """As :meth:`_padded_inputs`, for one sequence without padding."""
+        device, dtype = self._model.device, self._model.dtype
+        inputs = {
+            "input_ids": torch.from_numpy(batch.tokens).to(device)[None],
+            "position_ids": torch.from_numpy(batch.positions).to(device)[None],
+            "elusive_layout": packed.layout(batch.row_lengths, batch.ends, self._prefix[1], device, dtype),
+        }
+        return inputs, torch.from_numpy(batch.select).to(device)
+
+    def _run_prefix(self, prefix: np.ndarray) -> int:
+        """See to it that the keys and values of ``prefix`` are at hand; returns the number of tokens run."""
+        if np.array_equal(prefix, self._prefix[0]):
+            return 0
+        self._prefix = (prefix, [])
+        if not len(prefix):
+            return 0
+        device, length = self._model.device, len(prefix)
+        one_row = packed.layout(np.array([length]), np.full(length, length), [], device, self._model.dtype, keep=True)
+        positions = torch.arange(length, device=device)[None]
+        tokens = torch.from_numpy(prefix).to(device)[None]
+        self._hidden({"input_ids": tokens, "position_ids": positions, "elusive_layout": one_row})
+        self._prefix = (prefix, one_row.kept)
+        return length
+
+    def _hidden(self, inputs: dict[str, Any]) -> torch.Tensor:
+        """Hidden states [nodes or places, width] before the output layer."""
+        hidden = self._model.base_model(**inputs, use_cache=False).last_hidden_state.flatten(0, 1)
+        self._confirm(inputs)
+        return hidden
+
+    def _read_forward(
+        self, inputs: dict[str, Any], places: torch.Tensor, row: torch.Tensor, token: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """What :meth:`vocabulary.Head.read` returns, from the logits that the model itself computes."""
+        limit, shape = self._select_limit, inputs["input_ids"].shape
+        values, greedy = [], []
+        # More than one round only for a single row with more continuation tokens than the logits' memory allows.
+        for first in range(0, len(places), limit):
+            keep = torch.zeros(shape, dtype=torch.bool, device=places.device)
+            keep.view(-1)[places[first : first + limit]] = True
+            logits = self._model(**inputs, use_cache=False, logits_to_keep=keep).logits
+            self._confirm(inputs)
+            here = (row >= first) & (row < first + limit)
+            some = vocabulary.read([(0, logits.flatten(0, -2))], row[here] - first, token[here])
+            values.append(some[0])
+            greedy.append(some[1])
+        return torch.cat(values), torch.cat(greedy)
+
+    def _confirm(self, inputs: dict[str, Any]) -> None:
+        """Raise unless every layer's attention was the packed one."""
+        if (now := inputs.get("elusive_layout")) is not None:
+            layers = self._model.config.get_text_config().num_hidden_layers
+            if now.layers_run != layers:
+                raise packed.Unfit(f"attention ran {now.layers_run} times in {layers} layers")
+            now.layers_run = 0
+
+
+def tolerance_of(log_likelihood: np.ndarray) -> np.ndarray:
+    """How far float32 log-likelihoods may lie apart that differ in the order of their sums: a few ulps, in nats."""
+    return 1e-4 + 1e-6 * np.abs(log_likelihood)
 
 
 def default_token_budget(model: PreTrainedModel) -> int:
@@ -87,29 +284,9 @@ def default_token_budget(model: PreTrainedModel) -> int:
     return int(np.clip((1 << 17) // model.config.get_text_config().hidden_size, 1024, 4096))
 
 
-def _run(model: PreTrainedModel, batch: Batch, select_limit: int) -> tuple[np.ndarray, np.ndarray]:
-    """Log-probability (float32) and greediness of every pick, one padded row per input."""
-    device = model.device
-    rows, width = len(batch.row_lengths), int(batch.row_lengths.max())
-    row_of_node = np.repeat(np.arange(rows), batch.row_lengths)
-    tokens = np.zeros((rows, width), np.int64)
-    # Padding is on the right with token 0 and without a mask, as lm-eval does it: causal models do not see it.
-    tokens[row_of_node, batch.positions] = batch.tokens
-    tokens = torch.from_numpy(tokens).to(device)
-    flat = row_of_node[batch.select] * width + batch.positions[batch.select]
-
-    values = np.zeros(len(batch.pick_token), np.float32)
-    greedy = np.zeros(len(batch.pick_token), bool)
-    # More than one round only for a single row with more continuation tokens than the logits' memory allows.
-    for first in range(0, len(flat), select_limit):
-        keep = torch.zeros(rows * width, dtype=torch.bool)
-        keep[torch.from_numpy(flat[first : first + select_limit])] = True
-        keep = keep.view(rows, width).to(device)
-        logits = model(input_ids=tokens, use_cache=False, logits_to_keep=keep).logits
-        log_p = torch.log_softmax(logits.view(int(keep.sum()), -1), dim=-1, dtype=torch.float32)
-        picks = np.flatnonzero((batch.pick_select >= first) & (batch.pick_select < first + select_limit))
-        row = torch.from_numpy(batch.pick_select[picks] - first).to(device)
-        token = torch.from_numpy(batch.pick_token[picks]).to(device)
-        values[picks] = log_p[row, token].cpu().numpy()
-        greedy[picks] = (log_p.argmax(dim=-1)[row] == token).cpu().numpy()
-    return values, greedy
+def _typical(requests: Requests) -> Requests:
+    """A few requests: the first ones, the longest one and its neighbours, and some from in between."""
+    count = len(requests)
+    longest = int(np.diff(requests.offsets).argmax())
+    wanted = [*range(4), *range(longest - 2, longest + 3), *range(count // 3, count // 3 + 3)]
+    return requests.take(sorted({i for i in wanted if 0 <= i < count})[:_SAMPLE])

@@ -2,8 +2,9 @@
 
 The distinct inputs are sorted lexicographically and every row takes a run of neighbours. Inside a row each distinct
 prefix occurs once, so that a row is a tree written in depth-first order: node j is an ancestor of node i, or i itself,
-exactly if ``j <= i < ends[j]``. Without branching (models that can only run plain sequences) a row holds one input
-and those that are its prefixes.
+exactly if ``j <= i < ends[j]``. Neighbouring rows that begin with the same tokens (few-shot examples, a subject's
+description) form a group whose prefix is run once and stays out of the rows. Without branching (models that can only
+run plain sequences) a row holds one input and those that are its prefixes, and there are no groups.
 
 The plan depends on the requests and the limits alone, never on the machine's state, so that scoring twice gives the
 same bits.
@@ -12,6 +13,7 @@ same bits.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -26,8 +28,9 @@ class Batch:
     ``k = pick_select[m]`` for request ``pick_request[m]``. Picks of a request are adjacent and in token order.
     """
 
+    prefix: np.ndarray  # [prefix] int64, tokens before every row
     tokens: np.ndarray  # [nodes] int64
-    positions: np.ndarray  # [nodes] int64, depth in the tree
+    positions: np.ndarray  # [nodes] int64, place in the input: length of the prefix + depth in the tree
     ends: np.ndarray  # [nodes] int64, one beyond the last node of the subtree, counted from the row's start
     row_lengths: np.ndarray  # [rows] int64
     select: np.ndarray  # [selected] int64, ascending
@@ -51,25 +54,51 @@ class _Row:
     num_selected: int = 0
 
 
-def plan(requests: Requests, token_budget: int, select_limit: int, branching: bool = False) -> list[Batch]:
-    """Batches covering all requests, longest rows first.
+@dataclass(frozen=True)
+class _Inputs:
+    """The distinct inputs in lexicographic order."""
+
+    sequences: list[np.ndarray]
+    users: list[list[int]]  # requests that have the input
+    shared: np.ndarray  # [inputs] tokens in common with the input before, 0 for the first
+    first_read: np.ndarray  # [inputs] the first position behind which a distribution is needed
+
+
+def plan(
+    requests: Requests, token_budget: int, select_limit: int, branching: bool = False, group_cost: int | None = None
+) -> list[Batch]:
+    """Batches covering all requests: groups in lexicographic order, then the other rows; the longest rows first.
 
     A batch has at most ``token_budget`` tokens, padding to its longest row included, and at most ``select_limit``
-    selected nodes, except where a single row exceeds one of them.
+    selected nodes, except where a single row exceeds one of them. A group is formed where it saves more than
+    ``group_cost`` tokens, by default half the budget and at least 512: its batches are less full.
     """
-    rows = _rows(requests, branching)
-    order = sorted(range(len(rows)), key=lambda i: -rows[i].length)  # stable: equal lengths stay in sorted order
+    inputs = _distinct(requests)
+    cost = max(512, token_budget // 2) if group_cost is None else group_cost
+    groups = _groups(inputs, cost) if branching else []
+    batches: list[Batch] = []
+    alone: list[_Row] = []
+    done = 0
+    for first, last, length in [*groups, (len(inputs.sequences), len(inputs.sequences), 0)]:
+        alone += _rows(requests, inputs, done, first, 0, branching)
+        prefix = inputs.sequences[first][:length] if length else np.zeros(0)
+        batches += _batches(prefix, _rows(requests, inputs, first, last, length, branching), token_budget, select_limit)
+        done = last
+    return batches + _batches(np.zeros(0), alone, token_budget, select_limit)
+
+
+def _batches(prefix: np.ndarray, rows: list[_Row], token_budget: int, select_limit: int) -> list[Batch]:
+    rows = sorted(rows, key=lambda row: -row.length)  # stable: equal lengths stay in lexicographic order
     batches: list[Batch] = []
     start, widest, selected = 0, 0, 0
-    for k, index in enumerate(order):
-        row = rows[index]
+    for k, row in enumerate(rows):
         widest = max(widest, row.length)
         selected += row.num_selected
         if k > start and ((k - start + 1) * widest > token_budget or selected > select_limit):
-            batches.append(_batch([rows[i] for i in order[start:k]]))
+            batches.append(_batch(prefix, rows[start:k]))
             start, widest, selected = k, row.length, row.num_selected
-    if order:
-        batches.append(_batch([rows[i] for i in order[start:]]))
+    if rows:
+        batches.append(_batch(prefix, rows[start:]))
     return batches
 
 
@@ -90,6 +119,7 @@ def halve(batch: Batch) -> tuple[Batch, Batch] | None:
         picks = (batch.pick_select >= first) & (batch.pick_select < last)
         halves.append(
             Batch(
+                prefix=batch.prefix,
                 tokens=batch.tokens[nodes],
                 positions=batch.positions[nodes],
                 ends=batch.ends[nodes],
@@ -110,47 +140,93 @@ def _common_prefix(a: np.ndarray, b: np.ndarray) -> int:
     return first if shorter and different[first] else shorter
 
 
-def _distinct(requests: Requests) -> list[tuple[np.ndarray, list[int]]]:
-    """Distinct inputs in lexicographic order, each with the requests that have it."""
+def _distinct(requests: Requests) -> _Inputs:
     big_endian = requests.tokens.astype(">i4")  # whose bytes sort as the numbers do
     users: dict[bytes, list[int]] = {}
     for i in range(len(requests)):
         users.setdefault(big_endian[requests.offsets[i] : requests.offsets[i + 1] - 1].tobytes(), []).append(i)
-    return [(requests.fed(users[key][0]), users[key]) for key in sorted(users)]
+    ordered = [users[key] for key in sorted(users)]
+    sequences = [requests.fed(some[0]) for some in ordered]
+    shared = [_common_prefix(a, b) for a, b in pairwise(sequences)]
+    first_read = [
+        len(sequence) - max(int(requests.num_targets[i]) for i in some)
+        for sequence, some in zip(sequences, ordered, strict=True)
+    ]
+    return _Inputs(sequences, ordered, np.array([0, *shared], np.int64), np.array(first_read, np.int64))
 
 
-def _rows(requests: Requests, branching: bool) -> list[_Row]:
+def _joins(inputs: _Inputs, k: int, length: int, prefix: int, branching: bool) -> bool:
+    """Whether input k belongs into the row of input k - 1, which has ``length`` nodes."""
+    shared = int(inputs.shared[k])
+    if not branching:
+        return shared == len(inputs.sequences[k - 1])
+    return _worthwhile(shared - prefix, len(inputs.sequences[k]) - shared, length)
+
+
+def _rows(requests: Requests, inputs: _Inputs, first: int, last: int, prefix: int, branching: bool) -> list[_Row]:
+    """Rows of the inputs ``first`` to ``last``, without their first ``prefix`` tokens."""
     rows: list[_Row] = []
-    previous: np.ndarray | None = None
     path = np.zeros(0, np.int64)  # nodes of the current input, by depth
-    for sequence, users in _distinct(requests):
-        shared = _common_prefix(previous, sequence) if previous is not None else 0
-        new = len(sequence) - shared
-        joins = previous is not None and (
-            _worthwhile(shared, new, rows[-1].length) if branching else shared == len(previous)
-        )
-        if joins:
-            row = rows[-1]
-            # Nodes deeper than the fork have no further descendants.
-            path = path[:shared]
+    for k in range(first, last):
+        sequence = inputs.sequences[k]
+        if rows and _joins(inputs, k, rows[-1].length, prefix, branching):
+            row, shared = rows[-1], int(inputs.shared[k])
+            path = path[: shared - prefix]  # nodes deeper than the fork get no further descendants
         else:
-            row = _Row([], [], np.zeros(0, np.int64), 0, [])
+            row, shared = _Row([], [], np.zeros(0, np.int64), 0, []), prefix
             rows.append(row)
-            shared, new, path = 0, len(sequence), path[:0]
-        nodes = np.arange(row.length, row.length + new)
+            path = path[:0]
+        nodes = np.arange(row.length, row.length + len(sequence) - shared)
         path = np.concatenate([path, nodes])
         row.tokens.append(sequence[shared:])
         row.positions.append(np.arange(shared, len(sequence)))
-        row.length += new
+        row.length += len(nodes)
         row.ends = np.concatenate([row.ends, nodes])
         row.ends[path] = row.length
-        for request in users:
+        for request in inputs.users[k]:
             targets = requests.targets(request)
             row.picks.append((path[len(path) - len(targets) :], targets, request))
-        previous = sequence
     for row in rows:
         row.num_selected = len(np.unique(np.concatenate([nodes for nodes, _, _ in row.picks])))
     return rows
+
+
+def _groups(inputs: _Inputs, cost: int) -> list[tuple[int, int, int]]:
+    """Runs of inputs as (first, last, length of the prefix that is run once), in order.
+
+    Among all ways to group neighbouring rows by a common prefix this takes the one that saves the most tokens, by
+    way of the tree of intervals whose inputs share their first so many tokens.
+    """
+    count = len(inputs.sequences)
+    starts, length = [], 0
+    for k in range(count):
+        if k and _joins(inputs, k, length, 0, branching=True):
+            length += len(inputs.sequences[k]) - int(inputs.shared[k])
+        else:
+            starts.append(k)
+            length = len(inputs.sequences[k])
+    # What row r may share: no more than its own inputs do, and nothing that is read.
+    bounds = zip(starts, [*starts[1:], count], strict=True)
+    own = [int(min([*inputs.shared[a + 1 : b], *inputs.first_read[a:b]])) for a, b in bounds]
+    common = [min(int(inputs.shared[starts[r]]), own[r - 1], own[r]) for r in range(1, len(starts))]
+
+    # Open intervals: (shared tokens, first row, what the closed ones inside save, those that do).
+    stack: list[tuple[int, int, int, list]] = []
+    saved: tuple[int, list] = (0, [])
+    for r, value in enumerate([*common, -1], start=1):
+        first, saved = r - 1, (0, [])
+        while stack and stack[-1][0] > value:
+            shared, first, inner, chosen = stack.pop()
+            saved = (inner + saved[0], chosen + saved[1])
+            whole = shared * (r - 1 - first) - cost
+            if whole > saved[0]:
+                saved = (whole, [(first, r, shared)])
+        if stack and stack[-1][0] == value:
+            shared, first, inner, chosen = stack.pop()
+            saved = (inner + saved[0], chosen + saved[1])
+        stack.append((value, first, *saved))
+    edges = [*starts, count]
+    return [(edges[first], edges[last], shared) for first, last, shared in saved[1]]
 
 
 def _worthwhile(shared: int, new: int, length: int) -> bool:
@@ -163,7 +239,7 @@ def _worthwhile(shared: int, new: int, length: int) -> bool:
     return shared * 256 > new * length
 
 
-def _batch(rows: list[_Row]) -> Batch:
+def _batch(prefix: np.ndarray, rows: list[_Row]) -> Batch:
     lengths = np.array([row.length for row in rows], np.int64)
     starts = np.concatenate([[0], np.cumsum(lengths)])
     picks = [
@@ -173,6 +249,7 @@ def _batch(rows: list[_Row]) -> Batch:
     ]
     select, pick_select = np.unique(np.concatenate([nodes for nodes, _, _ in picks]), return_inverse=True)
     return Batch(
+        prefix=prefix.astype(np.int64),
         tokens=np.concatenate([t for row in rows for t in row.tokens]).astype(np.int64),
         positions=np.concatenate([p for row in rows for p in row.positions]),
         ends=np.concatenate([row.ends for row in rows]),
