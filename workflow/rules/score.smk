@@ -1,0 +1,31 @@
+"""Log-likelihood of every answer choice: one job for a checkpoint and a batch of benchmarks."""
+
+for batch, benchmarks in REGISTRY.batches.items():
+
+    rule:
+        name:
+            batch
+        input:
+            checkpoint=get_checkpoint_directory,
+            items_table=expand(ITEMS, benchmark=benchmarks),
+        output:
+            # Finished benchmarks stay when another one is added: the job reuses what is still valid.
+            update(expand(LOGPROBS, benchmark=benchmarks, allow_missing=True)),
+        log:
+            f"results/logs/{batch}/{{model}}/{{checkpoint}}.log",
+        benchmark:
+            f"results/benchmarks/{batch}/{{model}}/{{checkpoint}}.tsv"
+        conda:
+            "../../envs/elusive.yaml"
+        threads: REGISTRY.scoring["threads"]
+        resources:
+            gpu=0 if REGISTRY.scoring["device"] == "cpu" else 1,
+            mem_mb=get_score_memory,
+        params:
+            spec=get_score_spec,
+            version=1,
+        message:
+            "Scoring {wildcards.model}/{wildcards.checkpoint}"
+        shell:
+            "python -m elusive score --checkpoint {input.checkpoint} --items {input.items_table} --outputs {output} "
+            "--spec {params.spec:q} --log {log}"
