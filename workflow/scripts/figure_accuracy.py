@@ -7,7 +7,7 @@ if __name__ == "__main__":
     with logs.to_file(snakemake.log[0]):
         write_accuracy(
             scores=snakemake.input.scores,
-            items=snakemake.input.items,
+            items=snakemake.input.items_table,
             png=snakemake.output.png,
             pdf=snakemake.output.pdf,
             caption=snakemake.output.caption,

@@ -7,7 +7,7 @@ if __name__ == "__main__":
     with logs.to_file(snakemake.log[0]):
         write_masses(
             metrics=snakemake.input.metrics,
-            items=snakemake.input.items,
+            items=snakemake.input.items_table,
             families=snakemake.params.families,
             png=snakemake.output.png,
             pdf=snakemake.output.pdf,

@@ -7,7 +7,7 @@ if __name__ == "__main__":
     with logs.to_file(snakemake.log[0]):
         write_statistics(
             statistics=snakemake.input.statistics,
-            items=snakemake.input.items,
+            items=snakemake.input.items_table,
             families=snakemake.params.families,
             method=snakemake.wildcards.method,
             png=snakemake.output.png,

@@ -114,8 +114,7 @@ def caption_text(
     for metric in style.metrics_seen_by(method):
         values = medians.loc[medians["metric"] == metric.column, "value"]
         if len(values):
-            low, high = style.format_number(values.min()), style.format_number(values.max())
-            ranges.append(f"{low} to {high} for {metric.plain}")
+            ranges.append(f"{style.format_range(values.min(), values.max())} for {metric.plain}")
     models = statistics.groupby("family")["num_models"].max()
     members = "; ".join(f"“{label}” ({models[name]} checkpoints)" for name, label in families.items())
     items = ", ".join(f"{b.label} {b.num_items:,}" for b in benchmarks)

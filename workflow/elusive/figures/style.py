@@ -112,6 +112,12 @@ def format_number(value: float, digits: int = 2) -> str:
     return text.lstrip("-") if float(text) == 0 else text.replace("-", "−")
 
 
+def format_range(low: float, high: float) -> str:
+    """Two numbers as ``−0.12 to 0.30``, or one where both are written the same."""
+    texts = format_number(low), format_number(high)
+    return texts[0] if texts[0] == texts[1] else f"{texts[0]} to {texts[1]}"
+
+
 def format_share(value: float, digits: int = 0) -> str:
     """A share as a percentage: ``12 %``."""
     return f"{100 * value:.{digits}f} %"
