@@ -3,6 +3,7 @@
 import zipfile
 
 import pytest
+
 from elusive.errors import ElusiveError
 from elusive.items.archive import FILE_NAME, SHA256, Archive
 

@@ -9,14 +9,15 @@ from decimal import Decimal, localcontext
 import numpy as np
 import polars as pl
 import pytest
-from elusive.correlations import METHODS, correlate, metric_correlations, pearson, rank_correlations, write_correlations
-from elusive.errors import ElusiveError
-from elusive.metrics import METRICS, choice_metrics, write_metrics
-from elusive.tables import SCHEMAS, read_table, write_table
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy import stats
+
+from elusive.correlations import METHODS, correlate, metric_correlations, pearson, rank_correlations, write_correlations
+from elusive.errors import ElusiveError
+from elusive.metrics import METRICS, choice_metrics, write_metrics
+from elusive.tables import SCHEMAS, read_table, write_table
 from score_tables import random_run
 
 SCIPY = {"pearson": stats.pearsonr, "spearman": stats.spearmanr, "kendall": stats.kendalltau}

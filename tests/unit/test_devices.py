@@ -7,6 +7,7 @@ import subprocess
 import threading
 
 import pytest
+
 from elusive.errors import ElusiveError
 from elusive.scoring.devices import choose
 from scoring_checkpoints import start_python

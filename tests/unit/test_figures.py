@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from pathlib import Path
 
@@ -11,13 +10,15 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from elusive.errors import ElusiveError
-from elusive.figures import accuracy, loss, masses, scores, statistics, style, survival
-from elusive.figures.data import Benchmark, read_benchmark, read_frame, read_metrics
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
-from synthetic_run import SyntheticRun, make_run
+
+from elusive.errors import ElusiveError
+from elusive.figures import accuracy, loss, masses, scores, statistics, style, survival
+from elusive.figures.data import Benchmark, read_benchmark, read_frame, read_metrics
+from elusive.files import sha256_file
+from synthetic_run import SyntheticRun, draw_figure, make_run
 
 BENCHMARKS = ("arc_challenge", "piqa", "sciq")
 
@@ -27,43 +28,22 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> SyntheticRun:
     return make_run(tmp_path_factory.mktemp("run"), num_items=60, benchmarks=BENCHMARKS)
 
 
-def _outputs(folder: Path) -> dict[str, Path]:
-    return {"png": folder / "figure.png", "pdf": folder / "figure.pdf", "caption": folder / "figure.txt"}
+FIGURES = (
+    "survival/arc_challenge",
+    "statistics/pearson",
+    "statistics/spearman",
+    "scores/arc_challenge",
+    "masses/arc_challenge",
+    "loss",
+    "accuracy",
+)
 
 
-def _write(kind: str, run: SyntheticRun, folder: Path, benchmark: str = "arc_challenge") -> dict[str, Path]:
-    outputs = _outputs(folder)
-    items = run.root / f"items/{benchmark}.parquet"
-    if kind == "survival":
-        tables = run.correlations(benchmark)
-        survival.write_survival(correlations=tables, items=items, families=run.families, **outputs)
-    elif kind == "scores":
-        scores.write_scores(metrics=run.metrics(benchmark), items=items, families=run.families, **outputs)
-    elif kind == "masses":
-        masses.write_masses(metrics=run.metrics(benchmark), items=items, families=run.families, **outputs)
-    elif kind == "loss":
-        loss.write_loss(checkpoints=run.table("checkpoints"), **outputs)
-    elif kind == "accuracy":
-        accuracy.write_accuracy(scores=run.table("scores"), items=run.items(), **outputs)
-    else:
-        statistics.write_statistics(
-            statistics=run.table("correlation_statistics"),
-            items=run.items(),
-            families=run.families,
-            method=kind,
-            **outputs,
-        )
-    return outputs
-
-
-KINDS = ("survival", "pearson", "spearman", "scores", "masses", "loss", "accuracy")
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_files_are_sound_and_the_same_twice(kind: str, run: SyntheticRun, tmp_path: Path) -> None:
-    first, second = _write(kind, run, tmp_path / "a"), _write(kind, run, tmp_path / "b")
+@pytest.mark.parametrize("figure", FIGURES)
+def test_files_are_sound_and_the_same_twice(figure: str, run: SyntheticRun, tmp_path: Path) -> None:
+    first, second = (draw_figure(run, figure, tmp_path / folder) for folder in "ab")
     for name in first:
-        assert hashlib.sha256(first[name].read_bytes()).digest() == hashlib.sha256(second[name].read_bytes()).digest()
+        assert sha256_file(first[name]) == sha256_file(second[name]), name
     with Image.open(first["png"]) as image:
         image.verify()
         assert image.info["dpi"][0] >= 200
@@ -204,7 +184,9 @@ def test_loss_without_any_loss_is_an_error(tmp_path: Path) -> None:
     columns = {"model": ["m"], "parameters": [1], "flops": [1.0], "validation_loss": pa.array([None], pa.float64())}
     pq.write_table(pa.table(columns), path)
     with pytest.raises(ElusiveError, match="no checkpoint has a validation loss"):
-        loss.write_loss(checkpoints=path, **_outputs(tmp_path))
+        loss.write_loss(
+            checkpoints=path, png=tmp_path / "figure.png", pdf=tmp_path / "f.pdf", caption=tmp_path / "f.txt"
+        )
     assert not (tmp_path / "figure.png").exists()
 
 
@@ -240,8 +222,8 @@ def test_nine_families_still_differ() -> None:
 
 def test_captions_are_plain_restructured_text(run: SyntheticRun, tmp_path: Path) -> None:
     core = pytest.importorskip("docutils.core")
-    for kind in KINDS:
-        source = _write(kind, run, tmp_path / kind)["caption"]
+    for figure in FIGURES:
+        source = draw_figure(run, figure, tmp_path)["caption"]
         include = f".. include:: {source}\n   :encoding: utf-8\n"
         # Level 2 is a warning: nothing in a caption may look like markup that is not there.
         body = core.publish_parts(include, writer="html", settings_overrides={"halt_level": 2})["body"]

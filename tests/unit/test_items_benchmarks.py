@@ -3,6 +3,7 @@
 from collections import Counter
 
 import pytest
+
 from elusive.errors import ElusiveError
 from elusive.items.archive import Archive
 from elusive.items.benchmarks import BENCHMARKS, Item

@@ -8,14 +8,15 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from elusive.errors import ElusiveError
 from elusive.items.archive import Archive
 from elusive.items.benchmarks import BENCHMARKS, Item
 from elusive.items.build import archive_set, build_items, choose, evaluated_texts, load_items, with_ids
 from elusive.items.command import add_items_arguments, run_items
 from elusive.tables import read_metadata, read_table
-from hypothesis import given
-from hypothesis import strategies as st
 
 WORKFLOW = Path(__file__).parents[2] / "workflow"
 

@@ -9,6 +9,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+
 from elusive.errors import ElusiveError
 from elusive.files import sha256_file
 from elusive.items.archive import FILE_NAME, SHA256

@@ -6,6 +6,7 @@ import json
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+
 from elusive.errors import ElusiveError
 from elusive.items.build import build_items, load_items
 from elusive.items.own import validate_own

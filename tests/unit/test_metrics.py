@@ -10,12 +10,13 @@ import polars as pl
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
-from elusive.errors import ElusiveError
-from elusive.metrics import METRICS, choice_metrics, write_metrics
-from elusive.tables import SCHEMAS, read_metadata, read_table, write_table
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from lm_eval.api.task import ConfigurableTask
+
+from elusive.errors import ElusiveError
+from elusive.metrics import METRICS, choice_metrics, write_metrics
+from elusive.tables import SCHEMAS, read_metadata, read_table, write_table
 from score_tables import about, logprobs_table, random_run, write_items
 
 # Ties are common among the whole numbers; the range goes far beyond what exp() can hold.

@@ -12,6 +12,11 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from scipy import stats
+
 from elusive.correlations import METHODS, write_correlations
 from elusive.errors import ElusiveError
 from elusive.metrics import METRICS, write_metrics
@@ -25,10 +30,6 @@ from elusive.statistics import (
     write_statistics,
 )
 from elusive.tables import SCHEMAS, read_metadata, read_table, write_table
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from hypothesis.extra import numpy as hnp
-from scipy import stats
 from score_tables import about, logprobs_table, random_run, write_items
 
 CORRELATIONS = st.one_of(st.floats(-1, 1), st.sampled_from([-1.0, 0.0, 0.75, 1.0, np.nan]))

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+
 from elusive import files
 from elusive.errors import ElusiveError
 from elusive.tables import SCHEMAS, read_metadata, read_table, write_table

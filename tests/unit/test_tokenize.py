@@ -7,13 +7,14 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import transformers
-from elusive.errors import ElusiveError
-from elusive.scoring.tokenize import Requests, pack, resolve_max_length, tokenize
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from lm_eval.models.huggingface import HFLM
-from scoring_checkpoints import END, neox_config, random_model, train_tokenizer
 from tokenizers import processors
+
+from elusive.errors import ElusiveError
+from elusive.scoring.tokenize import Requests, pack, resolve_max_length, tokenize
+from scoring_checkpoints import END, neox_config, random_model, train_tokenizer
 
 # Texts whose merges cross boundaries, with whitespace of several kinds, other scripts, and the end-of-text token.
 PIECES = ["the", "th", "e", " ", "  ", "\n", "\t", " a", "ß", "日本", "é", "\u00a0", "👍", "Answer:", "1", ".", END]

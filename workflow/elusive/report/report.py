@@ -40,9 +40,18 @@ _STATISTICS = {
     "median": "median",
     "auc": "area",
     "neg_wasserstein": "−Wasserstein",
-    "fraction_above_075": "P(C > 0.75)",
+    "fraction_above_075": "C > 0.75",
 }
 
+
+#: Metrics outside the chain, in plain words.
+_OTHER_METRICS = {
+    "log_p_vocab_incorrect": "log p_vocab of the wrong choices",
+    "p_vocab_incorrect": "p_vocab of the wrong choices",
+    "log_p_choices_correct": "log p_choices",
+    "accuracy_norm": "accuracy per character",
+    "margin_log": "margin to the best wrong choice",
+}
 
 _SUMMARY = "What to see: "
 
@@ -154,7 +163,7 @@ def provenance(metadata: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
         "Device": "device",
         "Way of scoring": "path",
         "Scorer version": "scorer",
-        "Token put before the text": "add_bos_token",
+        "BOS token put first": "add_bos_token",
         "Longest input in tokens": "max_length",
     }
     rows = [("Tables of log-likelihoods", f"{len(metadata):,}")]
@@ -173,7 +182,7 @@ def statistics_data(
     Whole benchmarks only. A numeric cell is a number or null, an interval its two ends.
     """
     labels = {b.name: b.label for b in benchmarks}
-    chain = {m.column: m.plain for m in METRICS}
+    metrics = {m.column: m.plain for m in METRICS} | _OTHER_METRICS
     frame = statistics[statistics["subject"].isna()]
 
     def number(value: float) -> float | None:
@@ -182,13 +191,13 @@ def statistics_data(
     rows = []
     for row in frame.to_dict("records"):
         keys = [families.get(row["family"], row["family"]), labels.get(row["benchmark"], row["benchmark"])]
-        keys += [chain.get(row["metric"], row["metric"]), row["method"], row["nan_policy"]]
+        keys += [metrics.get(row["metric"], row["metric"]), row["method"], row["nan_policy"]]
         cells: list[Any] = [int(row["num_items"]), int(row["num_models"]), number(row["nan_fraction"])]
         for statistic in _STATISTICS:
             cells.append([number(row[statistic]), number(row[f"{statistic}_low"]), number(row[f"{statistic}_high"])])
         rows.append(keys + cells)
     keys = ["family", "benchmark", "metric", "method", "undefined"]
-    first = {"metric": list(chain.values()), "family": list(families.values()), "benchmark": list(labels.values())}
+    first = {"metric": list(metrics.values()), "family": list(families.values()), "benchmark": list(labels.values())}
     choices = {}
     for position, key in enumerate(keys):
         found = dict.fromkeys([*first.get(key, []), *(row[position] for row in rows)])

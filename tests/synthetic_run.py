@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+
 from elusive import tables
 from elusive.correlations import write_correlations
 from elusive.metrics import write_metrics
@@ -185,3 +186,46 @@ def _write_logprobs(
     metadata |= {"versions": {"elusive": "0.1.0", "torch": "2.13.0", "transformers": "5.24.0"}}
     path = root / f"logprobs/{row.model}/{row.checkpoint}/{benchmark}.parquet"
     tables.write_table(table, path, "logprobs", metadata)
+
+
+def draw_figure(run: SyntheticRun, name: str, folder: Path) -> dict[str, Path]:
+    """Draw the figure called ``name`` (as in the report) of a synthetic run; the paths of its PNG, PDF and caption."""
+    from elusive.figures import accuracy, loss, masses, scores, statistics, survival
+
+    kind, _, rest = name.partition("/")
+    outputs = {
+        key: folder / f"{name}.{suffix}" for key, suffix in {"png": "png", "pdf": "pdf", "caption": "txt"}.items()
+    }
+    one = {"items": run.root / f"items/{rest}.parquet", "families": run.families, **outputs}
+    if kind == "survival":
+        survival.write_survival(correlations=run.correlations(rest), **one)
+    elif kind == "scores":
+        scores.write_scores(metrics=run.metrics(rest), **one)
+    elif kind == "masses":
+        masses.write_masses(metrics=run.metrics(rest), **one)
+    elif kind == "statistics":
+        table = run.table("correlation_statistics")
+        statistics.write_statistics(statistics=table, method=rest, **one | {"items": run.items()})
+    elif kind == "accuracy":
+        accuracy.write_accuracy(scores=run.table("scores"), items=run.items(), **outputs)
+    else:
+        loss.write_loss(checkpoints=run.table("checkpoints"), **outputs)
+    return outputs
+
+
+def report_inputs(run: SyntheticRun, figures: Path) -> dict[str, Any]:
+    """What ``write_report`` is called with, but for its output; ``figures`` is the folder that they were drawn in."""
+    captions = sorted(figures.glob("**/*.txt"))
+    families = _family_members(_checkpoints())
+    return {
+        "items": run.items(),
+        "logprobs": run.logprobs(),
+        "checkpoints": run.table("checkpoints"),
+        "scores": run.table("scores"),
+        "statistics": run.table("correlation_statistics"),
+        "figures": [str(path.relative_to(figures).with_suffix("")) for path in captions],
+        "pngs": [path.with_suffix(".png") for path in captions],
+        "captions": captions,
+        "families": run.families,
+        "members": {name: frame[["model", "checkpoint"]].to_numpy().tolist() for name, (_, frame) in families.items()},
+    }
