@@ -23,7 +23,8 @@ _COLUMNS = ["log_p_vocab_correct", "log_p_vocab_incorrect", "flops"]
 
 
 def _decades(metrics: pd.DataFrame) -> pd.DataFrame:
-    """``correct`` and ``incorrect`` mass in powers of ten, ``compute`` in log10 FLOPs, and ``family``."""
+    """``correct`` and ``incorrect`` mass in powers of ten, ``compute`` in log10 FLOPs, and ``family``; no step 0."""
+    metrics = metrics[metrics["flops"] > 0]
     return pd.DataFrame(
         {
             "correct": metrics["log_p_vocab_correct"] / np.log(10),

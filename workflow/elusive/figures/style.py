@@ -124,7 +124,9 @@ def format_share(value: float, digits: int = 0) -> str:
 
 
 def format_power(value: float) -> str:
-    """A positive number as ``2.1 × 10¹⁵``."""
+    """A number, not negative, as ``2.1 × 10¹⁵``."""
+    if value == 0:
+        return "0"
     mantissa, exponent = f"{value:.1e}".split("e")
     return f"{mantissa} × 10{str(int(exponent)).translate(str.maketrans('-0123456789', '⁻⁰¹²³⁴⁵⁶⁷⁸⁹'))}"
 
