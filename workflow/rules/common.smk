@@ -70,7 +70,7 @@ def get_figure(figure, kind):
     """Outputs of a figure: `report` puts the PNG into what `snakemake --report` makes."""
     files = {"png": "png", "pdf": "pdf", "caption": "txt"}
     paths = {name: FIGURE.format(figure=figure, format=format) for name, format in files.items()}
-    return paths | {"png": report(paths["png"], caption=f"../report/{kind}.rst", category=kind)}
+    return paths | {"png": report(paths["png"], caption="../report/figure.rst", category=kind)}
 
 
 def get_all_figures():
@@ -90,6 +90,12 @@ def get_figure_files(format):
 
 def get_family_labels():
     return {family.name: family.label for family in REGISTRY.families.values()}
+
+
+def get_family_members():
+    return {
+        family.name: [[member.model, member.name] for member in family.members] for family in REGISTRY.families.values()
+    }
 
 
 def get_training_records():

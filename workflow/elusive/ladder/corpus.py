@@ -2,9 +2,13 @@
 
 The text is the prose that the data archive carries for tasks that are *not* evaluated: encyclopedia passages (BoolQ,
 DROP, SQuAD), stories and news (CoQA without its passages from RACE, a benchmark), novels (LAMBADA) and medical
-explanations (MedMCQA). Each passage is followed by questions and answers on it, those of its task and cloze
-questions made from its own sentences: looking things up in the context is the one benchmark skill that models of
-this size can learn. A passage that shares a 13-gram of words with any evaluated item is dropped.
+explanations (MedMCQA). A passage that shares a 13-gram of words with any evaluated item is dropped.
+
+Looking things up in the context is the one benchmark skill that models of this size can learn, so the text asks for it:
+a piece of a passage is followed by the questions on it that came with it, and by cloze questions, which repeat a
+sentence with one of its rare words replaced by "what". The text begins with single sentences, each with its cloze
+question: on these a small model learns within half a million tokens to look back, and once it can, it uses that on
+whole passages. Without that start, the same models did not learn it in two million tokens.
 """
 
 from __future__ import annotations
@@ -31,9 +35,12 @@ logger = logs.get(__name__)
 
 END_OF_TEXT = "<|endoftext|>"
 OVERLAP_WORDS = 13
-MAX_CHARACTERS = 900
-CLOZE_QUESTIONS = 6
+MAX_CHARACTERS = 500
+MAX_QUESTIONS = 4
 CLOZE_MAX_FREQUENCY = 400
+CLOZE_CHARACTERS = range(31, 220)
+FIRST_TOKENS = 450_000
+SENTENCES_AMONG_PASSAGES = 1 / 3
 VALIDATION_FRACTION = 0.02
 
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+")
@@ -97,33 +104,46 @@ def split(text: str, limit: int = MAX_CHARACTERS) -> list[str]:
     return pieces
 
 
-def cloze(text: str, frequency: Counter[str], count: int, rng: random.Random) -> list[tuple[str, str]]:
-    """Up to ``count`` questions that repeat a sentence of ``text`` with a rare word of it replaced by "what"."""
-    sentences = [sentence for sentence in _SENTENCE_END.split(text) if 30 < len(sentence) < 200]
-    rng.shuffle(sentences)
-    questions = []
-    for sentence in sentences[:count]:
-        words = [word for word in _WORD.findall(sentence) if frequency[word] < CLOZE_MAX_FREQUENCY]
-        if words:
-            word = rng.choice(sorted(set(words), key=lambda word: (frequency[word], word))[:4])
-            questions.append((sentence.replace(word, "what", 1).rstrip(".!?") + "?", word))
-    return questions
+class Cloze:
+    """Makes cloze questions. A word is rare when it stands fewer than 400 times in ``texts``."""
+
+    def __init__(self, texts: Iterable[str], rng: random.Random) -> None:
+        self._frequency = Counter(word for text in texts for word in _WORD.findall(text))
+        self._rng = rng
+
+    def question(self, sentence: str) -> tuple[str, str] | None:
+        """``sentence`` with one of its four rarest words replaced by "what", and that word; None if there is none."""
+        words = {word for word in _WORD.findall(sentence) if self._frequency[word] < CLOZE_MAX_FREQUENCY}
+        if len(sentence) not in CLOZE_CHARACTERS or not words:
+            return None
+        word = self._rng.choice(sorted(words, key=lambda word: (self._frequency[word], word))[:4])
+        return sentence.replace(word, "what", 1).rstrip(".!?") + "?", word
 
 
-def documents(found: Iterable[Passage], seed: int) -> list[str]:
-    """Training documents: a piece of a passage, then the questions that it answers, in a seeded random order."""
-    found = list(found)
+def document(text: str, questions: list[tuple[str, str]]) -> str:
+    """``text`` and questions on it, in the form in which benchmarks ask them."""
+    return text + "".join(f"\nQuestion: {question}\nAnswer: {answer}" for question, answer in questions)
+
+
+def documents(found: list[Passage], seed: int) -> tuple[list[str], list[str]]:
+    """Training documents on single sentences and on pieces of passages, each in a seeded random order."""
     rng = random.Random(seed)
-    frequency = Counter(word for passage in found for word in _WORD.findall(passage.text))
-    texts = []
+    cloze = Cloze((passage.text for passage in found), rng)
+    sentences, pieces = [], []
     for passage in found:
+        for sentence in _SENTENCE_END.split(passage.text):
+            if question := cloze.question(sentence):
+                sentences.append(document(sentence, [question]))
         for piece in split(passage.text):
-            answered = [(q, a) for q, a in passage.questions if a.lower() in piece.lower() or a in ("yes", "no")]
-            questions = answered + cloze(piece, frequency, CLOZE_QUESTIONS, rng)
+            # Of the questions on a whole passage, those whose answer stands in this piece.
+            questions = [(q, a) for q, a in passage.questions if a in ("yes", "no") or a.lower() in piece.lower()]
+            asked = [cloze.question(sentence) for sentence in _SENTENCE_END.split(piece) if rng.random() < 0.5]
+            questions += [question for question in asked if question]
             rng.shuffle(questions)
-            texts.append(piece + "".join(f"\nQuestion: {q}\nAnswer: {a}" for q, a in questions))
-    rng.shuffle(texts)
-    return texts
+            pieces.append(document(piece, questions[:MAX_QUESTIONS]))
+    rng.shuffle(sentences)
+    rng.shuffle(pieces)
+    return sentences, pieces
 
 
 class Overlap:
@@ -188,8 +208,8 @@ def train_tokenizer(texts: list[str], vocabulary: int):
 def build_corpus(archive: str | os.PathLike[str], vocabulary: int, seed: int, output: Path) -> None:
     """Write ``output``/corpus/{train,validation}.npy, corpus.json and ``output``/tokenizer/.
 
-    The arrays hold token ids (uint16) of documents, each after an end-of-text token. Validation documents are of
-    passages that training never saw.
+    The arrays hold token ids (uint16) of documents, each after an end-of-text token, in the order of training.
+    Validation documents are of passages that training never saw.
     """
     with Archive(archive) as data:
         found = passages(data)
@@ -198,14 +218,18 @@ def build_corpus(archive: str | os.PathLike[str], vocabulary: int, seed: int, ou
     kept = [passage for i, passage in enumerate(found) if i not in overlapping]
     logger.info("%d passages share a %d-gram with an evaluated item and are dropped", len(overlapping), OVERLAP_WORDS)
 
-    random.Random(seed).shuffle(kept)
+    rng = random.Random(seed)
+    rng.shuffle(kept)
     held_out = round(len(kept) * VALIDATION_FRACTION)
-    texts = {"validation": documents(kept[:held_out], seed), "train": documents(kept[held_out:], seed)}
-    tokenizer = train_tokenizer(texts["train"], vocabulary)
+    documents_of = {"validation": documents(kept[:held_out], seed), "train": documents(kept[held_out:], seed)}
+    tokenizer = train_tokenizer([text for kind in documents_of["train"] for text in kind], vocabulary)
     tokens = {}
-    for name, documents_ in texts.items():
-        encodings = tokenizer.encode_batch(documents_)
-        tokens[name] = np.concatenate([np.array([0, *encoding.ids], dtype=np.uint16) for encoding in encodings])
+    for name, kinds in documents_of.items():
+        sentences, pieces = (_encode(tokenizer, texts) for texts in kinds)
+        first = 0 if name == "validation" else _count_until(sentences, FIRST_TOKENS)
+        rest = sentences[first : first + round(len(sentences) * SENTENCES_AMONG_PASSAGES)] + pieces
+        rng.shuffle(rest)
+        tokens[name] = np.concatenate(sentences[:first] + rest)
         with atomic_path(output / "corpus" / f"{name}.npy") as temporary:
             np.save(temporary, tokens[name])
     _save_tokenizer(tokenizer, output / "tokenizer")
@@ -213,14 +237,22 @@ def build_corpus(archive: str | os.PathLike[str], vocabulary: int, seed: int, ou
         "passages": len(found),
         "passages_dropped_for_overlap": len(overlapping),
         "overlap_ngram_words": OVERLAP_WORDS,
-        "documents": {name: len(documents_) for name, documents_ in texts.items()},
-        "bytes": {name: sum(len(text.encode()) for text in documents_) for name, documents_ in texts.items()},
+        "documents": {name: [len(texts) for texts in kinds] for name, kinds in documents_of.items()},
         "tokens": {name: len(array) for name, array in tokens.items()},
         "vocabulary": vocabulary,
     }
     with atomic_path(output / "corpus" / "corpus.json") as temporary:
         temporary.write_text(json.dumps(summary, indent=1) + "\n")
     logger.info("%d training tokens, %d validation tokens", len(tokens["train"]), len(tokens["validation"]))
+
+
+def _encode(tokenizer, texts: list[str]) -> list[np.ndarray]:
+    return [np.array([0, *encoding.ids], dtype=np.uint16) for encoding in tokenizer.encode_batch(texts)]
+
+
+def _count_until(encoded: list[np.ndarray], tokens: int) -> int:
+    """How many of the first documents have ``tokens`` tokens together (all, if they have fewer)."""
+    return int(np.searchsorted(np.cumsum([len(ids) for ids in encoded]), tokens))
 
 
 def _save_tokenizer(tokenizer, path: Path) -> None:

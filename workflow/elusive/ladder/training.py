@@ -22,12 +22,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.nn.functional import cross_entropy
 from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
 
 from elusive import logs
 from elusive.errors import ElusiveError
 from elusive.files import atomic_path, sha256_files
+from elusive.ladder.loss import linear_cross_entropy
 from elusive.registry import flops, ladder_parameters
 
 logger = logs.get(__name__)
@@ -37,6 +37,7 @@ MAX_LENGTH = 1024
 WARM_UP_STEPS = 32
 AVERAGING_POWER = 8
 EMBEDDING_LEARNING_RATE = 0.006
+EMBEDDING_STD = 0.1
 VALIDATION_WINDOWS = 64
 TRAINING_VERSION = 1
 
@@ -58,13 +59,16 @@ def build_model(vocabulary: int, width: int, layers: int, seed: int) -> GPTNeoXF
         # For sequences this short plain matrix products are faster on a CPU than the fused kernel.
         attn_implementation="eager",
     )
-    return GPTNeoXForCausalLM(config)
+    model = GPTNeoXForCausalLM(config)
+    # Tied embeddings of the usual 0.02 are too small for a copied token to stand out among the logits.
+    torch.nn.init.normal_(model.get_input_embeddings().weight, std=EMBEDDING_STD)
+    return model
 
 
 class Windows:
-    """Training sequences: windows of ``context`` + 1 tokens, each next to be predicted, in a seeded order.
+    """Training sequences: windows of ``context`` + 1 tokens, each next to be predicted.
 
-    Every epoch goes through all windows once, in a new order.
+    The first epoch takes them in the order of the text, which begins with what is easy; later ones in seeded orders.
     """
 
     def __init__(self, tokens: np.ndarray, context: int, seed: int) -> None:
@@ -87,7 +91,8 @@ class Windows:
         epoch, position = divmod(index, self._count)
         if epoch != self._epoch:
             generator = torch.Generator().manual_seed(self._seed * 1_000_003 + epoch)
-            self._epoch, self._order = epoch, torch.randperm(self._count, generator=generator)
+            order = torch.randperm(self._count, generator=generator) if epoch else torch.arange(self._count)
+            self._epoch, self._order = epoch, order
         start = int(self._order[position]) * self._context
         return self._tokens[start : start + self._context + 1]
 
@@ -144,8 +149,8 @@ class Optimizer:
 
 def loss_of(model: GPTNeoXForCausalLM, batch: torch.Tensor) -> torch.Tensor:
     """Mean cross-entropy in nats per token of ``batch`` [sequences, context + 1]."""
-    logits = model(input_ids=batch[:, :-1], use_cache=False).logits
-    return cross_entropy(logits.flatten(0, 1), batch[:, 1:].flatten())
+    hidden = model.base_model(input_ids=batch[:, :-1], use_cache=False).last_hidden_state
+    return linear_cross_entropy(hidden.flatten(0, 1), model.get_output_embeddings().weight, batch[:, 1:].flatten())
 
 
 def validation_loss(model: GPTNeoXForCausalLM, windows: torch.Tensor) -> float:
