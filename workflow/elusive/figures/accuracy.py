@@ -9,7 +9,7 @@ import pandas as pd
 import plotnine as p9
 
 from elusive.figures import style
-from elusive.figures.data import Benchmark, Path, read_benchmark, read_extra
+from elusive.figures.data import Benchmark, PathLike, read_benchmark, read_extra
 from elusive.figures.save import save_figure
 
 _COLUMNS = ["model", "checkpoint", "parameters", "flops", "benchmark"]
@@ -70,7 +70,9 @@ def caption_text(scores: pd.DataFrame, benchmarks: Sequence[Benchmark]) -> str:
     )
 
 
-def write_accuracy(*, scores: Path, items: Sequence[Path], png: Path, pdf: Path, caption: Path) -> None:
+def write_accuracy(
+    *, scores: PathLike, items: Sequence[PathLike], png: PathLike, pdf: PathLike, caption: PathLike
+) -> None:
     """Draw and describe mean accuracy against compute.
 
     ``scores`` and ``checkpoints``: the summary tables; ``items``: items tables in the order of the panels;

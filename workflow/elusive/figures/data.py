@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from elusive import tables
 from elusive.errors import ElusiveError
 
-Path = str | os.PathLike[str]
+PathLike = str | os.PathLike[str]
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Benchmark:
         return f"{text} Note: {self.split_note}." if self.split_note else text
 
 
-def read_benchmark(items: Path) -> Benchmark:
+def read_benchmark(items: PathLike) -> Benchmark:
     """The description of the benchmark whose items table is at ``items``."""
     metadata = tables.read_metadata(items)
     num_items = pq.read_metadata(items).num_rows
@@ -53,12 +53,12 @@ def read_benchmark(items: Path) -> Benchmark:
     )
 
 
-def read_frame(path: Path, name: str, columns: Sequence[str]) -> pd.DataFrame:
+def read_frame(path: PathLike, name: str, columns: Sequence[str]) -> pd.DataFrame:
     """Some columns of a table of the data contract as a data frame."""
     return tables.read_table(path, name, list(columns)).to_pandas()
 
 
-def read_metrics(paths: Sequence[Path], families: Iterable[str], columns: Sequence[str]) -> pd.DataFrame:
+def read_metrics(paths: Sequence[PathLike], families: Iterable[str], columns: Sequence[str]) -> pd.DataFrame:
     """Metrics tables of ``families``, in the same order as ``paths``, one below the other with a column ``family``."""
     frames = [
         read_frame(path, "metrics", columns).assign(family=family) for path, family in zip(paths, families, strict=True)
@@ -66,7 +66,7 @@ def read_metrics(paths: Sequence[Path], families: Iterable[str], columns: Sequen
     return pd.concat(frames, ignore_index=True)
 
 
-def read_extra(path: Path, columns: Sequence[str]) -> pd.DataFrame:
+def read_extra(path: PathLike, columns: Sequence[str]) -> pd.DataFrame:
     """Some columns of a summary table (``checkpoints``, ``scores``) as a data frame."""
     try:
         return pq.read_table(path, columns=list(columns), use_threads=False).to_pandas()

@@ -8,7 +8,7 @@ import plotnine as p9
 
 from elusive.errors import ElusiveError
 from elusive.figures import style
-from elusive.figures.data import Path, read_extra
+from elusive.figures.data import PathLike, read_extra
 from elusive.figures.save import save_figure
 
 
@@ -43,7 +43,7 @@ def caption_text(checkpoints: pd.DataFrame) -> str:
     )
 
 
-def write_loss(*, checkpoints: Path, png: Path, pdf: Path, caption: Path) -> None:
+def write_loss(*, checkpoints: PathLike, png: PathLike, pdf: PathLike, caption: PathLike) -> None:
     """Draw and describe the losses in the table ``checkpoints``; ``png``, ``pdf``, ``caption``: where to write.
 
     Raises :class:`ElusiveError` when no checkpoint has a loss: only models that the workflow trained have one.

@@ -13,7 +13,7 @@ import pandas as pd
 import plotnine as p9
 
 from elusive.figures import style
-from elusive.figures.data import Benchmark, Path, read_benchmark, read_metrics
+from elusive.figures.data import Benchmark, PathLike, read_benchmark, read_metrics
 from elusive.figures.save import save_figure
 
 #: Dots drawn for each family, chosen by a seeded draw.
@@ -106,7 +106,13 @@ def caption_text(metrics: pd.DataFrame, benchmark: Benchmark, families: Mapping[
 
 
 def write_masses(
-    *, metrics: Sequence[Path], items: Path, families: Mapping[str, str], png: Path, pdf: Path, caption: Path
+    *,
+    metrics: Sequence[PathLike],
+    items: PathLike,
+    families: Mapping[str, str],
+    png: PathLike,
+    pdf: PathLike,
+    caption: PathLike,
 ) -> None:
     """Draw and describe the masses on correct and incorrect choices of one benchmark.
 

@@ -11,7 +11,7 @@ from PIL import Image
 
 from elusive import logs
 from elusive.figures import style
-from elusive.figures.data import Path
+from elusive.figures.data import PathLike
 from elusive.files import atomic_path
 
 logger = logs.get(__name__)
@@ -22,9 +22,9 @@ _DPI = 220
 def save_figure(
     plot: style.p9.ggplot | style.p9.composition.Compose,
     text: str,
-    png: Path,
-    pdf: Path,
-    caption: Path,
+    png: PathLike,
+    pdf: PathLike,
+    caption: PathLike,
 ) -> None:
     """Draw ``plot`` once and save it to ``png`` and ``pdf``, and ``text`` to ``caption``.
 

@@ -14,7 +14,7 @@ import plotnine as p9
 from plotnine.composition import Compose
 
 from elusive.figures import style
-from elusive.figures.data import Benchmark, Path, read_benchmark, read_metrics
+from elusive.figures.data import Benchmark, PathLike, read_benchmark, read_metrics
 from elusive.figures.save import save_figure
 
 BINS = 30
@@ -49,6 +49,7 @@ def _sample(metrics: pd.DataFrame, families: Mapping[str, str]) -> pd.DataFrame:
 def plot(metrics: pd.DataFrame, benchmark: Benchmark, families: Mapping[str, str]) -> Compose:
     """Draw the three panels; ``metrics`` holds the rows of the metrics tables of all ``families`` (name -> label)."""
     labels = list(families.values())
+    key_rows = style.key_rows(labels)
     points = _sample(metrics, families)
     binned = pd.concat(
         [
@@ -65,7 +66,9 @@ def plot(metrics: pd.DataFrame, benchmark: Benchmark, families: Mapping[str, str
     unit = {"limits": (0, 1), "breaks": [0, 0.25, 0.5, 0.75, 1], "labels": ["0", "0.25", "0.5", "0.75", "1"]}
     dots = {"raster": True, "size": 0.7, "alpha": 0.35, "stroke": 0}
     x_choices = p9.scale_x_continuous(**unit, expand=(0.04, 0))
-    theme = style.theme(style.PAGE_WIDTH, 2.9) + p9.theme(legend_position="none", plot_title=p9.element_text(size=8))
+    theme = style.theme(style.PAGE_WIDTH, 2.7 + 0.2 * key_rows) + p9.theme(
+        legend_position="none", plot_title=p9.element_text(size=8)
+    )
 
     seen = points[points["log_p_vocab_correct"] >= left]
     first = (
@@ -88,7 +91,7 @@ def plot(metrics: pd.DataFrame, benchmark: Benchmark, families: Mapping[str, str
         + p9.scale_y_continuous(**unit, expand=(0.02, 0))
         + colours
         + p9.labs(x=style.METRICS[2].math, y="mean accuracy")
-        + p9.guides(color=p9.guide_legend(nrow=1, override_aes={"size": 1.5}))
+        + p9.guides(color=p9.guide_legend(nrow=key_rows, override_aes={"size": 1.5}))
         + theme
         + p9.theme(legend_position="bottom", legend_box_spacing=0.01, legend_margin=0)
     )
@@ -137,7 +140,13 @@ def caption_text(metrics: pd.DataFrame, benchmark: Benchmark, families: Mapping[
 
 
 def write_scores(
-    *, metrics: Sequence[Path], items: Path, families: Mapping[str, str], png: Path, pdf: Path, caption: Path
+    *,
+    metrics: Sequence[PathLike],
+    items: PathLike,
+    families: Mapping[str, str],
+    png: PathLike,
+    pdf: PathLike,
+    caption: PathLike,
 ) -> None:
     """Draw and describe how the metrics of one benchmark map onto each other.
 

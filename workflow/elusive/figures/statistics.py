@@ -11,7 +11,7 @@ import pandas as pd
 import plotnine as p9
 
 from elusive.figures import style
-from elusive.figures.data import Benchmark, Path, read_benchmark, read_frame
+from elusive.figures.data import Benchmark, PathLike, read_benchmark, read_frame
 from elusive.figures.save import save_figure
 
 STATISTICS = {
@@ -73,14 +73,22 @@ def plot(
     metrics = style.metrics_seen_by(method)
     labels = list(families.values())
     rows = len(benchmarks)
-    marks = rows * len(metrics) * len(families)
-    height = 1.5 + 2 * min(4.0, max(1.2, 0.024 * marks + 0.12 * rows))
+    many = rows > 14
+    width = 20 if many else 40
+    key_rows = style.key_rows(labels)
+    if many:  # one row of narrow panels, so that a hundred rows fit a page
+        height = 1.4 + 0.14 * rows
+    else:
+        marks = rows * len(metrics) * len(families)
+        height = 1.3 + 2 * min(4.0, max(1.2, 0.024 * marks + 0.12 * rows))
     return (
         p9.ggplot(frame, p9.aes("value", "y", color="metric", shape="family"))
         + p9.geom_hline(yintercept=[i + 0.5 for i in range(rows - 1)], size=0.3, color="#CFCFCF")
         + p9.geom_segment(p9.aes(x="low", xend="high", yend="y"), size=0.35, alpha=0.75, na_rm=True, show_legend=False)
-        + p9.geom_point(size=1.5, stroke=0.2)
-        + p9.facet_wrap("panel", ncol=2, scales="free_x")
+        + p9.geom_point(size=0.9 if many else 1.5, stroke=0.2)
+        + p9.facet_wrap(
+            "panel", ncol=4 if many else 2, scales="free_x", labeller=lambda title: style.wrap([title], width)[0]
+        )
         + p9.scale_color_manual([m.colour for m in metrics], labels=[m.math for m in metrics])
         + p9.scale_shape_manual(style.family_shapes(labels), labels=style.wrap)
         + p9.scale_y_continuous(
@@ -90,9 +98,10 @@ def plot(
             expand=(0, 0),
         )
         + p9.labs(x=f"statistic of the items' {method.capitalize()} correlations with log FLOPs", y="")
-        + p9.guides(color=p9.guide_legend(order=1, nrow=1), shape=p9.guide_legend(order=2, nrow=1))
-        + style.theme(style.PAGE_WIDTH, height)
+        + p9.guides(color=p9.guide_legend(order=1, nrow=1), shape=p9.guide_legend(order=2, nrow=key_rows))
+        + style.theme(style.PAGE_WIDTH, height + 0.2 * key_rows)
         + p9.theme(
+            axis_text_y=p9.element_text(size=5.5 if many else 7),
             legend_position="top",
             legend_box="vertical",
             legend_justification="left",
@@ -139,13 +148,13 @@ def caption_text(
 
 def write_statistics(
     *,
-    statistics: Path,
-    items: Sequence[Path],
+    statistics: PathLike,
+    items: Sequence[PathLike],
     families: Mapping[str, str],
     method: str,
-    png: Path,
-    pdf: Path,
-    caption: Path,
+    png: PathLike,
+    pdf: PathLike,
+    caption: PathLike,
 ) -> None:
     """Draw and describe the correlation statistics of all benchmarks for one ``method``.
 

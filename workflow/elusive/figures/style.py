@@ -146,6 +146,11 @@ def power_labels(breaks: Sequence[float]) -> list[str]:
     return [f"$10^{{{value:g}}}$" for value in breaks]
 
 
+def key_rows(labels: Sequence[str]) -> int:
+    """Rows of a key across the page that holds a label for each family: three in a row."""
+    return -(-len(labels) // 3)
+
+
 def wrap(labels: Sequence[str], width: int = 28) -> list[str]:
     """Labels broken into lines of at most ``width`` characters, for keys and strips."""
     return [textwrap.fill(str(label), width) for label in labels]

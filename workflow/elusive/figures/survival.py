@@ -13,7 +13,7 @@ import pandas as pd
 import plotnine as p9
 
 from elusive.figures import style
-from elusive.figures.data import Benchmark, Path, read_benchmark, read_frame
+from elusive.figures.data import Benchmark, PathLike, read_benchmark, read_frame
 from elusive.figures.save import save_figure
 
 
@@ -58,7 +58,7 @@ def undefined_shares(correlations: pd.DataFrame, families: Mapping[str, str]) ->
         share = rows["correlation"].isna().mean()
         if share > 0:
             above = len(families) - 1 - list(families.values()).index(label)
-            place = {"x": -0.96, "y": 0.05 + 0.085 * above}
+            place = {"x": -0.96, "y": 0.05 + min(0.085, 0.4 / len(families)) * above}
             text = f"undefined: {style.format_share(share)}"
             notes.append({"panel": _panel_title(metric), "family": label, "text": text, **place})
     return pd.DataFrame(notes)
@@ -84,7 +84,7 @@ def plot(correlations: pd.DataFrame, benchmark: Benchmark, families: Mapping[str
         )
 
     models = correlations.groupby("family")["num_models"].max()
-    keys = {label: f"{label} (n = {models[name]})" for name, label in families.items()}
+    keys = {label: f"{label} (n\u00a0=\u00a0{models[name]})" for name, label in families.items()}
     figure = (
         p9.ggplot(ordered(pd.concat(curves)), p9.aes("x", "y", color="family"))
         + p9.geom_vline(xintercept=0, size=0.3, color="#999999")
@@ -102,9 +102,14 @@ def plot(correlations: pd.DataFrame, benchmark: Benchmark, families: Mapping[str
             title=benchmark.label,
             subtitle=f"{benchmark.num_items:,} items",
         )
-        + style.theme(style.PAGE_WIDTH, 4.3)
-        + p9.theme(legend_position=(0.99, 0.2), legend_direction="vertical")
     )
+    if len(families) <= 4:  # the key fits into the place of a sixth panel
+        figure += style.theme(style.PAGE_WIDTH, 4.3)
+        figure += p9.theme(legend_position=(0.99, 0.2), legend_direction="vertical")
+    else:
+        figure += style.theme(style.PAGE_WIDTH, 4.5 + 0.25 * style.key_rows(labels))
+        figure += p9.guides(color=p9.guide_legend(nrow=style.key_rows(labels)))
+        figure += p9.theme(legend_position="bottom")
     if len(notes):
         figure += p9.geom_text(
             p9.aes(label="text"), data=ordered(notes), ha="left", va="bottom", size=6.5, show_legend=False
@@ -140,7 +145,13 @@ def caption_text(correlations: pd.DataFrame, benchmark: Benchmark, families: Map
 
 
 def write_survival(
-    *, correlations: Sequence[Path], items: Path, families: Mapping[str, str], png: Path, pdf: Path, caption: Path
+    *,
+    correlations: Sequence[PathLike],
+    items: PathLike,
+    families: Mapping[str, str],
+    png: PathLike,
+    pdf: PathLike,
+    caption: PathLike,
 ) -> None:
     """Draw and describe the survival curves of one benchmark.
 

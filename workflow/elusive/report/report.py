@@ -10,7 +10,7 @@ import struct
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path as FilePath
+from pathlib import Path
 from typing import Any
 
 import jinja2
@@ -18,7 +18,7 @@ import pandas as pd
 
 from elusive import logs, tables
 from elusive.errors import ElusiveError
-from elusive.figures.data import Benchmark, Path, read_benchmark, read_extra, read_frame
+from elusive.figures.data import Benchmark, PathLike, read_benchmark, read_extra, read_frame
 from elusive.figures.style import METRICS, format_count, format_number, format_power, format_share
 from elusive.files import atomic_path
 from elusive.report import findings
@@ -71,18 +71,18 @@ class Figure:
     height: int
 
 
-def read_figure(name: str, png: Path, caption: Path, benchmarks: Sequence[str]) -> Figure:
+def read_figure(name: str, png: PathLike, caption: PathLike, benchmarks: Sequence[str]) -> Figure:
     """The figure called ``name`` (``survival/sciq``, ``statistics_pearson``, ``loss``) with its picture and caption.
 
     The caption's first paragraph is the title, the one that begins with "What to see" the summary.
     """
     kind, _, rest = name.partition("/")
     kind = next((known for known in KINDS if kind == known or kind.startswith(f"{known}_")), kind)
-    data = FilePath(png).read_bytes()
+    data = Path(png).read_bytes()
     if data[:8] != b"\x89PNG\r\n\x1a\n":
         raise ElusiveError(f"{png}: not a PNG picture; delete it and run again to draw it anew")
     width, height = struct.unpack(">II", data[16:24])
-    title, *paragraphs = FilePath(caption).read_text(encoding="utf-8").strip().split("\n\n")
+    title, *paragraphs = Path(caption).read_text(encoding="utf-8").strip().split("\n\n")
     summaries = [p for p in paragraphs if p.startswith(_SUMMARY)]
     return Figure(
         anchor=f"figure-{name.replace('/', '-')}",
@@ -217,7 +217,7 @@ def _heat(value: float | None) -> str:
 
 def _environment() -> jinja2.Environment:
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(FilePath(__file__).parent),
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=True,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -234,17 +234,17 @@ def _environment() -> jinja2.Environment:
 
 def write_report(
     *,
-    items: Sequence[Path],
-    logprobs: Sequence[Path],
-    checkpoints: Path,
-    scores: Path,
-    statistics: Path,
+    items: Sequence[PathLike],
+    logprobs: Sequence[PathLike],
+    checkpoints: PathLike,
+    scores: PathLike,
+    statistics: PathLike,
     figures: Sequence[str],
-    pngs: Sequence[Path],
-    captions: Sequence[Path],
+    pngs: Sequence[PathLike],
+    captions: Sequence[PathLike],
     families: Mapping[str, str],
     members: Mapping[str, Sequence[Sequence[str]]],
-    output: Path,
+    output: PathLike,
 ) -> None:
     """Write the report to ``output``; the same inputs give the same bytes.
 
