@@ -17,7 +17,7 @@ def load(
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """Model (in evaluation mode, on ``device``) and tokenizer from local files alone; no code from them is run.
 
-    Sets the process's number of threads, turns TF32 off and deterministic algorithms on. Raises
+    Sets the process's number of threads, turns TF32 off and, on a GPU, deterministic algorithms on. Raises
     :class:`ElusiveError` when transformers cannot make a model or a tokenizer of the files.
     """
     # Before tokenizers and torch start their thread pools.
@@ -33,7 +33,9 @@ def load(
         # cuBLAS is deterministic only with this, and has to find it before its first call.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.cuda.set_device(device)
-    torch.use_deterministic_algorithms(True, warn_only=True)
+        # On a processor nothing here depends on it, and it would import torch's compiler, which takes a second.
+        torch.use_deterministic_algorithms(True, warn_only=True)
+        torch.utils.deterministic.fill_uninitialized_memory = False  # a guard for debugging that costs time
     transformers.utils.logging.disable_progress_bar()
 
     # lm-eval hands the option on to the tokenizer only where it is set.
