@@ -6,21 +6,14 @@ import sys
 
 from snakemake.exceptions import WorkflowError
 
-WORKFLOW = os.path.join(workflow.basedir, "workflow")
 CONFIG = os.path.join(workflow.basedir, "config.yaml")
-sys.path.insert(0, WORKFLOW)
+sys.path.insert(0, os.path.join(workflow.basedir, "workflow"))
 
-from elusive import registry
+from elusive import environment, registry
 from elusive.errors import ElusiveError
 from elusive.items import archive
 
-# Jobs find the library and the Python that runs Snakemake whatever directory they run in, without a path of this
-# machine in a rule's command, which would make every job rerun when the repository moves.
-os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [WORKFLOW, os.environ.get("PYTHONPATH")]))
-os.environ["PATH"] = os.pathsep.join([os.path.dirname(sys.executable), os.environ["PATH"]])
-# Results must not depend on the number of cores, and jobs must not use more than their share.
-os.environ["POLARS_MAX_THREADS"] = "1"
-os.environ["TOKENIZERS_PARALLELISM"] = "false"
+environment.prepare()
 
 # Outputs appear complete or not at all, so a job that was killed is simply run again.
 if workflow.dag_settings is not None:
