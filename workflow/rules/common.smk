@@ -12,6 +12,7 @@ sys.path.insert(0, os.path.join(workflow.basedir, "workflow"))
 from elusive import environment, registry
 from elusive.errors import ElusiveError
 from elusive.items import archive
+from elusive.scoring.version import SCORER_VERSION
 
 environment.prepare()
 

@@ -23,7 +23,7 @@ for batch, benchmarks in REGISTRY.batches.items():
             mem_mb=get_score_memory,
         params:
             spec=get_score_spec,
-            version=1,
+            version=SCORER_VERSION,
         message:
             "Scoring {wildcards.model}/{wildcards.checkpoint}"
         shell:

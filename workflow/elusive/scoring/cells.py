@@ -22,15 +22,13 @@ import elusive
 from elusive import logs
 from elusive.errors import ElusiveError
 from elusive.files import sha256_file, sha256_files
+from elusive.scoring.version import SCORER_VERSION
 from elusive.tables import read_metadata, read_table, write_table
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
     from elusive.scoring.tokenize import Requests
-
-#: Raised by hand whenever the scorer's results would change; every table is then scored anew.
-SCORER_VERSION = 1
 
 DTYPES = ("float32", "bfloat16", "float16", "auto")
 _WEIGHTS = ("*.safetensors", "pytorch_model*.bin", "*.index.json")
