@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -106,6 +107,9 @@ def test_a_family_without_any_defined_correlation_is_drawn_as_none(run: Syntheti
     survival.plot(frame, read_benchmark(run.root / "items/piqa.parquet"), run.families).draw()
     notes = survival.undefined_shares(frame, run.families).set_index("family")
     assert notes.loc["Ladder, end of training (parameter scaling)", "text"] == "undefined: 100 %"
+    frame.loc[frame["metric"] == "accuracy", "correlation"] = np.nan
+    text = survival.caption_text(frame, read_benchmark(run.root / "items/piqa.parquet"), run.families)
+    assert "unknown in accuracy" in text and "nan" not in text
     assert notes["y"].is_unique and (notes["panel"] == "Accuracy (Spearman)").all()
 
 
@@ -126,6 +130,16 @@ def test_statistics_marks_are_the_table(method: str, run: SyntheticRun) -> None:
     expected = [keys[BENCHMARKS[row[m.Index]], m.metric, names[m.family]] for m in medians.itertuples()]
     assert medians["value"].tolist() == expected
     assert data.groupby(["panel", "y"], observed=True).size().max() == 1
+
+
+def test_statistics_without_any_accuracy_are_drawn(run: SyntheticRun) -> None:
+    table = pq.read_table(run.table("correlation_statistics")).to_pandas()
+    values = [c for c in table if c.startswith(tuple(statistics.STATISTICS))]
+    table.loc[table["metric"] == "accuracy", values] = np.nan
+    benchmarks = [read_benchmark(path) for path in run.items()]
+    statistics.plot(table, benchmarks, run.families, "pearson").draw()
+    text = statistics.caption_text(table, benchmarks, run.families, "pearson")
+    assert "for −Brier." in text and "nan" not in text
 
 
 def test_statistics_caption_says_what_ranks_cannot_see(run: SyntheticRun) -> None:
@@ -204,6 +218,8 @@ def test_accuracy_caption_names_what_stays_at_chance(run: SyntheticRun) -> None:
 def test_all_items_used_is_said_plainly() -> None:
     benchmark = Benchmark("b", "B", "test", None, num_items=10, num_items_total=10, chance=0.5)
     assert benchmark.describe_items() == "All 10 items of the test split."
+    own = replace(benchmark, split=None, num_items=4)
+    assert own.describe_items() == "4 of the 10 items of its file, drawn at random."
 
 
 def test_numbers_are_written_as_in_print() -> None:

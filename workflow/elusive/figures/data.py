@@ -21,7 +21,7 @@ class Benchmark:
 
     name: str
     label: str
-    split: str
+    split: str | None
     split_note: str | None
     num_items: int
     num_items_total: int
@@ -29,12 +29,11 @@ class Benchmark:
 
     def describe_items(self) -> str:
         """How many items of which split were used, as a sentence."""
+        whole = f"the {self.split} split" if self.split else "its file"
         if self.num_items < self.num_items_total:
-            text = (
-                f"{self.num_items:,} of the {self.num_items_total:,} items of the {self.split} split, drawn at random."
-            )
+            text = f"{self.num_items:,} of the {self.num_items_total:,} items of {whole}, drawn at random."
         else:
-            text = f"All {self.num_items:,} items of the {self.split} split."
+            text = f"All {self.num_items:,} items of {whole}."
         return f"{text} Note: {self.split_note}." if self.split_note else text
 
 

@@ -22,7 +22,7 @@ BINS = 30
 #: Dots drawn for each family, chosen by a seeded draw: more hide each other and swell the PDF.
 MAX_POINTS = 2500
 
-_COLUMNS = ["item", "log_p_vocab_correct", "p_choices_correct", "brier", "accuracy", "num_choices"]
+_COLUMNS = ["log_p_vocab_correct", "p_choices_correct", "brier", "accuracy", "num_choices"]
 
 
 def accuracy_in_bins(p_choices: np.ndarray, accuracy: np.ndarray, bins: int = BINS) -> pd.DataFrame:
@@ -54,10 +54,9 @@ def plot(metrics: pd.DataFrame, benchmark: Benchmark, families: Mapping[str, str
     binned = pd.concat(
         [
             accuracy_in_bins(rows["p_choices_correct"].to_numpy(), rows["accuracy"].to_numpy()).assign(
-                family=label, share=lambda bins: bins["count"] / bins["count"].sum()
+                family=families[name], share=lambda bins: bins["count"] / bins["count"].sum()
             )
-            for name, label in families.items()
-            if len(rows := metrics[metrics["family"] == name])
+            for name, rows in metrics.groupby("family")
         ]
     )
     binned["family"] = pd.Categorical(binned["family"], labels)

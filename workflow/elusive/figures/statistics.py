@@ -71,6 +71,7 @@ def plot(
     """Draw the statistics of one method; ``statistics`` is the whole table, ``families`` maps name to label."""
     frame = _tidy(statistics, benchmarks, families, method)
     metrics = style.metrics_seen_by(method)
+    math = {m.column: m.math for m in metrics}
     labels = list(families.values())
     rows = len(benchmarks)
     many = rows > 14
@@ -89,7 +90,9 @@ def plot(
         + p9.facet_wrap(
             "panel", ncol=4 if many else 2, scales="free_x", labeller=lambda title: style.wrap([title], width)[0]
         )
-        + p9.scale_color_manual([m.colour for m in metrics], labels=[m.math for m in metrics])
+        + p9.scale_color_manual(
+            {m.column: m.colour for m in metrics}, labels=lambda names: [math[name] for name in names]
+        )
         + p9.scale_shape_manual(style.family_shapes(labels), labels=style.wrap)
         + p9.scale_y_continuous(
             breaks=[rows - 1 - i for i in range(rows)],

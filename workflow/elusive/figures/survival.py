@@ -28,7 +28,7 @@ def survival_steps(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     The height belongs to the stretch to the right of its corner. NaN values are left out; with nothing left, both
     arrays are empty.
     """
-    values = values[~np.isnan(values)]
+    values = np.clip(values[~np.isnan(values)], -1.0, 1.0)  # rounding may go past the ends
     if not len(values):
         return np.empty(0), np.empty(0)
     corners, counts = np.unique(values, return_counts=True)
@@ -127,7 +127,8 @@ def caption_text(correlations: pd.DataFrame, benchmark: Benchmark, families: Map
         if label == first:
             defined = rows["correlation"].dropna()
             share, median = style.format_share((defined > 0.75).mean()), style.format_number(defined.median())
-            shares.append(f"{share} in {metric.plain} (median {median})")
+            found = f"{share} in {metric.plain} (median {median})" if len(defined) else f"unknown in {metric.plain}"
+            shares.append(found)
         if metric.column == "accuracy":
             undefined.append(f"{style.format_share(rows['correlation'].isna().mean())} (“{label}”)")
     return (
