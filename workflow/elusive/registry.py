@@ -12,6 +12,8 @@ from __future__ import annotations
 import difflib
 import fnmatch
 import functools
+import itertools
+import math
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -26,6 +28,8 @@ from elusive.items.benchmarks import BENCHMARKS
 
 SCHEMA = Path(__file__).parent.parent / "schemas" / "config.schema.yaml"
 MIN_CHECKPOINTS = 3
+NAMES_SHOWN = 20
+VALUE_CHARACTERS = 100
 
 
 @dataclass(frozen=True)
@@ -104,13 +108,18 @@ def load(config: dict[str, Any], files: Iterable[str | Path] = ()) -> Registry:
     ``files`` are the configuration files in the order in which they were merged; they serve only to say in which
     one a mistake stands. Raises :class:`ElusiveError`.
     """
-    blame = _Blame([Path(file) for file in files])
+    files = [Path(file) for file in files]
+    for file in files:
+        _check_repeated_keys(file)
+    blame = _Blame(files, config)
     _check_schema(config, blame)
     ladder = _with_defaults(config.get("ladder", {}), "ladder")
     scoring = _with_defaults(config.get("scoring", {}), "scoring")
     ladder["checkpoints"] = sorted(ladder["checkpoints"])
     for section in ("models", "families", "benchmarks"):
         _check_unique(config[section], section, blame)
+    for section in ("families", "benchmarks"):
+        _check_labels(config[section], section, blame)
     models = {entry["name"]: _model(entry, i, ladder, blame) for i, entry in enumerate(config["models"])}
     families = {entry["name"]: _family(entry, i, models, blame) for i, entry in enumerate(config["families"])}
     benchmarks = {entry["name"]: _benchmark(entry, i, blame) for i, entry in enumerate(config["benchmarks"])}
@@ -141,27 +150,40 @@ def flops(parameters: int, tokens: int) -> float:
 
 
 class _Blame:
-    """Finds the configuration file that a key comes from and words the error."""
+    """Finds the configuration file that a value comes from and words the error."""
 
-    def __init__(self, files: list[Path]) -> None:
+    def __init__(self, files: list[Path], config: Any) -> None:
         self._files = files
+        self._config = config
 
     def error(self, path: Iterable[str | int], message: str) -> ElusiveError:
         path = list(path)
         where = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).lstrip(".")
-        file = self._file(path[0] if path else None)
+        file = self._file(path)
         return ElusiveError(f"{file}: {where}: {message}" if where else f"{file}: {message}")
 
-    def _file(self, key: str | int | None) -> str:
-        # Later files overrule earlier ones.
+    def _file(self, path: list[str | int]) -> str:
+        # Files are merged key by key, later ones overrule earlier ones; lists are replaced as a whole.
+        keys = list(itertools.takewhile(lambda part: not isinstance(part, int), path))
+        if not keys:
+            return ", ".join(map(str, self._files)) or "configuration"
         for file in reversed(self._files):
             try:
                 content = yaml.safe_load(file.read_text(encoding="utf-8"))
-            except (OSError, yaml.YAMLError):
+            except (OSError, ValueError, yaml.YAMLError):
                 continue
-            if key is None or (isinstance(content, dict) and key in content):
+            if _at(content, keys) == (True, _at(self._config, keys)[1]):
                 return str(file)
         return "configuration (--config)"
+
+
+def _at(content: Any, keys: list[str | int]) -> tuple[bool, Any]:
+    """Whether ``content`` has the value at ``keys``, and the value."""
+    for key in keys:
+        if not isinstance(content, dict) or key not in content:
+            return False, None
+        content = content[key]
+    return True, content
 
 
 def check_syntax(file: str | Path) -> None:
@@ -170,8 +192,32 @@ def check_syntax(file: str | Path) -> None:
         yaml.safe_load(Path(file).read_text(encoding="utf-8"))
     except OSError as error:
         raise ElusiveError(f"{file}: cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ElusiveError(f"{file}: not UTF-8 text: {error.reason} at byte {error.start}") from error
     except yaml.YAMLError as error:
         raise ElusiveError(f"{file}: not valid YAML: {error}") from error
+
+
+def _check_repeated_keys(file: Path) -> None:
+    # YAML readers take the last of two equal keys without a word.
+    try:
+        nodes = [yaml.compose(file.read_text(encoding="utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))]
+    except (OSError, ValueError, yaml.YAMLError):
+        return  # whoever reads it says so
+    while nodes:
+        node = nodes.pop()
+        if isinstance(node, yaml.SequenceNode):
+            nodes += node.value
+        elif isinstance(node, yaml.MappingNode):
+            lines: dict[str, int] = {}
+            for key, value in node.value:
+                nodes.append(value)
+                line = key.start_mark.line + 1
+                if isinstance(key, yaml.ScalarNode) and lines.setdefault(key.value, line) != line:
+                    raise ElusiveError(
+                        f"{file}: line {line}: the key {key.value!r} stands there twice, first in line "
+                        f"{lines[key.value]}: only one of them can count"
+                    )
 
 
 @functools.cache
@@ -184,64 +230,151 @@ def _with_defaults(section: dict[str, Any], name: str) -> dict[str, Any]:
     return {key: entry["default"] for key, entry in properties.items() if "default" in entry} | section
 
 
-def suggestion(name: str, known: Iterable[str]) -> str:
+def suggestion(name: Any, known: Iterable[str]) -> str:
     """'; did you mean …?' and the known names, for the end of a message about an unknown name."""
     known = list(known)
-    close = difflib.get_close_matches(name, known, n=1)
-    hint = f"; did you mean {close[0]!r}?" if close else ""
-    return f"{hint} (allowed: {', '.join(known)})"
+    shown = ", ".join(known[:NAMES_SHOWN]) + (f", … {len(known)} in all" if len(known) > NAMES_SHOWN else "")
+    return f"{_did_you_mean(name, known)} (allowed: {shown})"
+
+
+def _did_you_mean(name: Any, known: Iterable[Any]) -> str:
+    by_lower = {str(other).lower(): other for other in known}
+    close = difflib.get_close_matches(str(name).lower(), by_lower, n=1)
+    return f"; did you mean {by_lower[close[0]]!r}?" if close else ""
+
+
+def _is_integer(_: Any, value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_number(_: Any, value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _pattern(_: Any, pattern: str, value: Any, __: Any) -> Iterator[jsonschema.ValidationError]:
+    # `$` also matches before a line break at the end.
+    if isinstance(value, str) and (not re.search(pattern, value) or value.endswith("\n")):
+        yield jsonschema.ValidationError(f"{value!r} does not match {pattern!r}")
+
+
+# JSON knows no difference between 32 and 32.0, file names made of them do; and no infinity, which YAML knows.
+_Validator = jsonschema.validators.extend(
+    jsonschema.Draft202012Validator,
+    {"pattern": _pattern},
+    type_checker=jsonschema.Draft202012Validator.TYPE_CHECKER.redefine_many(
+        {"integer": _is_integer, "number": _is_number}
+    ),
+)
 
 
 def _leaves(errors: Iterable[jsonschema.ValidationError]) -> Iterator[jsonschema.ValidationError]:
     for error in errors:
-        # if/then branches wrap their errors; the message that helps is the one inside.
-        if error.validator in ("if", "allOf") and error.context:
-            yield from _leaves(error.context)
+        # Of several alternatives, the one that was meant is the one that fits as a whole and fails inside.
+        inside = [
+            e for e in error.context or () if e.relative_path or e.validator in ("additionalProperties", "required")
+        ]
+        if error.validator == "anyOf" and inside:
+            yield from _leaves(inside)
         else:
             yield error
 
 
-def _check_schema(config: dict[str, Any], blame: _Blame) -> None:
-    validator = jsonschema.Draft202012Validator(_schema())
-    errors = list(_leaves(validator.iter_errors(config)))
+def _check_schema(config: Any, blame: _Blame) -> None:
+    errors = list(_leaves(_Validator(_schema()).iter_errors(config)))
     if not errors:
         return
     # A misspelt key also makes a required one missing: say the misspelling.
-    error = min(errors, key=lambda e: (e.validator != "additionalProperties", e.validator == "required", str(e.path)))
+    error = min(errors, key=lambda e: (e.validator != "additionalProperties", e.validator == "required"))
     path = list(error.absolute_path)
     if error.validator == "additionalProperties":
         allowed = error.schema.get("properties", {})
         key = next(key for key in error.instance if key not in allowed)
+        if not isinstance(key, str):  # YAML reads `on:` as true and `1:` as a number
+            raise blame.error(path, f"unknown key {key}{suggestion(key, allowed)}")
         raise blame.error([*path, key], f"unknown key{suggestion(key, allowed)}")
     if error.validator == "required":
-        missing = [key for key in error.validator_value if key not in error.instance]
-        raise blame.error(path, f"the key {missing[0]!r} is missing")
-    raise blame.error(path, f"{error.instance!r} is not allowed: {_explain(error)}")
+        missing = next(key for key in error.validator_value if key not in error.instance)
+        present = f" (there are: {', '.join(map(str, error.instance))})" if error.instance else ""
+        raise blame.error(path, f"the key {missing!r} is missing{present}")
+    value = error.instance
+    said = "an empty value (null)" if value is None else _short(value)
+    raise blame.error(path, f"{said} is not allowed: it must be {_allowed(error)}{_hint(error)}")
 
 
-def _explain(error: jsonschema.ValidationError) -> str:
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= VALUE_CHARACTERS else text[: VALUE_CHARACTERS - 1] + "…"
+
+
+_TYPES = {
+    "array": "a list",
+    "boolean": "true or false",
+    "integer": "a whole number",
+    "null": "null",
+    "number": "a number",
+    "object": "a mapping of keys to values",
+    "string": "text",
+}
+
+
+def _types(error: jsonschema.ValidationError) -> list[str]:
+    value = error.validator_value
+    return [value] if isinstance(value, str) else list(value)
+
+
+def _allowed(error: jsonschema.ValidationError) -> str:
+    """The end of the sentence 'it must be …'."""
     value = error.validator_value
     match error.validator:
         case "enum":
-            return f"use one of {', '.join(map(str, value))}"
+            return f"one of {', '.join(map(str, value))}"
+        case "const":
+            return str(value)
         case "type":
-            return f"it must be of type {' or '.join([value] if isinstance(value, str) else value)}"
-        case "minimum" | "exclusiveMinimum":
-            return f"it must be {'at least' if error.validator == 'minimum' else 'more than'} {value}"
+            return " or ".join(_TYPES[name] for name in _types(error))
+        case "minimum":
+            return f"at least {value}"
+        case "exclusiveMinimum":
+            return f"more than {value}"
         case "maximum":
-            return f"it must be at most {value}"
+            return f"at most {value}"
         case "multipleOf":
-            return f"it must be a multiple of {value}"
+            return f"a multiple of {value}"
         case "minItems":
-            return f"it needs at least {value} entry"
+            return "a list that is not empty" if value == 1 else f"a list of at least {value} entries"
+        case "minLength":
+            return "text that is not empty"
         case "uniqueItems":
-            return "an entry stands there twice"
+            repeated = [entry for i, entry in enumerate(error.instance) if entry in error.instance[:i]]
+            return f"a list of different entries, but {repeated[0]!r} stands there twice"
         case "pattern":
-            return f"it must match {value}"
+            examples = error.schema.get("examples")
+            return f"like {', '.join(examples)} (pattern {value})" if examples else f"text that matches {value}"
         case "anyOf":
-            return "it must be one of: " + "; ".join(sorted({_explain(context) for context in error.context}))
+            return " or ".join(dict.fromkeys(_allowed(context) for context in error.context))
         case _:
-            return error.message
+            return f"as the schema says: {error.message}"
+
+
+def _hint(error: jsonschema.ValidationError) -> str:
+    """What the value may have been meant to be."""
+    value = error.instance
+    leaves = [error, *(error.context or ())]
+    types = {name for leaf in leaves if leaf.validator == "type" for name in _types(leaf)}
+    if types & {"integer", "number"} and isinstance(value, str | float):
+        # YAML reads 1e9 as text and 1.0e+9 as a fraction.
+        try:
+            number = float(value)
+        except ValueError:
+            return ""
+        if math.isfinite(number) and ("number" in types or number.is_integer()):
+            return f"; write {int(number) if number.is_integer() else number}"
+    elif "string" in types and isinstance(value, int | float):
+        return f'; write "{str(value).lower() if isinstance(value, bool) else value}"'
+    for leaf in leaves:
+        if leaf.validator == "enum" and isinstance(value, str):
+            return _did_you_mean(value, leaf.validator_value)
+    return ""
 
 
 def _check_unique(entries: list[dict[str, Any]], section: str, blame: _Blame) -> None:
@@ -251,6 +384,17 @@ def _check_unique(entries: list[dict[str, Any]], section: str, blame: _Blame) ->
             first = seen[entry["name"]]
             raise blame.error([section, i, "name"], f"{entry['name']!r} is already the name of {section}[{first}]")
         seen[entry["name"]] = i
+
+
+def _check_labels(entries: list[dict[str, Any]], section: str, blame: _Blame) -> None:
+    # Figures and the report tell them apart by their labels.
+    builtin = {name: definition.label for name, definition in BENCHMARKS.items()} if section == "benchmarks" else {}
+    seen: dict[str, int] = {}
+    for i, entry in enumerate(entries):
+        label = entry.get("label", builtin.get(entry["name"], entry["name"]))
+        if seen.setdefault(label, i) != i:
+            key = "label" if "label" in entry else "name"
+            raise blame.error([section, i, key], f"{label!r} is already the label of {section}[{seen[label]}]")
 
 
 def _model(entry: dict[str, Any], index: int, ladder: dict[str, Any], blame: _Blame) -> Model:
@@ -263,11 +407,22 @@ def _model(entry: dict[str, Any], index: int, ladder: dict[str, Any], blame: _Bl
         )
         shape = {"width": entry["width"], "layers": entry["layers"]}
         return Model(entry["name"], "ladder", parameters, nonembedding, checkpoints, shape=shape)
-    checkpoints = tuple(_local_checkpoint(entry, index, i, blame) for i in range(len(entry["checkpoints"])))
-    names = [checkpoint.name for checkpoint in checkpoints]
+    names = [item["name"] if isinstance(item, dict) else item for item in entry["checkpoints"]]
     for i, name in enumerate(names):
         if name in names[:i]:
             raise blame.error(["models", index, "checkpoints", i], f"{name!r} stands there twice")
+    if len(names) > 1 and "{checkpoint}" not in entry["path"]:
+        raise blame.error(
+            ["models", index, "path"],
+            f"{entry['path']!r} is the same directory for all {len(names)} checkpoints: write {{checkpoint}} where "
+            "their names stand",
+        )
+    if entry.get("parameters_nonembedding", 0) > entry["parameters"]:
+        raise blame.error(
+            ["models", index, "parameters_nonembedding"],
+            f"{entry['parameters_nonembedding']} is more than all 'parameters', {entry['parameters']}",
+        )
+    checkpoints = tuple(_local_checkpoint(entry, index, i, blame) for i in range(len(names)))
     return Model(
         name=entry["name"],
         source="local",
@@ -292,9 +447,13 @@ def _local_checkpoint(entry: dict[str, Any], index: int, position: int, blame: _
                 "tokens_per_step and name the checkpoint by its step, as in step1000",
             )
         tokens = int(step[1]) * entry["tokens_per_step"]
-    path = Path(entry["path"].replace("{checkpoint}", name)).expanduser()
+    path = Path(entry["path"].replace("{checkpoint}", name))
+    try:
+        path = path.expanduser()
+    except RuntimeError as error:
+        raise blame.error(["models", index, "path"], f"{str(path)!r} is of a user who does not exist") from error
     if not path.is_dir():
-        raise blame.error(where, f"there is no directory {path} for {entry['name']}/{name}")
+        raise blame.error(where, f"there is no directory {path.absolute()} for {entry['name']}/{name}")
     if not (path / "config.json").is_file():
         raise blame.error(where, f"{path} has no config.json: it is no checkpoint in Hugging Face format")
     return Checkpoint(entry["name"], name, tokens, flops(entry["parameters"], tokens), str(path))
@@ -322,9 +481,10 @@ def _family(entry: dict[str, Any], index: int, models: dict[str, Model], blame: 
     distinct = {c.flops for c in members.values() if c.tokens > 0}
     if len(distinct) < MIN_CHECKPOINTS:
         raise blame.error(
-            ["families", index],
+            ["families", index, "members"],
             f"family {entry['name']!r} has {len(distinct)} checkpoint(s) of distinct compute above zero; "
-            f"a correlation needs at least {MIN_CHECKPOINTS}",
+            f"a correlation needs at least {MIN_CHECKPOINTS}. Its members are: "
+            + ", ".join(f"{c.model}/{c.name} with {c.tokens} tokens" for c in members.values()),
         )
     ordered = tuple(sorted(members.values(), key=lambda c: (c.flops, c.model, c.name)))
     return Family(entry["name"], entry.get("label", entry["name"]), ordered)
