@@ -1,0 +1,223 @@
+"""The real Snakefile from the archive to the report: what it makes, and what it does not make twice."""
+
+import os
+import shutil
+import signal
+import subprocess
+import time
+
+import polars as pl
+import pytest
+
+from elusive.tables import SCHEMAS, read_metadata, read_table
+from runs import Run, copy_repository
+
+EXPENSIVE = {"archive", "corpus", "items", "train", "score"}
+TABLES = ["items/*", "logprobs/*/*/*", "metrics/*/*", "correlations/*/*", "tables/*"]
+ANALYSIS = ["results/tables/correlation_statistics.parquet", "results/tables/scores.parquet"]
+
+
+def tables(run: Run) -> dict[str, bytes]:
+    return {name: content for pattern in TABLES for name, (content, _) in run.files(pattern).items()}
+
+
+def test_everything_is_made(finished, small_config):
+    results = finished.directory / "results"
+    for benchmark in (entry["name"] for entry in small_config["benchmarks"]):
+        for kind in ("survival", "scores", "masses"):
+            for suffix in ("png", "pdf", "txt"):
+                assert (results / "figures" / kind / f"{benchmark}.{suffix}").stat().st_size > 0
+    page = (results / "report.html").read_text()
+    assert "Small (all)" in page and "WinoGrande" in page
+    assert not list(results.rglob(".*.parquet*")), "no temporary file is left"
+
+
+def test_progress_is_shown(finished):
+    assert "Scoring small-d64/step8" in finished.output
+    assert "Training small-d64" in finished.output
+    assert "steps (100%) done" in finished.output
+
+
+def test_tables_satisfy_the_contract(finished, small_config):
+    results = finished.directory / "results"
+    for benchmark in (entry["name"] for entry in small_config["benchmarks"]):
+        items = read_table(results / "items" / f"{benchmark}.parquet", "items")
+        names = items["item"].to_pylist()
+        assert len(set(names)) == len(names)
+        counts = items["num_choices"].to_pylist()
+        expected = [(name, c) for name, k in zip(names, counts, strict=True) for c in range(k)]
+        scored = list(results.glob(f"logprobs/*/*/{benchmark}.parquet"))
+        assert len(scored) == 6
+        for path in scored:
+            logprobs = read_table(path, "logprobs")
+            assert logprobs.schema.names[: len(SCHEMAS["logprobs"].names)] == SCHEMAS["logprobs"].names
+            keys = list(zip(logprobs["item"].to_pylist(), logprobs["choice"].to_pylist(), strict=True))
+            assert keys == expected, "sorted by items order, then choice, each once"
+            values = pl.from_arrow(logprobs)["log_likelihood"]
+            assert values.is_finite().all() and (values < 0).all()
+            metadata = read_metadata(path)
+            assert (metadata["model"], metadata["checkpoint"]) == path.parts[-3:-1]
+            assert metadata["flops"] == 6 * metadata["parameters"] * metadata["tokens"]
+            for key in ("source", "revision", "dtype", "device", "tokenizer", "items", "protocol", "versions"):
+                assert metadata[key], key
+        for family, members in (("small", 6), ("small-data", 3)):
+            metrics = read_table(results / "metrics" / family / f"{benchmark}.parquet", "metrics")
+            assert len(metrics) == members * len(names)
+            correlations = read_table(results / "correlations" / family / f"{benchmark}.parquet", "correlations")
+            keys = [correlations[key].to_pylist() for key in ("item", "metric", "method")]
+            assert len(set(zip(*keys, strict=True))) == len(correlations)
+            assert set(correlations["num_models"].to_pylist()) == {members}
+    statistics = read_table(results / "tables" / "correlation_statistics.parquet", "correlation_statistics")
+    csv = pl.read_csv(results / "tables" / "correlation_statistics.csv", infer_schema_length=None)
+    assert len(csv) == len(statistics)
+
+
+def test_a_second_run_does_nothing(finished):
+    assert finished.planned() == {}
+
+
+def test_touching_every_source_file_reruns_nothing_expensive(copy_of_finished, archive_path, tmp_path, small_config):
+    # A fresh checkout at another place: every source file is newer than every result.
+    clone = copy_repository(tmp_path / "elsewhere")
+    for path in clone.rglob("*"):
+        os.utime(path)
+    run = Run(clone, copy_of_finished.directory, small_config, archive_path)
+    assert not EXPENSIVE & run.planned().keys()
+
+
+def test_adding_a_benchmark_scores_only_it(copy_of_finished, small_config):
+    before = copy_of_finished.files("logprobs/*/*/*") | copy_of_finished.files("checkpoints/*/*/*")
+    small_config["benchmarks"].append({"name": "openbookqa", "limit": 8})
+    copy_of_finished.configure(small_config)
+    planned = copy_of_finished.planned()
+    assert planned["items"] == 1 and planned["score"] == 6
+    assert not {"archive", "corpus", "train"} & planned.keys()
+    copy_of_finished.succeed(*ANALYSIS)
+    after = copy_of_finished.files("logprobs/*/*/*") | copy_of_finished.files("checkpoints/*/*/*")
+    assert {name: after[name] for name in before} == before
+    assert len(after) == len(before) + 6
+    log = copy_of_finished.directory / "results/logs/score/small-d32/step2.log"
+    assert "scored small-d32/step2" in log.read_text() and " 1 tables" in log.read_text()
+
+
+def test_a_new_scorer_version_rescores_everything(copy_of_finished, archive_path, tmp_path, small_config):
+    clone = copy_repository(tmp_path / "newer")
+    version = clone / "workflow/elusive/scoring/version.py"
+    text = version.read_text()
+    raised = text.replace("SCORER_VERSION = ", "SCORER_VERSION = 1")
+    assert raised != text
+    version.write_text(raised)
+    run = Run(clone, copy_of_finished.directory, small_config, archive_path)
+    planned = run.planned()
+    assert planned["score"] == 6 and "train" not in planned
+    before = run.files("logprobs/small-d32/*/*")
+    run.succeed("results/logprobs/small-d32/step2/arc_easy.parquet")
+    after = run.files("logprobs/small-d32/*/*")
+    changed = {name for name in before if after[name] != before[name]}
+    assert changed == {name for name in before if "/step2/" in name}
+
+
+def test_number_of_cores_does_not_change_a_byte(finished, repository, tmp_path, small_config, archive_path):
+    run = Run(repository, tmp_path / "one", small_config, archive_path)
+    run.succeed(*ANALYSIS, cores=1)
+    ours = tables(run)
+    theirs = tables(finished)
+    assert ours and all(theirs[name] == content for name, content in ours.items())
+    assert {name for name in theirs if not name.startswith("tables/")} <= ours.keys()
+
+
+def test_a_killed_run_loses_no_finished_job(repository, tmp_path, small_config, archive_path, finished):
+    run = Run(repository, tmp_path / "killed", small_config, archive_path)
+    process = subprocess.Popen(
+        run.command(*ANALYSIS),
+        cwd=run.directory,
+        env=run.environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        while process.poll() is None and len(run.files("logprobs/*/*/*")) < 4:
+            time.sleep(0.05)
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    assert process.returncode == -signal.SIGKILL, "the run ended before it could be killed"
+    kept = run.files("logprobs/*/*/*") | run.files("checkpoints/*/*/*") | run.files("items/*")
+    # As after a loss of power, the lock is still there: Snakemake says what to do.
+    run.succeed("--unlock")
+    run.succeed(*ANALYSIS)
+    after = run.files("logprobs/*/*/*") | run.files("checkpoints/*/*/*") | run.files("items/*")
+    assert {name: content for name, (content, _) in after.items()}.items() <= {
+        name: content for pattern in ("*/*", "*/*/*/*") for name, (content, _) in finished.files(pattern).items()
+    }.items()
+    untouched = [name for name in kept if after[name] == kept[name]]
+    # What was finished is still the same file, apart from the one checkpoint that was being scored or recorded.
+    assert len({name.split("/")[2] + name.split("/")[1] for name in kept.keys() - untouched if "logprobs" in name}) <= 2
+    assert all(name in untouched for name in kept if name.startswith(("items/", "checkpoints/")))
+
+
+def test_snakemake_makes_its_own_report(copy_of_finished):
+    copy_of_finished.succeed("--report", "snakemake-report.html")
+    page = (copy_of_finished.directory / "snakemake-report.html").read_text()
+    assert "survival" in page
+
+
+def test_own_checkpoints_and_own_benchmark_by_configuration_alone(copy_of_finished, small_config):
+    directory = copy_of_finished.directory
+    shutil.copytree(directory / "results/checkpoints/small-d64", directory / "weights")
+    rows = pl.DataFrame(
+        {
+            "q": ["Which is a colour?", "Which is a number?", "Which is an animal?"],
+            "right": ["red", "seven", "cat"],
+            "wrong": ["seven", "cat", "red"],
+            "gold": [0, 1, 0],
+        }
+    )
+    rows.write_ndjson(directory / "quiz.jsonl")
+    small_config["models"] = [
+        {
+            "name": "mine",
+            "source": "local",
+            "path": "weights/{checkpoint}",
+            "parameters": 512 * 64 + 12 * 64**2 + 13 * 64 + 2 * 64,
+            "tokens_per_step": 256,
+            "checkpoints": ["step2", "step4", {"name": "step8", "tokens": 2048}],
+        }
+    ]
+    small_config["families"] = [{"name": "mine", "members": ["mine/*"]}]
+    small_config["benchmarks"] = [
+        {
+            "name": "quiz",
+            "file": "quiz.jsonl",
+            "context": "Question: {{ q }}\nAnswer:",
+            "choices": "[right, wrong] if gold == 0 else [wrong, right]",
+            "gold": "gold",
+        }
+    ]
+    copy_of_finished.configure(small_config)
+    copy_of_finished.succeed(*ANALYSIS)
+    logprobs = read_table(directory / "results/logprobs/mine/step8/quiz.parquet", "logprobs")
+    assert logprobs["is_gold"].to_pylist() == [True, False, False, True, True, False]
+    # The same weights under another name give the same scores.
+    assert read_metadata(directory / "results/logprobs/mine/step8/quiz.parquet")["tokens"] == 2048
+
+
+@pytest.mark.parametrize("place", ["results/items/mmlu.parquet", "results/logprobs/small-d64/step4/mmlu.parquet"])
+def test_a_truncated_table_stops_with_a_clear_error(copy_of_finished, place):
+    path = copy_of_finished.directory / place
+    path.write_bytes(path.read_bytes()[:-200])
+    output = copy_of_finished.fail("--forcerun", "metrics", "--", "results/metrics/small-data/mmlu.parquet")
+    assert place in output and "not a readable Parquet file" in output
+    assert not (copy_of_finished.directory / "results/metrics/small-data/mmlu.parquet").exists()
+
+
+def test_a_corrupted_archive_stops_with_a_clear_error(tmp_path, repository, small_config, archive_path):
+    damaged = tmp_path / "damaged.whl"
+    damaged.write_bytes(archive_path.read_bytes()[:1_000_000])
+    run = Run(repository, tmp_path / "run", small_config, damaged)
+    output = run.fail("results/items/arc_easy.parquet")
+    assert "damaged.whl" in output and "sha256" in output.lower()
+    assert not list((run.directory / "results").rglob("*.whl")) and not list(
+        (run.directory / "results").rglob("*.parquet")
+    )
