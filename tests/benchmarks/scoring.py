@@ -252,7 +252,6 @@ def compare(
             seconds, found = seconds_of(lambda: ours(some), device)  # noqa: B023
             mine.append(seconds)
         my_time = statistics.median(mine)
-        line = f"{benchmark:14} {items:5}"
         cells = [
             f"{benchmark:14}",
             f"{items:5}",

@@ -87,11 +87,10 @@ def lm_eval_scores(model, tokenizer, pairs, max_length=None, **options):
         pretrained=model,
         tokenizer=tokenizer,
         batch_size=1,
-        logits_cache=False,
         max_length=max_length,
         add_bos_token=False,
         softmax_dtype="float32",
-        **options,
+        **{"logits_cache": False, **options},
     )
     requests = [
         Instance(request_type="loglikelihood", doc={}, arguments=pair, idx=i, metadata=("", 0, 1))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import shutil
 import signal
 import subprocess
@@ -21,7 +22,16 @@ from elusive.items.build import build_items
 from elusive.scoring import cells as scoring_cells
 from elusive.scoring import command
 from elusive.tables import SCHEMAS, read_metadata, read_table, write_table
-from scoring_checkpoints import JOB, neox_config, random_model, save_checkpoint, spec, start_python, train_tokenizer
+from scoring_checkpoints import (
+    JOB,
+    lm_eval_scores,
+    neox_config,
+    random_model,
+    save_checkpoint,
+    spec,
+    start_python,
+    train_tokenizer,
+)
 
 BENCHMARKS = ("arc_challenge", "winogrande", "mmlu")
 
@@ -221,10 +231,10 @@ def test_wrong_specs_are_named(checkpoint, items, tmp_path):
         run(checkpoint, items[:1], target, colour="red")
     with pytest.raises(ElusiveError, match="dtype 'float8' is not one of"):
         run(checkpoint, items[:1], target, dtype="float8")
-    with pytest.raises(ElusiveError, match="2 items tables but 1 outputs"):
+    with pytest.raises(ElusiveError, match="1 of them, but 1 checkpoints on 2 items tables"):
         run(checkpoint, items[:2], target)
     with pytest.raises(ElusiveError, match="not JSON"):
-        command.run(argparse.Namespace(spec="{", checkpoint=checkpoint, items=items[:1], outputs=target))
+        command.run(argparse.Namespace(spec="{", checkpoint=[checkpoint], items=items[:1], outputs=target))
     with pytest.raises(ElusiveError, match=r"the keys \['model'"):
         scoring_cells.Spec.from_mapping({})
 
@@ -234,6 +244,64 @@ def test_tied_weights_count_once(archive_path, items, tmp_path):
     model = random_model(neox_config(tie_word_embeddings=True))
     directory = save_checkpoint(model, tokenizer, tmp_path / "tied")
     run(directory, items[:1], [tmp_path / "out.parquet"], parameters=198_144 - 1024 * 64)
+
+
+def test_several_checkpoints_in_one_job(checkpoint, items, scored, tmp_path):
+    second = shutil.copytree(checkpoint, tmp_path / "second")
+    model = transformers.AutoModelForCausalLM.from_pretrained(second)
+    with torch.no_grad():
+        model.get_output_embeddings().weight[3] += 1
+    model.save_pretrained(second)
+    targets = [*outputs(tmp_path / "a"), *outputs(tmp_path / "b"), *outputs(tmp_path / "c")]
+    specs = [json.loads(spec(device="cpu", parameters=198_144)) | {"checkpoint": name} for name in ("step1", "step2")]
+    given = argparse.Namespace(
+        checkpoint=[checkpoint, second, checkpoint],
+        items=items,
+        outputs=targets,
+        spec=json.dumps([*specs, specs[0]]),
+        token_cache=tmp_path / "tokens",
+    )
+    command.run(given)
+    every = [path.read_bytes() for path in targets]
+    assert every[:3] == every[6:] == [path.read_bytes() for path in scored]
+    assert all(a != b for a, b in zip(every[:3], every[3:6], strict=True))
+    assert read_metadata(targets[4])["checkpoint"] == "step2"
+    with pytest.raises(ElusiveError, match="3 entries for 2 checkpoints"):
+        command.run(argparse.Namespace(**{**vars(given), "checkpoint": [checkpoint] * 2}))
+    with pytest.raises(ElusiveError, match="8 of them, but 3 checkpoints on 3 items tables"):
+        command.run(argparse.Namespace(**{**vars(given), "outputs": targets[:8]}))
+
+
+def test_cached_tokens_give_the_same_table(checkpoint, items, scored, tmp_path, monkeypatch):
+    cache = tmp_path / "tokens"
+    given = {"checkpoint": [checkpoint], "items": items, "spec": spec(device="cpu", parameters=198_144)}
+    command.run(argparse.Namespace(**given, outputs=outputs(tmp_path / "a"), token_cache=cache))
+    files = sorted(cache.iterdir())
+    assert len(files) == 3
+    files[0].write_bytes(files[0].read_bytes()[:100])  # damaged: made anew
+    calls = []
+    tokenize = scoring_cells.tokenize
+    monkeypatch.setattr(scoring_cells, "tokenize", lambda *args: calls.append(1) or tokenize(*args))
+    command.run(argparse.Namespace(**given, outputs=outputs(tmp_path / "b"), token_cache=cache))
+    assert len(calls) == 1
+    for name in ("a", "b"):
+        assert [p.read_bytes() for p in outputs(tmp_path / name)] == [p.read_bytes() for p in scored]
+
+
+def test_unconditional_scores_are_those_behind_nothing(checkpoint, items, scored, copy):
+    run(checkpoint, items, copy, parameters=198_144, unconditional=["arc_challenge"])
+    assert [a.read_bytes() == b.read_bytes() for a, b in zip(copy, scored, strict=True)] == [False, True, True]
+    plain, table = read_table(scored[0], "logprobs"), read_table(copy[0], "logprobs")
+    difference = plain["log_likelihood"].to_numpy() - table["log_likelihood"].to_numpy()
+    assert np.abs(difference).max() < 1e-4
+    assert table.drop_columns(["log_likelihood", "log_likelihood_unconditional"]).equals(
+        plain.drop_columns(["log_likelihood"])
+    )
+    model = transformers.AutoModelForCausalLM.from_pretrained(checkpoint)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(checkpoint)
+    continuations = [text for row in read_table(items[0], "items").to_pylist() for text in row["continuations"]]
+    expected, _ = lm_eval_scores(model, tokenizer, [("", continuation) for continuation in continuations])
+    np.testing.assert_allclose(table["log_likelihood_unconditional"], expected, atol=1e-4)
 
 
 def test_a_continuation_too_long_names_the_item(checkpoint, items, tmp_path):

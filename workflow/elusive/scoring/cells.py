@@ -22,12 +22,14 @@ import elusive
 from elusive import logs
 from elusive.errors import ElusiveError
 from elusive.files import sha256_file, sha256_files
+from elusive.scoring.tokenize import Requests, TokenCache, resolve_max_length, tokenize
 from elusive.scoring.version import SCORER_VERSION
 from elusive.tables import read_metadata, read_table, write_table
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+    from elusive.scoring.loglikelihood import Scores
     from elusive.scoring.tokenize import Requests
 
 DTYPES = ("float32", "bfloat16", "float16", "auto")
@@ -50,7 +52,11 @@ logger = logs.get(__name__)
 
 @dataclass(frozen=True)
 class Spec:
-    """What is scored and how. ``None`` for ``max_length`` and ``token_budget`` leaves the choice to the scorer."""
+    """What is scored and how. ``None`` for ``max_length`` and ``token_budget`` leaves the choice to the scorer.
+
+    Benchmarks named in ``unconditional`` get the column ``log_likelihood_unconditional`` besides: the log-likelihood
+    of every continuation behind an empty context, as lm-eval's ``acc_mutual_info`` has it.
+    """
 
     model: str
     checkpoint: str
@@ -63,6 +69,7 @@ class Spec:
     device: str = "auto"
     add_bos_token: bool | None = False
     max_length: int | None = None
+    unconditional: tuple[str, ...] = ()
     token_budget: int | None = None
     threads: int = 1
 
@@ -74,7 +81,7 @@ class Spec:
             raise ElusiveError(f"--spec: unknown keys {unknown}; known are {sorted(known)}")
         if missing := [key for key in ("model", "checkpoint", "source") if key not in values]:
             raise ElusiveError(f"--spec: the keys {missing} are missing")
-        spec = cls(**values)
+        spec = cls(**{**values, "unconditional": tuple(values.get("unconditional", ()))})
         if spec.dtype not in DTYPES:
             raise ElusiveError(f"--spec: dtype {spec.dtype!r} is not one of {', '.join(DTYPES)}")
         return spec
@@ -117,6 +124,7 @@ class Cell:
     benchmark: str
     protocol: str
     items_sha256: str
+    unconditional: bool
     fingerprint: str
 
     @property
@@ -136,6 +144,8 @@ def cells(spec: Spec, checkpoint: Checkpoint, items: Sequence[Path], outputs: Se
     for path, output in zip(items, outputs, strict=True):
         metadata = read_metadata(path)
         digest, protocol = sha256_file(path), metadata.get("protocol", "")
+        benchmark = metadata.get("benchmark", path.stem)
+        unconditional = benchmark in spec.unconditional
         decisive = {
             "revision": checkpoint.revision,
             "items": digest,
@@ -144,9 +154,10 @@ def cells(spec: Spec, checkpoint: Checkpoint, items: Sequence[Path], outputs: Se
             "add_bos_token": spec.add_bos_token,
             "max_length": spec.max_length,
             "scorer": SCORER_VERSION,
+            **({"unconditional": True} if unconditional else {}),
         }
         fingerprint = hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
-        result.append(Cell(path, output, metadata.get("benchmark", path.stem), protocol, digest, fingerprint))
+        result.append(Cell(path, output, benchmark, protocol, digest, unconditional, fingerprint))
     return result
 
 
@@ -204,8 +215,12 @@ class Seconds:
     write: float = 0.0
 
 
-def score_cells(spec: Spec, directory: Path, items: Sequence[Path], outputs: Sequence[Path]) -> list[Cell]:
-    """Bring all tables of a job up to date and return the cells that had to be scored.
+def score_cells(
+    spec: Spec, directory: Path, items: Sequence[Path], outputs: Sequence[Path], tokens: TokenCache | None = None
+) -> list[Cell]:
+    """Bring all tables of a checkpoint up to date and return the cells that had to be scored.
+
+    ``tokens`` saves tokenising again what another checkpoint of the same tokenizer was scored on.
 
     Loads nothing heavy when there is nothing to do. Raises :class:`ElusiveError` when the checkpoint is incomplete or
     differs from the spec, or when a log-likelihood is not a finite number.
@@ -220,13 +235,12 @@ def score_cells(spec: Spec, directory: Path, items: Sequence[Path], outputs: Seq
         from elusive.scoring import devices
 
         with devices.reserve(spec.device) as device:
-            _score_stale(spec, checkpoint, stale, device)
+            _score_stale(spec, checkpoint, stale, device, tokens or TokenCache())
     return stale
 
 
-def _score_stale(spec: Spec, checkpoint: Checkpoint, stale: Sequence[Cell], device: str) -> None:
+def _score_stale(spec: Spec, checkpoint: Checkpoint, stale: Sequence[Cell], device: str, tokens: TokenCache) -> None:
     from elusive.scoring import loading, loglikelihood
-    from elusive.scoring.tokenize import resolve_max_length
 
     label = f"{spec.model}/{spec.checkpoint}"
     seconds = Seconds()
@@ -247,11 +261,11 @@ def _score_stale(spec: Spec, checkpoint: Checkpoint, stale: Sequence[Cell], devi
         started = time.monotonic()
         table = read_table(cell.items, "items")
         every = choices(table)
-        requests = _tokenize(tokenizer, every, max_length, spec.add_bos_token, cell)
+        requests = _requests(tokenizer, every, max_length, spec, checkpoint, cell, tokens)
         seconds.tokenize += time.monotonic() - started
 
         started = time.monotonic()
-        progress = _ItemProgress(f"scoring {label} on {cell.benchmark}", every.item_index)
+        progress = _ItemProgress(f"scoring {label} on {cell.benchmark}", np.resize(every.item_index, len(requests)))
         if scorer is None:
             scorer = loglikelihood.Scorer(model, requests, max_length, spec.token_budget)
         scores = scorer.score(requests, progress)
@@ -261,7 +275,7 @@ def _score_stale(spec: Spec, checkpoint: Checkpoint, stale: Sequence[Cell], devi
 
         started = time.monotonic()
         if not np.isfinite(scores.log_likelihood).all():
-            worst = int(np.flatnonzero(~np.isfinite(scores.log_likelihood))[0])
+            worst = int(np.flatnonzero(~np.isfinite(scores.log_likelihood))[0]) % len(every.item)
             raise ElusiveError(
                 f"{label} on {cell.benchmark}: the log-likelihood of {every.names[worst]} is "
                 f"{scores.log_likelihood[worst]} in {model.dtype}; float16 overflows on some models, try float32"
@@ -280,30 +294,50 @@ def _score_stale(spec: Spec, checkpoint: Checkpoint, stale: Sequence[Cell], devi
     )
 
 
-def _tokenize(
-    tokenizer: PreTrainedTokenizerBase, every: Choices, max_length: int, add_bos_token: bool | None, cell: Cell
+def _requests(
+    tokenizer: PreTrainedTokenizerBase,
+    every: Choices,
+    max_length: int,
+    spec: Spec,
+    checkpoint: Checkpoint,
+    cell: Cell,
+    tokens: TokenCache,
 ) -> Requests:
-    from elusive.scoring.tokenize import tokenize
-
+    """One request per choice, and if asked for one more per choice with an empty context, after all the others."""
+    contexts, continuations, names = every.context, every.continuation, every.names
+    if cell.unconditional:
+        contexts = [*contexts, *[""] * len(contexts)]
+        continuations, names = continuations * 2, names * 2
+    decisive = {
+        "tokenizer": checkpoint.tokenizer,
+        "items": cell.items_sha256,
+        "max_length": max_length,
+        "add_bos_token": spec.add_bos_token,
+        "unconditional": cell.unconditional,
+    }
     try:
-        return tokenize(tokenizer, every.context, every.continuation, max_length, add_bos_token, every.names)
+        return tokens.get(
+            decisive, lambda: tokenize(tokenizer, contexts, continuations, max_length, spec.add_bos_token, names)
+        )
     except ElusiveError as error:
         raise ElusiveError(f"{cell.benchmark}: {error}") from error
 
 
-def _table(every: Choices, scores: Any) -> pa.Table:
-    return pa.table(
-        {
-            "item": every.item,
-            "choice": every.choice,
-            "is_gold": every.is_gold,
-            "log_likelihood": scores.log_likelihood,
-            "num_tokens": scores.num_tokens,
-            "num_bytes": np.array([len(text.encode()) for text in every.text], np.int32),
-            "num_chars": np.array([len(text) for text in every.text], np.int32),
-            "is_greedy": scores.is_greedy,
-        }
-    )
+def _table(every: Choices, scores: Scores) -> pa.Table:
+    count = len(every.item)
+    columns = {
+        "item": every.item,
+        "choice": every.choice,
+        "is_gold": every.is_gold,
+        "log_likelihood": scores.log_likelihood[:count],
+        "num_tokens": scores.num_tokens[:count],
+        "num_bytes": np.array([len(text.encode()) for text in every.text], np.int32),
+        "num_chars": np.array([len(text) for text in every.text], np.int32),
+        "is_greedy": scores.is_greedy[:count],
+    }
+    if len(scores.log_likelihood) > count:
+        columns["log_likelihood_unconditional"] = scores.log_likelihood[count:]
+    return pa.table(columns)
 
 
 def _metadata(

@@ -10,19 +10,41 @@ from elusive.errors import ElusiveError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments of one job."""
-    parser.add_argument("--checkpoint", type=Path, required=True, help="directory in Hugging Face format")
+    """Declare the arguments of one job: one checkpoint, or several of them in one process."""
+    parser.add_argument("--checkpoint", type=Path, nargs="+", required=True, help="directories in Hugging Face format")
     parser.add_argument("--items", type=Path, nargs="+", required=True, help="items tables")
-    parser.add_argument("--outputs", type=Path, nargs="+", required=True, help="a table for each of --items, in order")
-    parser.add_argument("--spec", required=True, help="JSON: model, checkpoint, source, parameters, tokens, dtype, ...")
+    parser.add_argument(
+        "--outputs",
+        type=Path,
+        nargs="+",
+        required=True,
+        help="a table for each of --items, checkpoint by checkpoint",
+    )
+    parser.add_argument(
+        "--spec",
+        required=True,
+        help="JSON: model, checkpoint, source, parameters, tokens, dtype, ...; a list of such for several checkpoints",
+    )
+    parser.add_argument("--token-cache", type=Path, help="directory that keeps tokenised benchmarks between jobs")
 
 
 def run(args: argparse.Namespace) -> None:
     """Bring the outputs up to date; raises :class:`ElusiveError` with a message that a person can act on."""
     from elusive.scoring.cells import Spec, score_cells
+    from elusive.scoring.tokenize import TokenCache
 
     try:
         values = json.loads(args.spec)
     except json.JSONDecodeError as error:
         raise ElusiveError(f"--spec: not JSON: {error}") from error
-    score_cells(Spec.from_mapping(values), args.checkpoint, args.items, args.outputs)
+    specs = [Spec.from_mapping(value) for value in (values if isinstance(values, list) else [values])]
+    if len(specs) != len(args.checkpoint):
+        raise ElusiveError(f"--spec: {len(specs)} entries for {len(args.checkpoint)} checkpoints")
+    if len(args.outputs) != len(specs) * len(args.items):
+        raise ElusiveError(
+            f"--outputs: {len(args.outputs)} of them, but {len(specs)} checkpoints on {len(args.items)} items tables"
+        )
+    tokens = TokenCache(args.token_cache)
+    count = len(args.items)
+    for number, (spec, checkpoint) in enumerate(zip(specs, args.checkpoint, strict=True)):
+        score_cells(spec, checkpoint, args.items, args.outputs[number * count : (number + 1) * count], tokens)

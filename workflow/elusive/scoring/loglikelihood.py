@@ -26,7 +26,7 @@ import torch
 from elusive import logs
 from elusive.errors import ElusiveError
 from elusive.scoring import onednn, packed, vocabulary
-from elusive.scoring.plan import Batch, halve, plan
+from elusive.scoring.plan import Batch, Limits, halve, plan
 from elusive.scoring.tokenize import Requests
 
 if TYPE_CHECKING:
@@ -108,7 +108,14 @@ class Scorer:
         log_likelihood = np.zeros(len(requests))
         is_greedy = np.zeros(len(requests), bool)
         tokens_run = 0
-        pending = plan(requests, budget, self._select_limit, self._way.packed, group_cost)[::-1]
+        limits = Limits(
+            tokens=budget,
+            selected=self._select_limit,
+            branching=self._way.packed,
+            pairs_per_token=max(64, self._model.config.get_text_config().hidden_size // 2),
+            group_cost=max(512, budget // 2) if group_cost is None else group_cost,
+        )
+        pending = plan(requests, limits)[::-1]
         with torch.inference_mode():
             while pending:
                 batch = pending.pop()

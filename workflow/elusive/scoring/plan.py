@@ -19,6 +19,27 @@ import numpy as np
 
 from elusive.scoring.tokenize import Requests
 
+#: Tokens whose computing takes as long as putting a prefix before one more row.
+_ROW_COST = 4
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What shapes a plan.
+
+    ``tokens`` and ``selected`` bound a batch: its tokens, padding to the longest row included, and the distributions
+    that are read, except where a single row exceeds one of them. ``branching`` says whether rows may be trees. An
+    input joins a row where that saves more than it costs: its ``shared`` tokens against the pairs of its new nodes
+    and the row's, which the row's attention then computes in vain. ``pairs_per_token`` pairs take as long as a token.
+    A group is formed where it saves more than ``group_cost`` tokens, for its batches are less full.
+    """
+
+    tokens: int
+    selected: int = 1 << 62
+    branching: bool = False
+    pairs_per_token: int = 256
+    group_cost: int = 512
+
 
 @dataclass(frozen=True)
 class Batch:
@@ -64,37 +85,29 @@ class _Inputs:
     first_read: np.ndarray  # [inputs] the first position behind which a distribution is needed
 
 
-def plan(
-    requests: Requests, token_budget: int, select_limit: int, branching: bool = False, group_cost: int | None = None
-) -> list[Batch]:
-    """Batches covering all requests: groups in lexicographic order, then the other rows; the longest rows first.
-
-    A batch has at most ``token_budget`` tokens, padding to its longest row included, and at most ``select_limit``
-    selected nodes, except where a single row exceeds one of them. A group is formed where it saves more than
-    ``group_cost`` tokens, by default half the budget and at least 512: its batches are less full.
-    """
+def plan(requests: Requests, limits: Limits) -> list[Batch]:
+    """Batches covering all requests: groups in lexicographic order, then the other rows; the longest rows first."""
     inputs = _distinct(requests)
-    cost = max(512, token_budget // 2) if group_cost is None else group_cost
-    groups = _groups(inputs, cost) if branching else []
+    groups = _groups(inputs, limits) if limits.branching else []
     batches: list[Batch] = []
     alone: list[_Row] = []
     done = 0
     for first, last, length in [*groups, (len(inputs.sequences), len(inputs.sequences), 0)]:
-        alone += _rows(requests, inputs, done, first, 0, branching)
+        alone += _rows(requests, inputs, limits, done, first, 0)
         prefix = inputs.sequences[first][:length] if length else np.zeros(0)
-        batches += _batches(prefix, _rows(requests, inputs, first, last, length, branching), token_budget, select_limit)
+        batches += _batches(prefix, _rows(requests, inputs, limits, first, last, length), limits)
         done = last
-    return batches + _batches(np.zeros(0), alone, token_budget, select_limit)
+    return batches + _batches(np.zeros(0), alone, limits)
 
 
-def _batches(prefix: np.ndarray, rows: list[_Row], token_budget: int, select_limit: int) -> list[Batch]:
+def _batches(prefix: np.ndarray, rows: list[_Row], limits: Limits) -> list[Batch]:
     rows = sorted(rows, key=lambda row: -row.length)  # stable: equal lengths stay in lexicographic order
     batches: list[Batch] = []
     start, widest, selected = 0, 0, 0
     for k, row in enumerate(rows):
         widest = max(widest, row.length)
         selected += row.num_selected
-        if k > start and ((k - start + 1) * widest > token_budget or selected > select_limit):
+        if k > start and ((k - start + 1) * widest > limits.tokens or selected > limits.selected):
             batches.append(_batch(prefix, rows[start:k]))
             start, widest, selected = k, row.length, row.num_selected
     if rows:
@@ -155,21 +168,22 @@ def _distinct(requests: Requests) -> _Inputs:
     return _Inputs(sequences, ordered, np.array([0, *shared], np.int64), np.array(first_read, np.int64))
 
 
-def _joins(inputs: _Inputs, k: int, length: int, prefix: int, branching: bool) -> bool:
+def _joins(inputs: _Inputs, limits: Limits, k: int, length: int, prefix: int) -> bool:
     """Whether input k belongs into the row of input k - 1, which has ``length`` nodes."""
     shared = int(inputs.shared[k])
-    if not branching:
+    if not limits.branching:
         return shared == len(inputs.sequences[k - 1])
-    return _worthwhile(shared - prefix, len(inputs.sequences[k]) - shared, length)
+    new = len(inputs.sequences[k]) - shared
+    return (shared - prefix) * limits.pairs_per_token > new * length
 
 
-def _rows(requests: Requests, inputs: _Inputs, first: int, last: int, prefix: int, branching: bool) -> list[_Row]:
+def _rows(requests: Requests, inputs: _Inputs, limits: Limits, first: int, last: int, prefix: int) -> list[_Row]:
     """Rows of the inputs ``first`` to ``last``, without their first ``prefix`` tokens."""
     rows: list[_Row] = []
     path = np.zeros(0, np.int64)  # nodes of the current input, by depth
     for k in range(first, last):
         sequence = inputs.sequences[k]
-        if rows and _joins(inputs, k, rows[-1].length, prefix, branching):
+        if rows and _joins(inputs, limits, k, rows[-1].length, prefix):
             row, shared = rows[-1], int(inputs.shared[k])
             path = path[: shared - prefix]  # nodes deeper than the fork get no further descendants
         else:
@@ -191,7 +205,7 @@ def _rows(requests: Requests, inputs: _Inputs, first: int, last: int, prefix: in
     return rows
 
 
-def _groups(inputs: _Inputs, cost: int) -> list[tuple[int, int, int]]:
+def _groups(inputs: _Inputs, limits: Limits) -> list[tuple[int, int, int]]:
     """Runs of inputs as (first, last, length of the prefix that is run once), in order.
 
     Among all ways to group neighbouring rows by a common prefix this takes the one that saves the most tokens, by
@@ -200,7 +214,7 @@ def _groups(inputs: _Inputs, cost: int) -> list[tuple[int, int, int]]:
     count = len(inputs.sequences)
     starts, length = [], 0
     for k in range(count):
-        if k and _joins(inputs, k, length, 0, branching=True):
+        if k and _joins(inputs, limits, k, length, 0):
             length += len(inputs.sequences[k]) - int(inputs.shared[k])
         else:
             starts.append(k)
@@ -218,7 +232,7 @@ def _groups(inputs: _Inputs, cost: int) -> list[tuple[int, int, int]]:
         while stack and stack[-1][0] > value:
             shared, first, inner, chosen = stack.pop()
             saved = (inner + saved[0], chosen + saved[1])
-            whole = shared * (r - 1 - first) - cost
+            whole = (shared - _ROW_COST) * (r - 1 - first) - limits.group_cost
             if whole > saved[0]:
                 saved = (whole, [(first, r, shared)])
         if stack and stack[-1][0] == value:
@@ -227,16 +241,6 @@ def _groups(inputs: _Inputs, cost: int) -> list[tuple[int, int, int]]:
         stack.append((value, first, *saved))
     edges = [*starts, count]
     return [(edges[first], edges[last], shared) for first, last, shared in saved[1]]
-
-
-def _worthwhile(shared: int, new: int, length: int) -> bool:
-    """Whether ``new`` nodes joining a row of ``length`` save more (``shared`` nodes) than their attention costs.
-
-    A node costs about 24·width² operations a layer and each of the new·length pairs that joining adds to the row's
-    attention 8·width: joining pays while shared·3·width > new·length. 256 stands for 3·width, on the careful side
-    for all but the smallest models, where neither matters.
-    """
-    return shared * 256 > new * length
 
 
 def _batch(prefix: np.ndarray, rows: list[_Row]) -> Batch:

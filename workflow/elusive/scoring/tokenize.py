@@ -9,13 +9,18 @@ from the right, and the last of them is only predicted.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import hashlib
+import json
+import zipfile
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from elusive.errors import ElusiveError
+from elusive.files import atomic_path
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -62,6 +67,42 @@ def pack(pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> Requests:
         offsets=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
         num_targets=np.array([len(targets) for _, targets in pairs], np.int32),
     )
+
+
+class TokenCache:
+    """Requests that were made before from the same prompts by the same tokenizer, so that the checkpoints of a family
+    tokenise each benchmark once: in memory and, if given, as files of ``directory``.
+    """
+
+    #: Raised by hand whenever the rule above would give other tokens.
+    VERSION = 1
+
+    def __init__(self, directory: Path | None = None) -> None:
+        self._directory = directory
+        self._known: dict[str, Requests] = {}
+
+    def get(self, decisive: dict[str, Any], make: Callable[[], Requests]) -> Requests:
+        """The requests that ``decisive`` (JSON-able: all that decides them) stands for, made by ``make`` if unknown."""
+        note = json.dumps({**decisive, "version": self.VERSION}, sort_keys=True)
+        key = hashlib.sha256(note.encode()).hexdigest()
+        if key not in self._known:
+            self._known[key] = self._read(key) or self._write(key, make())
+        return self._known[key]
+
+    def _read(self, key: str) -> Requests | None:
+        if self._directory is None:
+            return None
+        try:
+            with np.load(self._directory / f"{key}.npz", allow_pickle=False) as arrays:
+                return Requests(arrays["tokens"], arrays["offsets"], arrays["num_targets"])
+        except (OSError, ValueError, KeyError, zipfile.BadZipFile):  # missing or damaged: made anew
+            return None
+
+    def _write(self, key: str, requests: Requests) -> Requests:
+        if self._directory is not None:
+            with atomic_path(self._directory / f"{key}.npz") as temporary:
+                np.savez(temporary, **vars(requests))
+        return requests
 
 
 def resolve_max_length(config: object, tokenizer: PreTrainedTokenizerBase, requested: int | None = None) -> int:
