@@ -2,7 +2,8 @@
 
 The text is the prose that the data archive carries for tasks that are *not* evaluated: encyclopedia passages (BoolQ,
 DROP, SQuAD), stories and news (CoQA without its passages from RACE, a benchmark), novels (LAMBADA) and medical
-explanations (MedMCQA). A passage that shares a 13-gram of words with any evaluated item is dropped.
+explanations (MedMCQA). A passage that shares a 13-gram of words with any evaluated item, itself or in its questions, is
+dropped.
 
 Looking things up in the context is the one benchmark skill that models of this size can learn, so the text asks for it:
 a piece of a passage is followed by the questions on it that came with it, and by cloze questions, which repeat a
@@ -157,7 +158,8 @@ class Overlap:
         self.n = n
         self._ids: dict[str, int] = {}
         self._texts = [self._hashes(text) for text in texts]
-        owners = np.repeat(np.arange(len(self._texts)), [len(hashes) for hashes in self._texts])
+        lengths = np.array([len(hashes) for hashes in self._texts], dtype=np.int64)
+        owners = np.repeat(np.arange(len(self._texts)), lengths)
         flat = np.concatenate([*self._texts, np.empty(0, np.uint64)])
         order = np.argsort(flat, kind="stable")
         self._sorted, self._owners = flat[order], owners[order]
@@ -214,7 +216,8 @@ def build_corpus(archive: str | os.PathLike[str], vocabulary: int, seed: int, ou
     with Archive(archive) as data:
         found = passages(data)
         logger.info("%d passages; comparing them with every evaluated item", len(found))
-        overlapping = Overlap(passage.text for passage in found).shared(evaluated_texts(data))
+        whole = (document(passage.text, passage.questions) for passage in found)
+        overlapping = Overlap(whole).shared(evaluated_texts(data))
     kept = [passage for i, passage in enumerate(found) if i not in overlapping]
     logger.info("%d passages share a %d-gram with an evaluated item and are dropped", len(overlapping), OVERLAP_WORDS)
 

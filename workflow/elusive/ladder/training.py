@@ -12,8 +12,11 @@ its last checkpoint and gives the same bits as one that was not.
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
+import io
 import json
+import math
 import os
 import shutil
 from collections.abc import Iterator
@@ -22,7 +25,9 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
+from transformers.utils.logging import disable_progress_bar
 
 from elusive import logs
 from elusive.errors import ElusiveError
@@ -171,6 +176,7 @@ def train(corpus: Path, spec: dict[str, Any], outputs: list[Path]) -> None:
     """
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
+    disable_progress_bar()  # of saving, which shows one for each checkpoint
     # Matrix products may round their inputs to bfloat16 where the processor is faster that way.
     torch.set_float32_matmul_precision("medium")
     staging = corpus / "training" / spec["model"]
@@ -196,14 +202,22 @@ def train(corpus: Path, spec: dict[str, Any], outputs: list[Path]) -> None:
         if step in steps:
             with optimizer.averaged():
                 _save_checkpoint(model, spec, step, loss.item(), validation_loss(model, held_out), corpus, staging)
-            with atomic_path(staging / "state.pt") as temporary:
-                torch.save({"key": key, "step": step} | optimizer.state_dict(), temporary)
+            _save_state({"key": key, "step": step} | optimizer.state_dict(), staging / "state.pt")
     for step, output in zip(steps, outputs, strict=True):
         # Links, so that the finished checkpoints stay in the staging area until all stand under their final names.
         with atomic_path(output) as temporary:
-            shutil.copytree(staging / f"step{step}", temporary, copy_function=os.link)
+            shutil.copytree(staging / f"step{step}", temporary, copy_function=_link)
+    # First, so that a run killed while the rest is removed does not rely on it.
+    (staging / "state.pt").unlink()
     shutil.rmtree(staging)
     logger.info("trained %s in %.0f s", spec["model"], progress.seconds)
+
+
+def _link(source: str, target: str) -> None:
+    try:
+        os.link(source, target)
+    except OSError:  # another file system, or one without links
+        shutil.copy2(source, target)
 
 
 def _key(spec: dict[str, Any], corpus: Path) -> str:
@@ -222,6 +236,14 @@ def _resume(path: Path, key: str, optimizer: Optimizer) -> int:
             return state["step"]
     shutil.rmtree(path.parent, ignore_errors=True)
     return 0
+
+
+def _save_state(state: dict[str, Any], path: Path) -> None:
+    # Not straight to the file, because torch would hide that the disk is full.
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(buffer.getbuffer())
 
 
 def _save_checkpoint(
@@ -247,8 +269,17 @@ def _save_checkpoint(
         "train_loss": train_loss,
         "validation_loss": validation,
     }
+    if not math.isfinite(validation):
+        raise ElusiveError(
+            f"{spec['model']}: the training diverged, at step {step} the validation loss is {validation}: "
+            f"lower ladder.learning_rate, which is {spec['learning_rate']}"
+        )
     with atomic_path(staging / f"step{step}") as temporary:
-        model.save_pretrained(temporary)
+        try:
+            model.save_pretrained(temporary)
+        except SafetensorError as error:
+            # atomic_path knows a full disk by its number
+            raise OSError(errno.ENOSPC if "No space left" in str(error) else errno.EIO, str(error)) from error
         shutil.copytree(corpus / "tokenizer", temporary, dirs_exist_ok=True)
         (temporary / "training.json").write_text(json.dumps(record, indent=1) + "\n")
     logger.info("%s step %d: validation loss %.3f", spec["model"], step, validation)
