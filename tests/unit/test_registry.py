@@ -1,0 +1,626 @@
+"""The registry: what a configuration becomes, and what is said about every mistake in one."""
+
+import copy
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from elusive import registry
+from elusive.errors import ElusiveError
+from elusive.items.benchmarks import BENCHMARKS
+from elusive.ladder.training import MAX_LENGTH
+from elusive.registry import check_syntax, flops, ladder_parameters, load
+
+ROOT = Path(__file__).parents[2]
+DEFAULT = yaml.safe_load((ROOT / "config.yaml").read_text())
+SCHEMA = yaml.safe_load(registry.SCHEMA.read_text())
+
+
+@pytest.fixture
+def config():
+    return copy.deepcopy(DEFAULT)
+
+
+@pytest.fixture
+def local(tmp_path):
+    """A model in directories of the user's own."""
+    for step in ("step1", "step2", "step3", "final"):
+        (tmp_path / "mine" / step).mkdir(parents=True)
+        (tmp_path / "mine" / step / "config.json").write_text("{}")
+    return {
+        "name": "mine",
+        "source": "local",
+        "path": str(tmp_path / "mine" / "{checkpoint}"),
+        "parameters": 1000,
+        "tokens_per_step": 10,
+        "checkpoints": ["step1", "step3", "step2"],
+    }
+
+
+@pytest.fixture
+def own(tmp_path):
+    """A benchmark of the user's own."""
+    (tmp_path / "quiz.jsonl").write_text('{"q": "?", "a": ["x", "y"], "g": 0}\n')
+    return {
+        "name": "quiz",
+        "file": str(tmp_path / "quiz.jsonl"),
+        "context": "{{ q }}",
+        "choices": "{{ a }}",
+        "gold": "{{ g }}",
+    }
+
+
+def with_local(config, local, **changes):
+    config["models"] = [local | changes]
+    config["families"] = [{"name": "f", "members": ["mine/*"]}]
+    return config
+
+
+def with_own(config, own, **changes):
+    config["benchmarks"] = [{"name": "sciq"}, own | changes]
+    return config
+
+
+def put(config, path, value):
+    *parents, last = path
+    for part in parents:
+        config = config[part]
+    config[last] = value
+
+
+def message(config, files=()):
+    with pytest.raises(ElusiveError) as caught:
+        load(config, files)
+    return str(caught.value)
+
+
+# --- the default configuration
+
+
+def test_default_configuration(config):
+    loaded = load(config, [ROOT / "config.yaml"])
+    assert set(loaded.benchmarks) == set(BENCHMARKS)
+    assert len(loaded.models) == 5
+    assert len(loaded.ladder_models) == 5
+    assert [len(family.members) for family in loaded.families.values()] == [30, 6, 5]
+    for family in loaded.families.values():
+        assert [c.flops for c in family.members] == sorted(c.flops for c in family.members)
+    checkpoint = loaded.checkpoint("ladder-d64", "step40")
+    parameters = 2 * (12 * 64**2 + 13 * 64) + 2 * 64 + 4096 * 64
+    assert checkpoint.tokens == 40 * 4 * 256
+    assert checkpoint.flops == 6 * parameters * checkpoint.tokens
+    assert loaded.models["ladder-d64"].parameters == parameters
+    assert loaded.batches == {"score": tuple(DEFAULT_NAMES)}
+    with pytest.raises(KeyError):
+        loaded.checkpoint("ladder-d64", "step41")
+
+
+DEFAULT_NAMES = [entry["name"] for entry in DEFAULT["benchmarks"]]
+
+
+def test_loading_leaves_the_configuration_alone(config):
+    config["ladder"]["checkpoints"].reverse()
+    before = copy.deepcopy(config)
+    loaded = load(config)
+    assert config == before
+    assert loaded.ladder["checkpoints"] == [40, 80, 160, 320, 640, 1280]
+
+
+@pytest.mark.parametrize("section", ["ladder", "scoring"])
+def test_the_default_file_shows_every_key_with_its_default(section):
+    properties = SCHEMA["$defs"][section]["properties"]
+    assert DEFAULT[section] == {key: entry["default"] for key, entry in properties.items()}
+    assert SCHEMA["properties"]["seed"]["default"] == DEFAULT["seed"]
+    assert set(DEFAULT) == set(SCHEMA["properties"])
+
+
+@pytest.mark.parametrize("section", ["ladder", "scoring"])
+def test_a_section_left_out_has_the_defaults(config, section):
+    expected = getattr(load(config), section)
+    del config[section]
+    assert getattr(load(config), section) == expected
+
+
+def commented(word):
+    """The keys of the commented example in config.yaml that begins with the line ``# - name: word``."""
+    lines = (ROOT / "config.yaml").read_text().splitlines()
+    start = lines.index(f"#   - name: {word}")
+    block = []
+    for line in lines[start:]:
+        if not line.startswith("# "):
+            break
+        block.append(line[4:])
+    return yaml.safe_load("\n".join(block))[0]
+
+
+def test_the_commented_examples_are_valid(config, local, own, tmp_path):
+    model, benchmark = commented("mine"), commented("quiz")
+    names = set(SCHEMA["$defs"]["localModel"]["properties"]) - {"parameters_nonembedding"}
+    assert set(model) == names
+    model["path"] = local["path"]
+    for step in model["checkpoints"]:
+        (tmp_path / "mine" / step).mkdir(exist_ok=True)
+        (tmp_path / "mine" / step / "config.json").write_text("{}")
+    config["models"].append(model)
+    benchmark["file"] = own["file"]
+    config["benchmarks"].append(benchmark)
+    loaded = load(config)
+    assert loaded.checkpoint("mine", "step3000").tokens == 3000 * 2097152
+    assert loaded.benchmarks["quiz"].file == own["file"]
+
+
+def test_every_key_of_the_schema_is_described():
+    described = [SCHEMA, *SCHEMA["$defs"].values()]
+    for definition in described:
+        for key, entry in definition.get("properties", {}).items():
+            if key not in ("name", "label") and "$ref" not in entry and "const" not in entry:
+                assert entry.get("description"), key
+
+
+def test_limits_of_the_schema_are_those_of_the_code():
+    ladder = SCHEMA["$defs"]["ladder"]["properties"]
+    assert ladder["context"]["maximum"] == MAX_LENGTH
+    assert ladder["vocabulary"]["maximum"] == 2**16  # token ids are stored as uint16
+
+
+def test_nothing_heavy_is_imported(own, tmp_path):
+    """Snakemake imports the registry whenever it parses; an own benchmark may cost Jinja, no more."""
+    config = {**DEFAULT, "benchmarks": [*DEFAULT["benchmarks"], own]}
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
+    code = (
+        "import sys, yaml; from elusive import registry, environment; "
+        f"registry.load(yaml.safe_load(open({str(tmp_path / 'config.yaml')!r}))); "
+        "print([n for n in ('torch', 'transformers', 'polars', 'pyarrow', 'numpy', 'pandas', 'scipy', 'datasets', "
+        "'tokenizers', 'plotnine', 'snakemake') if n in sys.modules])"
+    )
+    environment = os.environ | {"PYTHONPATH": str(ROOT / "workflow")}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "[]\n"
+
+
+# --- compute
+
+
+@given(st.integers(1, 10**12), st.integers(0, 10**13))
+def test_flops(parameters, tokens):
+    assert flops(parameters, tokens) == pytest.approx(6 * parameters * tokens, rel=1e-15)
+
+
+def test_flops_of_pythia():
+    assert flops(14067712, 2097152 * 1000) == 6 * 14067712 * 2097152000
+
+
+@given(st.integers(257, 65536), st.integers(1, 64), st.integers(1, 64))
+def test_parameters_grow_with_every_size(vocabulary, heads, layers):
+    width = 32 * heads
+    everything, nonembedding = ladder_parameters(vocabulary, width, layers)
+    assert everything - nonembedding == vocabulary * width
+    assert ladder_parameters(vocabulary, width, layers + 1)[1] > nonembedding
+    assert ladder_parameters(vocabulary, width + 32, layers)[1] > nonembedding
+
+
+# --- models, families, benchmarks
+
+
+def test_local_model(config, local):
+    model = load(with_local(config, local)).models["mine"]
+    assert [(c.name, c.tokens, c.flops) for c in model.checkpoints] == [
+        ("step1", 10, 6e4),
+        ("step2", 20, 12e4),
+        ("step3", 30, 18e4),
+    ]
+    assert model.checkpoints[0].path == local["path"].replace("{checkpoint}", "step1")
+    assert (model.dtype, model.add_bos_token, model.parameters_nonembedding) == ("float32", False, None)
+
+
+def test_tokens_of_a_checkpoint_overrule_the_step(config, local):
+    checkpoints = ["step1", {"name": "step2", "tokens": 7}, {"name": "final", "tokens": 500}]
+    model = load(with_local(config, local, checkpoints=checkpoints)).models["mine"]
+    assert [(c.name, c.tokens) for c in model.checkpoints] == [("step2", 7), ("step1", 10), ("final", 500)]
+
+
+@pytest.mark.parametrize("value", [True, False, None])
+def test_add_bos_token(config, local, value):
+    assert load(with_local(config, local, add_bos_token=value)).models["mine"].add_bos_token is value
+
+
+def test_path_relative_to_home(config, local, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    loaded = load(with_local(config, local, path="~/mine/{checkpoint}"))
+    assert loaded.checkpoint("mine", "step1").path == str(tmp_path / "mine" / "step1")
+
+
+def test_a_checkpoint_may_belong_to_several_families_and_patterns(config):
+    config["families"] = [
+        {"name": "a", "members": ["ladder-d32/*", "ladder-*/step40", "ladder-d32/step40"]},
+        {"name": "b", "members": ["ladder-d32/*"]},
+    ]
+    loaded = load(config)
+    assert len(loaded.families["a"].members) == 6 + 4
+    assert set(loaded.families["b"].members) < set(loaded.families["a"].members)
+    assert loaded.families["b"].label == "b"
+
+
+def test_checkpoints_without_training_do_not_make_a_family(config, local):
+    checkpoints = [{"name": "final", "tokens": 0}, "step1", "step2"]
+    text = message(with_local(config, local, checkpoints=checkpoints))
+    assert "families[0].members: family 'f' has 2 checkpoint(s) of distinct compute above zero" in text
+    assert "at least 3" in text
+    assert "mine/final with 0 tokens" in text
+    # A fourth one is enough, and the untrained one stays a member.
+    loaded = load(with_local(config, local, checkpoints=[*checkpoints, "step3"]))
+    assert len(loaded.families["f"].members) == 4
+
+
+def test_equal_compute_does_not_make_a_family(config, local):
+    checkpoints = [{"name": name, "tokens": 5} for name in ("step1", "step2", "step3", "final")]
+    assert "has 1 checkpoint(s) of distinct compute" in message(with_local(config, local, checkpoints=checkpoints))
+
+
+def test_own_benchmark(config, own):
+    loaded = load(with_own(config, own, label="Quiz", limit=3))
+    assert (loaded.benchmarks["quiz"].file, loaded.benchmarks["quiz"].label) == (own["file"], "Quiz")
+    assert loaded.benchmarks["quiz"].spec["limit"] == 3
+    assert loaded.benchmarks["sciq"].file is None
+    assert loaded.benchmarks["sciq"].label == BENCHMARKS["sciq"].label
+
+
+def test_batches(config):
+    config["benchmarks"] = [{"name": name} for name in ("sciq", "piqa", "mmlu")]
+    config["scoring"]["batches"] = "each"
+    assert load(config).batches == {"score_sciq": ("sciq",), "score_piqa": ("piqa",), "score_mmlu": ("mmlu",)}
+    config["scoring"]["batches"] = [["mmlu"], ["piqa", "sciq"]]
+    assert load(config).batches == {"score_1": ("mmlu",), "score_2": ("piqa", "sciq")}
+
+
+# --- mistakes: (where the value is put, value, what the message says)
+
+MISTAKES = {
+    "unknown section": (["bencmarks"], [], ["bencmarks: unknown key", "did you mean 'benchmarks'?", "allowed: seed,"]),
+    "unknown ladder key": (["ladder", "vocabulry"], 9, ["ladder.vocabulry: unknown key", "'vocabulary'"]),
+    "unknown model key": (["models", 1, "widht"], 9, ["models[1].widht: unknown key", "'width'", "name, source,"]),
+    "unknown family key": (["families", 0, "member"], [], ["families[0].member: unknown key", "'members'"]),
+    "unknown benchmark key": (["benchmarks", 2, "limt"], 9, ["benchmarks[2].limt: unknown key", "'limit'"]),
+    "unknown scoring key": (["scoring", "devcie"], "cpu", ["scoring.devcie: unknown key", "'device'"]),
+    "key that is true": (["ladder", True], 1, ["ladder: unknown key True", "allowed: vocabulary,"]),
+    "key that is a number": ([1], 1, ["unknown key 1", "allowed: seed,"]),
+    "key that is null": ([None], 1, ["unknown key None"]),
+    "key of the other kind of model": (["models", 0, "path"], "x", ["models[0].path: unknown key", "width, layers"]),
+    "misspelt source": (["models", 0, "source"], "laddr", ["models[0].source: 'laddr'", "ladder, local", "'ladder'?"]),
+    "empty source": (["models", 0, "source"], None, ["models[0].source: an empty value", "one of ladder, local"]),
+    "no models": (["models"], [], ["models: [] is not allowed", "a list that is not empty"]),
+    "empty models": (["models"], None, ["models: an empty value (null)", "a list"]),
+    "mapping of models": (["models"], {"a": {}}, ["models: {'a': {}} is not allowed", "a list"]),
+    "name for a model": (["models", 0], "d32", ["models[0]: 'd32' is not allowed", "a mapping of keys to values"]),
+    "name for a benchmark": (["benchmarks", 0], "mmlu", ["benchmarks[0]: 'mmlu' is not allowed", "a mapping"]),
+    "empty section": (["ladder"], None, ["ladder: an empty value (null) is not allowed", "a mapping"]),
+    "list for a section": (["scoring"], [1], ["scoring: [1] is not allowed", "a mapping"]),
+    "bool for a number": (["seed"], True, ["seed: True is not allowed", "a whole number"]),
+    "text for a number": (["seed"], "1", ["seed: '1' is not allowed", "a whole number; write 1"]),
+    "fraction for a number": (["models", 0, "width"], 32.0, ["models[0].width: 32.0", "a whole number; write 32"]),
+    "negative seed": (["seed"], -1, ["seed: -1 is not allowed", "at least 0"]),
+    "huge seed": (["seed"], 2**32, ["seed: 4294967296 is not allowed", "at most 4294967295"]),
+    "odd width": (["models", 0, "width"], 40, ["models[0].width: 40 is not allowed", "a multiple of 32"]),
+    "no layers": (["models", 0, "layers"], 0, ["models[0].layers: 0 is not allowed", "at least 1"]),
+    "learning rate as YAML reads it": (["ladder", "learning_rate"], "1e-2", ["learning_rate: '1e-2'", "write 0.01"]),
+    "learning rate zero": (["ladder", "learning_rate"], 0, ["ladder.learning_rate: 0", "more than 0"]),
+    "learning rate nan": (["ladder", "learning_rate"], float("nan"), ["ladder.learning_rate: nan", "a number"]),
+    "learning rate inf": (["ladder", "learning_rate"], float("inf"), ["ladder.learning_rate: inf", "a number"]),
+    "long context": (["ladder", "context"], 2048, ["ladder.context: 2048 is not allowed", "at most 1024"]),
+    "repeated steps": (["ladder", "checkpoints"], [9, 9], ["ladder.checkpoints: [9, 9]", "9 stands there twice"]),
+    "negative step": (["ladder", "checkpoints", 1], -1, ["ladder.checkpoints[1]: -1 is not allowed", "at least 1"]),
+    "no steps": (["ladder", "checkpoints"], [], ["ladder.checkpoints: []", "a list that is not empty"]),
+    "repeated model": (["models", 1, "name"], "ladder-d32", ["models[1].name: 'ladder-d32' is already", "models[0]"]),
+    "repeated family": (["families", 1, "name"], "ladder", ["families[1].name: 'ladder' is already", "families[0]"]),
+    "repeated benchmark": (["benchmarks", 1, "name"], "arc_easy", ["benchmarks[1].name: 'arc_easy' is already"]),
+    "repeated label": (["families", 1, "label"], "Ladder (all)", ["families[1].label: 'Ladder (all)' is already"]),
+    "label of another": (["benchmarks", 0, "label"], "MMLU", ["benchmarks[3].name: 'MMLU' is already the label of"]),
+    "slash in a name": (["models", 0, "name"], "a/b", ["models[0].name: 'a/b' is not allowed", "like pythia-410m"]),
+    "line break in a name": (["models", 0, "name"], "a\n", ["models[0].name: 'a\\n' is not allowed"]),
+    "number for a name": (["models", 0, "name"], 7, ["models[0].name: 7 is not allowed", 'text; write "7"']),
+    "empty name": (["models", 0, "name"], "", ["models[0].name: '' is not allowed"]),
+    "small family": (
+        ["families", 0, "members"],
+        ["ladder-d32/step40", "ladder-d32/step80"],
+        ["families[0].members: family 'ladder' has 2 checkpoint(s)", "at least 3", "ladder-d32/step80 with 81920"],
+    ),
+    "unknown member": (
+        ["families", 0, "members"],
+        ["laddr-d32/*"],
+        ["members[0]: no model is called 'laddr-d32'", "did you mean 'ladder-d32'?", "allowed: ladder-d32, ladder-d64"],
+    ),
+    "pattern without a match": (["families", 0, "members"], ["mine-*/*"], ["members[0]: no model is called 'mine-*'"]),
+    "unknown checkpoint": (
+        ["families", 0, "members"],
+        ["ladder-*/step41"],
+        ["members[0]: ladder-* has no checkpoint", "'step41'", "did you mean 'step40'?", "allowed: step40, step80"],
+    ),
+    "member without a checkpoint": (
+        ["families", 0, "members", 0],
+        "ladder-d32",
+        ["members[0]: 'ladder-d32' is not", "pythia-410m/step1000"],
+    ),
+    "member with a third part": (["families", 0, "members", 0], "a/b/c", ["families[0].members[0]: 'a/b/c' is not"]),
+    "text for members": (["families", 0, "members"], "ladder-*/*", ["families[0].members: 'ladder-*/*'", "a list"]),
+    "no members": (["families", 0, "members"], [], ["families[0].members: []", "a list that is not empty"]),
+    "unknown benchmark": (
+        ["benchmarks", 0, "name"],
+        "arc_esy",
+        ["benchmarks[0].name: unknown benchmark 'arc_esy'", "did you mean 'arc_easy'?", "winogrande)", "'file'"],
+    ),
+    "benchmark in its paper's spelling": (["benchmarks", 0, "name"], "ARC-Easy", ["did you mean 'arc_easy'?"]),
+    "limit zero": (["benchmarks", 0, "limit"], 0, ["benchmarks[0].limit: 0 is not allowed", "at least 1 or null"]),
+    "limit true": (["benchmarks", 0, "limit"], True, ["benchmarks[0].limit: True", "a whole number or null"]),
+    "template for a built-in": (["benchmarks", 0, "gold"], "{{ g }}", ["benchmarks[0].gold: arc_easy is built in"]),
+    "batches misspelt": (
+        ["scoring", "batches"],
+        "eech",
+        ["scoring.batches: 'eech'", "one of all, each or a list", "did you mean 'each'?"],
+    ),
+    "batches not nested": (["scoring", "batches"], ["mmlu"], ["scoring.batches[0]: 'mmlu' is not allowed", "a list"]),
+    "no batches": (["scoring", "batches"], [], ["scoring.batches: [] is not allowed"]),
+    "an empty batch": (["scoring", "batches"], [["mmlu"], []], ["scoring.batches[1]: []", "a list that is not empty"]),
+    "unknown in a batch": (
+        ["scoring", "batches"],
+        [["mmlu", "piqaa"]],
+        ["scoring.batches[0][1]: 'piqaa' is not", "did you mean 'piqa'?"],
+    ),
+    "missing in batches": (["scoring", "batches"], [DEFAULT_NAMES[1:]], ["scoring.batches: no batch has arc_easy"]),
+    "twice in a batch": (["scoring", "batches"], [["mmlu", "mmlu"]], ["scoring.batches[0][1]: 'mmlu' stands"]),
+    "twice in batches": (["scoring", "batches"], [["mmlu"], ["mmlu"]], ["scoring.batches[1][0]: 'mmlu' stands"]),
+    "unknown device": (["scoring", "device"], "gpu", ["scoring.device: 'gpu'", "like auto, cpu, mps, cuda, cuda:1"]),
+    "no threads": (["scoring", "threads"], 0, ["scoring.threads: 0 is not allowed", "at least 1"]),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_mistake(config, mistake):
+    path, value, expected = MISTAKES[mistake]
+    put(config, path, value)
+    text = message(config)
+    for part in expected:
+        assert part in text
+
+
+@pytest.mark.parametrize("key", ["models", "families", "benchmarks"])
+def test_missing_section(config, key):
+    del config[key]
+    assert f"the key '{key}' is missing" in message(config)
+
+
+@pytest.mark.parametrize(
+    ("section", "key"),
+    [("models", "name"), ("models", "source"), ("models", "width"), ("families", "members"), ("benchmarks", "name")],
+)
+def test_missing_key(config, section, key):
+    del config[section][0][key]
+    assert f"{section}[0]: the key '{key}' is missing" in message(config)
+
+
+def test_missing_source_of_a_local_model(config, local):
+    del local["source"]
+    assert "models[0]: the key 'source' is missing" in message(with_local(config, local))
+
+
+LOCAL_MISTAKES = {
+    "negative tokens": (
+        {"checkpoints": [{"name": "step1", "tokens": -3}]},
+        ["checkpoints[0].tokens: -3", "at least 0"],
+    ),
+    "tokens as YAML reads them": (
+        {"checkpoints": ["step1", {"name": "final", "tokens": "3e9"}]},
+        ["checkpoints[1].tokens: '3e9' is not allowed", "write 3000000000"],
+    ),
+    "tokens true": ({"checkpoints": [{"name": "step1", "tokens": True}]}, ["checkpoints[0].tokens: True", "whole"]),
+    "misspelt tokens": (
+        {"checkpoints": [{"name": "step1", "token": 3}]},
+        ["checkpoints[0].token: unknown key", "did you mean 'tokens'?"],
+    ),
+    "no tokens": ({"checkpoints": [{"name": "step1"}]}, ["checkpoints[0]: the key 'tokens' is missing"]),
+    "unknown tokens": ({"checkpoints": ["final"]}, ["checkpoints[0]: the training tokens of 'final'", "tokens: …"]),
+    "number for a checkpoint": ({"checkpoints": [1000]}, ["checkpoints[0]: 1000 is not allowed", 'write "1000"']),
+    "no checkpoints": ({"checkpoints": []}, ["checkpoints: [] is not allowed"]),
+    "repeated checkpoint": ({"checkpoints": ["step1", "step1"]}, ["checkpoints[1]: 'step1' stands there twice"]),
+    "parent directory": ({"checkpoints": [".."]}, ["checkpoints[0]: '..' is not allowed"]),
+    "no directory": ({"checkpoints": ["step1", "step9"]}, ["checkpoints[1]: there is no directory", "mine/step9"]),
+    "one directory for all": ({"path": "/"}, ["path: '/' is the same directory for all 3", "{checkpoint}"]),
+    "home of nobody": ({"path": "~no-such-user/{checkpoint}"}, ["path: '~no-such-user/step1' is of a user"]),
+    "empty path": ({"path": ""}, ["path: '' is not allowed", "text that is not empty"]),
+    "number for a path": ({"path": 3}, ["path: 3 is not allowed", "text"]),
+    "no parameters": ({"parameters": 0}, ["parameters: 0 is not allowed", "at least 1"]),
+    "more without embeddings": (
+        {"parameters_nonembedding": 1001},
+        ["parameters_nonembedding: 1001 is more than", "1000"],
+    ),
+    "unknown type": ({"dtype": "fp16"}, ["dtype: 'fp16' is not allowed", "float32, bfloat16, float16"]),
+    "spelling of a type": ({"dtype": "Float32"}, ["dtype: 'Float32' is not allowed", "did you mean 'float32'?"]),
+    "text for a bool": ({"add_bos_token": "no"}, ["add_bos_token: 'no' is not allowed", "true or false or null"]),
+    "key of a ladder model": ({"width": 32}, ["width: unknown key", "allowed: name, source, path"]),
+}
+
+
+@pytest.mark.parametrize("mistake", LOCAL_MISTAKES)
+def test_mistake_in_a_local_model(config, local, mistake):
+    changes, expected = LOCAL_MISTAKES[mistake]
+    text = message(with_local(config, local, **changes))
+    for part in [f"models[0].{expected[0]}", *expected[1:]]:
+        assert part in text
+
+
+def test_tokens_per_step_missing(config, local):
+    del local["tokens_per_step"]
+    assert "models[0].checkpoints[0]: the training tokens of 'step1' are not known" in message(
+        with_local(config, local)
+    )
+
+
+def test_directory_without_config(config, local, tmp_path):
+    (tmp_path / "mine" / "step2" / "config.json").unlink()
+    text = message(with_local(config, local))
+    assert "models[0].checkpoints[2]" in text
+    assert f"{tmp_path / 'mine' / 'step2'} has no config.json" in text
+
+
+OWN_MISTAKES = {
+    "no file": ({"file": "nowhere.jsonl"}, ["key 'file': there is no file nowhere.jsonl"]),
+    "unknown kind of file": ({"file": "quiz.txt"}, ["key 'file': quiz.txt must end in one of .jsonl, .json"]),
+    "broken template": ({"context": "{{ q "}, ["key 'context': unexpected end of template", "'{{ q '"]),
+    "broken expression": ({"choices": "{{ a + }}"}, ["key 'choices': unexpected"]),
+    "empty expression": ({"gold": ""}, ["key 'gold': "]),
+    "unknown filter": ({"context": "{{ q | shout }}"}, ["key 'context': No filter named 'shout'"]),
+    "unknown test": ({"gold": "g is nice"}, ["key 'gold': No test named 'nice'"]),
+    "template without a field": ({"context": "Question:"}, ["key 'context': 'Question:' uses no field", "{{ question"]),
+    "context and contexts": ({"contexts": "[q, q]"}, ["either 'context', a template, or 'contexts'"]),
+    "number for gold": ({"gold": 1}, [".gold: 1 is not allowed", 'text; write "1"']),
+    "null for a delimiter": ({"delimiter": None}, [".delimiter: an empty value (null) is not allowed", "text"]),
+    "name of a built-in": ({"name": "piqa"}, [".name: 'piqa' is the name of a built-in benchmark"]),
+}
+
+
+@pytest.mark.parametrize("mistake", OWN_MISTAKES)
+def test_mistake_in_an_own_benchmark(config, own, mistake):
+    changes, expected = OWN_MISTAKES[mistake]
+    text = message(with_own(config, own, **changes))
+    assert "benchmarks[1]" in text
+    for part in expected:
+        assert part in text
+
+
+@pytest.mark.parametrize("key", ["context", "choices", "gold"])
+def test_missing_key_of_an_own_benchmark(config, own, key):
+    del own[key]
+    text = message(with_own(config, own))
+    assert "benchmarks[1]: benchmark 'quiz'" in text
+    assert f"'{key}'" in text
+
+
+def test_long_values_and_lists_are_cut(config):
+    config["models"] = {f"model-{i}": {"width": 32} for i in range(500)}
+    assert len(message(config)) < 300
+    assert "… 30 in all" in registry.suggestion("x", [str(i) for i in range(30)])
+
+
+# --- which file
+
+
+def test_the_file_whose_value_counts_is_named(config, tmp_path):
+    default, mine = tmp_path / "config.yaml", tmp_path / "mine.yaml"
+    default.write_text(yaml.safe_dump(config))
+
+    def error(section):
+        mine.write_text(yaml.safe_dump(section))
+        merged = copy.deepcopy(config)
+        for key, value in section.items():
+            merged[key] = {**merged[key], **value} if isinstance(value, dict) else value
+        return message(merged, [default, mine])
+
+    assert error({"seed": -1}).startswith(f"{mine}: seed: ")
+    assert error({"families": [{"name": "a"}]}).startswith(f"{mine}: families[0]: ")
+    assert error({"ladder": {"batch": 0}}).startswith(f"{mine}: ladder.batch: ")
+    # The section stands in both files, the wrong key in the default one alone.
+    config["ladder"]["context"] = 5
+    default.write_text(yaml.safe_dump(config))
+    assert error({"ladder": {"batch": 8}}).startswith(f"{default}: ladder.context: ")
+
+
+def test_a_value_of_the_command_line_is_not_blamed_on_a_file(config):
+    config["seed"] = -5
+    assert message(config, [ROOT / "config.yaml"]).startswith("configuration (--config): seed: -5")
+
+
+def test_configuration_that_is_no_mapping():
+    for value in (None, [], "text", 3):
+        assert "a mapping of keys to values" in message(value, ["absent.yaml"])
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "lines"),
+    [
+        ("seed: 1\nladder: {}\nseed: 2\n", "seed", (3, 1)),
+        ("models:\n  - name: a\n    width: 32\n    width: 64\n", "width", (4, 3)),
+    ],
+)
+def test_a_key_that_stands_twice(config, tmp_path, text, key, lines):
+    (tmp_path / "mine.yaml").write_text(text)
+    found = message(config, [ROOT / "config.yaml", tmp_path / "mine.yaml"])
+    assert f"mine.yaml: line {lines[0]}: the key '{key}' stands there twice, first in line {lines[1]}" in found
+
+
+def test_json_configuration_files_may_hold_what_yaml_does_not(config, tmp_path):
+    (tmp_path / "mine.json").write_text('{\n\t"seed": 4}')
+    assert load(config | json.loads('{"seed": 4}'), [ROOT / "config.yaml", tmp_path / "mine.json"]).seed == 4
+
+
+# --- YAML
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (b"models:\n  - {name: a\n", "line 3, column 1"),
+        (b"models:\n\t- a\n", "line 2, column 1"),
+        (b"a: b: c\n", "line 1, column 5"),
+        (b"a: !!python/object/apply:os.getcwd []\n", "could not determine a constructor"),
+        (b"a: \xff\n", "not UTF-8 text: invalid start byte at byte 3"),
+        (b"a: \x00\n", "not valid YAML"),
+        (b"? [1, 2]\n: 3\n", "unhashable key"),
+    ],
+)
+def test_syntax_errors(tmp_path, content, expected):
+    file = tmp_path / "mine.yaml"
+    file.write_bytes(content)
+    with pytest.raises(ElusiveError) as caught:
+        check_syntax(file)
+    assert str(caught.value).startswith(f"{file}: not ")
+    assert expected in str(caught.value)
+
+
+def test_unreadable_files(tmp_path):
+    with pytest.raises(ElusiveError, match=r"absent\.yaml: cannot be read: No such file"):
+        check_syntax(tmp_path / "absent.yaml")
+    with pytest.raises(ElusiveError, match="cannot be read: Is a directory"):
+        check_syntax(tmp_path)
+
+
+# --- anything at all
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5) | st.integers(), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+def places(value, path=()):
+    """The path to everything inside a configuration."""
+    children = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, child in children:
+        yield (*path, key)
+        yield from places(child, (*path, key))
+
+
+@given(st.sampled_from(list(places(DEFAULT))), JSON)
+def test_any_value_anywhere_is_accepted_or_explained(path, value):
+    config = copy.deepcopy(DEFAULT)
+    put(config, path, value)
+    try:
+        loaded = load(config, [ROOT / "config.yaml"])
+    except ElusiveError as error:
+        assert str(error).count(": ") >= 1
+    else:
+        json.dumps([loaded.ladder, loaded.scoring, loaded.seed], allow_nan=False)
+
+
+@given(JSON)
+def test_any_configuration_is_refused_or_explained(value):
+    with pytest.raises(ElusiveError):
+        load(value)
