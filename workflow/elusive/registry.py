@@ -172,7 +172,11 @@ class _Blame:
                 content = yaml.safe_load(file.read_text(encoding="utf-8"))
             except (OSError, ValueError, yaml.YAMLError):
                 continue
-            if _at(content, keys) == (True, _at(self._config, keys)[1]):
+            found, value = _at(content, keys)
+            merged = _at(self._config, keys)[1]
+            # A section may come from several files: the last one that has a part of it.
+            part = isinstance(value, dict) and isinstance(merged, dict) and value.items() <= merged.items()
+            if found and (value == merged or part):
                 return str(file)
         return "configuration (--config)"
 
