@@ -244,6 +244,14 @@ def test_out_of_memory_halves_the_batch(checkpoint, monkeypatch, way):
         our_scores(model, tokenizer, EDGE_CASES, way=way)
 
 
+def test_budget_follows_free_memory():
+    budgets = [loglikelihood.budget_for(gib << 30, 4096, 2) for gib in (0, 8, 16, 40, 1000)]
+    assert budgets == sorted(budgets)
+    assert budgets[0] == 2048
+    assert budgets[-1] == 65536
+    assert loglikelihood.budget_for(16 << 30, 4096, 4) < budgets[2]
+
+
 def test_shared_prefixes_run_once(checkpoint, rows):
     model, tokenizer = checkpoint
     examples = "\n\n".join(

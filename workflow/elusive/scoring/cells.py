@@ -207,8 +207,9 @@ def choices(items: pa.Table) -> Choices:
 
 @dataclass
 class Seconds:
-    """Where a job's time went."""
+    """Where a job's time went; ``start`` is importing torch and transformers and waiting for a device."""
 
+    start: float = 0.0
     load: float = 0.0
     tokenize: float = 0.0
     compute: float = 0.0
@@ -234,16 +235,19 @@ def score_cells(
     if stale:
         from elusive.scoring import devices
 
+        started = time.monotonic()
         with devices.reserve(spec.device) as device:
-            _score_stale(spec, checkpoint, stale, device, tokens or TokenCache())
+            _score_stale(spec, checkpoint, stale, device, tokens or TokenCache(), started)
     return stale
 
 
-def _score_stale(spec: Spec, checkpoint: Checkpoint, stale: Sequence[Cell], device: str, tokens: TokenCache) -> None:
+def _score_stale(
+    spec: Spec, checkpoint: Checkpoint, stale: Sequence[Cell], device: str, tokens: TokenCache, started: float
+) -> None:
     from elusive.scoring import loading, loglikelihood
 
     label = f"{spec.model}/{spec.checkpoint}"
-    seconds = Seconds()
+    seconds = Seconds(start=time.monotonic() - started)
     started = time.monotonic()
     model, tokenizer = loading.load(checkpoint.directory, spec.dtype, device, spec.add_bos_token, spec.threads)
     parameters = sum(parameter.numel() for parameter in model.parameters())
@@ -256,7 +260,7 @@ def _score_stale(spec: Spec, checkpoint: Checkpoint, stale: Sequence[Cell], devi
     seconds.load = time.monotonic() - started
 
     scorer: loglikelihood.Scorer | None = None
-    tokens_run = num_choices = 0
+    tokens_run = tokens_asked = num_choices = 0
     for cell in stale:
         started = time.monotonic()
         table = read_table(cell.items, "items")
@@ -271,6 +275,7 @@ def _score_stale(spec: Spec, checkpoint: Checkpoint, stale: Sequence[Cell], devi
         scores = scorer.score(requests, progress)
         seconds.compute += time.monotonic() - started
         tokens_run += scores.tokens_run
+        tokens_asked += scores.tokens_asked
         num_choices += len(requests)
 
         started = time.monotonic()
@@ -284,12 +289,13 @@ def _score_stale(spec: Spec, checkpoint: Checkpoint, stale: Sequence[Cell], devi
         write_table(_table(every, scores), cell.output, "logprobs", metadata)
         seconds.write += time.monotonic() - started
     logger.info(
-        "scored %s (%s): %d tables, %d choices, %d tokens run; seconds: %s",
+        "scored %s (%s): %d tables, %d choices, %d tokens run for %d; seconds: %s",
         label,
         scorer.path if scorer is not None else "",
         len(stale),
         num_choices,
         tokens_run,
+        tokens_asked,
         ", ".join(f"{name} {value:.1f}" for name, value in asdict(seconds).items()),
     )
 

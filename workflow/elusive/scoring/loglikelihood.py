@@ -48,6 +48,7 @@ class Scores:
     is_greedy: np.ndarray  # [requests] bool
     num_tokens: np.ndarray  # [requests] int32, tokens of the continuation
     tokens_run: int  # tokens that went through the model, padding included
+    tokens_asked: int  # tokens of all requests, each by itself
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,7 @@ class Scorer:
     ) -> None:
         self._model = model
         self._budget = token_budget or default_token_budget(model)
+        self._ceiling = 1 << 62  # tokens of a batch that did fit, once one has not
         self._way = Way()
         self._head: vocabulary.Head | None = None
         self._prefix: tuple[np.ndarray, list[packed.KeysValues]] = (np.zeros(0, np.int64), [])
@@ -112,25 +114,29 @@ class Scorer:
             tokens=budget,
             selected=self._select_limit,
             branching=self._way.packed,
-            pairs_per_token=max(64, self._model.config.get_text_config().hidden_size // 2),
+            pairs_per_token=max(256, _width(self._model) // 2),
             group_cost=max(512, budget // 2) if group_cost is None else group_cost,
         )
         pending = plan(requests, limits)[::-1]
         with torch.inference_mode():
             while pending:
                 batch = pending.pop()
+                if len(batch.tokens) > self._ceiling and (halves := halve(batch)):
+                    pending.extend(halves[::-1])
+                    continue
                 try:
                     values, greedy, tokens = self._run(batch)
                 except torch.OutOfMemoryError as error:
-                    halves = halve(batch)
-                    if halves is None:
+                    if len(batch.row_lengths) == 1:
                         raise ElusiveError(
                             f"out of memory on {self._model.device} with a single sequence of {len(batch.tokens)} "
                             "tokens; choose a shorter max_length or another device"
                         ) from error
+                    self._ceiling = len(batch.tokens) // 2
+                    logger.info("out of memory: batches of at most %d tokens from here on", self._ceiling)
                     if torch.cuda.is_available():
                         torch.cuda.empty_cache()
-                    pending.extend(halves[::-1])
+                    pending.append(batch)
                     continue
                 starts = np.flatnonzero(np.diff(batch.pick_request, prepend=-1))
                 settled = batch.pick_request[starts]
@@ -140,7 +146,7 @@ class Scorer:
                 if progress is not None:
                     progress(settled, tokens)
         self._prefix = (np.zeros(0, np.int64), [])
-        return Scores(log_likelihood, is_greedy, requests.num_targets, tokens_run)
+        return Scores(log_likelihood, is_greedy, requests.num_targets, tokens_run, len(requests.tokens) - len(requests))
 
     def _choose(self, sample: Requests, max_length: int) -> None:
         """Take the first way that agrees with single sequences."""
@@ -285,10 +291,25 @@ def tolerance_of(log_likelihood: np.ndarray) -> np.ndarray:
 
 
 def default_token_budget(model: PreTrainedModel) -> int:
-    """Tokens per batch whose activations stay in the processor's cache, or fill an accelerator."""
-    if model.device.type != "cpu":
-        return 16384
-    return int(np.clip((1 << 17) // model.config.get_text_config().hidden_size, 1024, 4096))
+    """Tokens per batch whose activations stay in a processor's cache, or take part of an accelerator's memory."""
+    if model.device.type == "cpu":
+        return int(np.clip((1 << 19) // _width(model), 1024, 4096))
+    free = torch.cuda.mem_get_info(model.device)[0] if model.device.type == "cuda" else 4 << 30
+    return budget_for(free, _width(model), model.dtype.itemsize)
+
+
+def budget_for(free_bytes: int, width: int, itemsize: int) -> int:
+    """Tokens of a batch on an accelerator with ``free_bytes`` to spare.
+
+    A layer holds about 24 numbers per token and unit of width at a time (four of them of the feed-forward's width),
+    a fifth of the memory is left for what fragmentation and blocks of logits take. Half of the rest is used.
+    """
+    usable = 0.8 * free_bytes - vocabulary.ACCELERATOR_BYTES
+    return int(np.clip(usable / 2 / (24 * width * itemsize), 2048, 65536))
+
+
+def _width(model: PreTrainedModel) -> int:
+    return model.config.get_text_config().hidden_size
 
 
 def _typical(requests: Requests) -> Requests:
