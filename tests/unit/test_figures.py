@@ -94,7 +94,7 @@ def test_survival_caption_states_the_shares_of_the_table(run: SyntheticRun) -> N
     accuracy_rows = rows.loc[rows["metric"] == "accuracy", "correlation"]
     expected = (rows.loc[rows["metric"] == "log_p_vocab_correct", "correlation"] > 0.75).mean()
     assert f"{100 * expected:.0f} % in log p_vocab" in text
-    assert f"{100 * accuracy_rows.isna().mean():.0f} % (“Ladder (all)”)" in text
+    assert f"in accuracy for {100 * accuracy_rows.isna().mean():.0f} % (“Ladder (all)”)" in text
     assert "60 of the 1,172 items of the validation split" in text
     assert "the validation split stands in for the test split" in text
     assert "(35 checkpoints)" in text and "(7 checkpoints)" in text and "(5 checkpoints)" in text
@@ -207,11 +207,9 @@ def test_loss_without_any_loss_is_an_error(tmp_path: Path) -> None:
 def test_accuracy_caption_names_what_stays_at_chance(run: SyntheticRun) -> None:
     frame = pq.read_table(run.table("scores")).to_pandas()
     benchmarks = [read_benchmark(path) for path in run.items()]
-    frame.loc[frame["benchmark"] == "piqa", "above_chance_se"] = 1.5
+    frame["above_chance_se"] = frame["benchmark"].map({"arc_challenge": 2.1, "piqa": 1.5, "sciq": -3.0})
     text = accuracy.caption_text(frame, benchmarks)
-    assert "On PIQA no checkpoint is more than two standard errors from chance" in text.replace(
-        "ARC-Challenge and ", ""
-    )
+    assert "On PIQA and SciQ no checkpoint is better than chance by more than two standard errors." in text
     assert "SciQ: the validation split stands in for the test split." in text
 
 
@@ -226,8 +224,17 @@ def test_numbers_are_written_as_in_print() -> None:
     assert style.format_number(-0.001) == "0.00" and style.format_number(-0.126) == "−0.13"
     assert style.format_power(2.14e15) == "2.1 × 10¹⁵" and style.format_power(3e-7) == "3.0 × 10⁻⁷"
     assert style.format_count(1_520_000) == "1.52 M" and style.format_count(12) == "12"
+    assert [style.format_share(v) for v in (0, 0.002, 0.126)] == ["0 %", "< 1 %", "13 %"]
+    assert style.format_share(0.0002, 1) == "< 0.1 %" and style.format_range(0.101, 0.104) == "0.10"
     assert style.join(["a"]) == "a" and style.join(["a", "b", "c"]) == "a, b and c"
     assert style.whole_powers((-28.3, -1.2)) == [-25, -20, -15, -10, -5]
+
+
+def test_breaks_of_scales() -> None:
+    assert style.whole_powers((-80.0, 0.0), most=4, margin=0.06) == [-60, -40, -20]
+    assert style.compute_scale([3e10, 2e13]).breaks == [1e11, 1e12, 1e13]
+    narrow = style.compute_scale([1.5e22, 6e22])
+    assert narrow.breaks == [2e22, 5e22] and narrow.labels[0] == r"$2\times10^{22}$"
 
 
 def test_nine_families_still_differ() -> None:

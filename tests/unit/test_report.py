@@ -175,15 +175,17 @@ def test_spearman_by_luck_is_the_permutation_distribution(models: int) -> None:
 def test_signal_against_chance(run: SyntheticRun) -> None:
     scores = pq.read_table(run.table("scores")).to_pandas()
     benchmarks = [read_benchmark(path) for path in run.items()]
-    scores["above_chance_se"] = np.where(scores["benchmark"] == "sciq", 5.0, -1.9)
+    scores["above_chance_se"] = scores["benchmark"].map({"arc_easy": 1.9, "mmlu": -1.9, "sciq": 5.0, "winogrande": -4})
     found = findings.signals(scores, benchmarks)
-    assert [s.none for s in found] == [True, True, False, True]
-    text = findings.no_signal_text(found)
-    assert "On ARC-Easy, MMLU and WinoGrande all checkpoints have an accuracy within two standard errors" in text
-    assert "about 1.6 of them" in text
-    everywhere = findings.no_signal_text([replace(s, beyond=0) for s in found])
-    assert everywhere.startswith("On every benchmark all checkpoints have an accuracy within")
-    assert findings.no_signal_text([replace(s, beyond=1) for s in found]).startswith("On every benchmark some")
+    assert [(s.above, s.below) for s in found] == [(0, 0), (0, 0), (35, 0), (0, 35)]
+    text = findings.signal_text(found)
+    assert "On ARC-Easy, MMLU and WinoGrande no checkpoint is better than chance by more than two" in text
+    assert "All checkpoints are within two standard errors of chance on ARC-Easy and MMLU." in text
+    assert "Some are further below it on WinoGrande (35 of 35)" in text
+    assert "about 0.8 of 35 checkpoints" in text
+    everywhere = findings.signal_text([replace(s, above=0, below=0) for s in found])
+    assert everywhere.startswith("On every benchmark no checkpoint is better")
+    assert findings.signal_text([replace(s, above=1) for s in found]).startswith("On every benchmark some checkpoint")
 
 
 def test_headlines_state_the_largest_fall() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
 import pandas as pd
 import plotnine as p9
 
@@ -34,7 +33,7 @@ def plot(scores: pd.DataFrame, benchmarks: Sequence[Benchmark]) -> p9.ggplot:
         + p9.geom_line(size=0.4)
         + p9.geom_point(size=0.9, stroke=0)
         + p9.facet_wrap("panel", ncol=columns, scales="free_y")
-        + p9.scale_x_log10(labels=lambda breaks: style.power_labels(np.log10(breaks)))
+        + style.compute_scale(frame["flops"])
         + style.parameter_scale(scores["parameters"])
         + p9.labs(x="training FLOPs (6·N·D)", y="accuracy", color="parameters")
         + style.theme(style.PAGE_WIDTH, 0.7 + 1.6 * rows)
@@ -49,14 +48,14 @@ def caption_text(scores: pd.DataFrame, benchmarks: Sequence[Benchmark]) -> str:
         top = rows.loc[rows["accuracy"].idxmax()]
         items.append(f"{benchmark.label} {benchmark.num_items:,}")
         best.append((top["accuracy"] - top["chance"], top, benchmark.label))
-        if (rows["above_chance_se"].abs() <= 2).all():
+        if (rows["above_chance_se"] <= 2).all():
             flat.append(benchmark.label)
     margin, top, label = max(best, key=lambda entry: entry[0])
     notes = "".join(f" {b.label}: {b.split_note}." for b in benchmarks if b.split_note)
     chance = (
-        f"On {style.join(flat)} no checkpoint is more than two standard errors from chance."
+        f"On {style.join(flat)} no checkpoint is better than chance by more than two standard errors."
         if flat
-        else "On every benchmark some checkpoint is more than two standard errors from chance."
+        else "On every benchmark some checkpoint is better than chance by more than two standard errors."
     )
     checkpoints = scores[["model", "checkpoint"]].drop_duplicates()
     return (
@@ -66,7 +65,7 @@ def caption_text(scores: pd.DataFrame, benchmarks: Sequence[Benchmark]) -> str:
         f"line is one model, darker with more parameters; {len(checkpoints)} checkpoints of "
         f"{checkpoints['model'].nunique()} models. Items: {', '.join(items)}.{notes}\n\n"
         f"What to see: the largest margin over chance is on {label}, {top['accuracy']:.3f} against {top['chance']:.3f} "
-        f"({margin:+.3f}, {top['model']} {top['checkpoint']}). {chance}"
+        f"({style.format_number(margin, 3)}, {top['model']} {top['checkpoint']}). {chance}"
     )
 
 

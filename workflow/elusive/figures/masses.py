@@ -60,7 +60,8 @@ def plot(metrics: pd.DataFrame, benchmark: Benchmark, families: Mapping[str, str
     points = pd.concat(parts)
     points = points[(points["correct"] >= low) & (points["incorrect"] >= low)]
     points["family"] = pd.Categorical(points["family"].map(families), list(families.values()))
-    axis = {"limits": (low, high), "breaks": style.whole_powers, "labels": style.power_labels}
+    breaks = style.whole_powers((low, high), most=4, margin=0.06)
+    axis = {"limits": (low, high), "breaks": breaks, "labels": style.power_labels}
     columns = min(len(families), 3)
     rows = -(-len(families) // columns)
     return (

@@ -64,7 +64,7 @@ def plot(metrics: pd.DataFrame, benchmark: Benchmark, families: Mapping[str, str
     colours = p9.scale_color_manual(style.family_colours(labels), name="family", labels=style.wrap)
     unit = {"limits": (0, 1), "breaks": [0, 0.25, 0.5, 0.75, 1], "labels": ["0", "0.25", "0.5", "0.75", "1"]}
     dots = {"raster": True, "size": 0.7, "alpha": 0.35, "stroke": 0}
-    x_choices = p9.scale_x_continuous(**unit, expand=(0.04, 0))
+    x_choices = p9.scale_x_continuous(**unit, expand=(0.05, 0))
     theme = style.theme(style.PAGE_WIDTH, 2.7 + 0.2 * key_rows) + p9.theme(
         legend_position="none", plot_title=p9.element_text(size=8)
     )
@@ -85,9 +85,9 @@ def plot(metrics: pd.DataFrame, benchmark: Benchmark, families: Mapping[str, str
         + p9.geom_vline(xintercept=benchmark.chance, linetype="dotted", size=0.5, color="#555555")
         + p9.geom_line(size=0.4)
         + p9.geom_point(p9.aes(size="share"), fill="none", stroke=0.5)
-        + p9.scale_size_area(max_size=5, guide=None)
+        + p9.scale_size_area(max_size=4, guide=None)
         + x_choices
-        + p9.scale_y_continuous(**unit, expand=(0.02, 0))
+        + p9.scale_y_continuous(**unit, expand=(0.05, 0))
         + colours
         + p9.labs(x=style.METRICS[2].math, y="mean accuracy")
         + p9.guides(color=p9.guide_legend(nrow=key_rows, override_aes={"size": 1.5}))

@@ -119,8 +119,9 @@ def format_range(low: float, high: float) -> str:
 
 
 def format_share(value: float, digits: int = 0) -> str:
-    """A share as a percentage: ``12 %``."""
-    return f"{100 * value:.{digits}f} %"
+    """A share as a percentage: ``12 %``, and ``< 1 %`` for one that is not nothing but would round to it."""
+    text = f"{100 * value:.{digits}f}"
+    return f"< {10**-digits:g} %" if float(text) == 0 < value else f"{text} %"
 
 
 def format_power(value: float) -> str:
@@ -131,12 +132,16 @@ def format_power(value: float) -> str:
     return f"{mantissa} × 10{str(int(exponent)).translate(str.maketrans('-0123456789', '⁻⁰¹²³⁴⁵⁶⁷⁸⁹'))}"
 
 
-def whole_powers(limits: tuple[float, float]) -> list[int]:
-    """Breaks of a scale of exponents: at most five multiples of 1, 2, 5, 10, ... within ``limits``."""
-    low, high = limits
+def whole_powers(limits: tuple[float, float], most: int = 5, margin: float = 0.0) -> list[int]:
+    """Breaks of a scale of exponents: at most ``most`` multiples of 1, 2, 5, 10, ... within ``limits``.
+
+    None is closer to a limit than ``margin`` times their distance, where its label would touch the next panel's.
+    """
+    edge = margin * (limits[1] - limits[0])
+    low, high = limits[0] + edge, limits[1] - edge
     for step in (1, 2, 5, 10, 20, 50, 100, 200, 500):
         breaks = [step * k for k in range(math.ceil(low / step), math.floor(high / step) + 1)]
-        if len(breaks) <= 5:
+        if len(breaks) <= most:
             break
     return breaks
 
@@ -144,6 +149,18 @@ def whole_powers(limits: tuple[float, float]) -> list[int]:
 def power_labels(breaks: Sequence[float]) -> list[str]:
     """Axis labels of powers of ten given by their exponents."""
     return [f"$10^{{{value:g}}}$" for value in breaks]
+
+
+def compute_scale(flops: Iterable[float]) -> p9.scale_x_log10:
+    """The axis of training FLOPs: whole powers of ten, with 2 and 5 times them where fewer than two would be shown."""
+    values = list(flops)
+    low, high = math.log10(min(values)), math.log10(max(values))
+    powers = range(math.floor(low), math.ceil(high) + 1)
+    breaks = {10.0**k: f"$10^{{{k}}}$" for k in whole_powers((low, high))}
+    if len(breaks) < 2:
+        every = {m * 10.0**k: rf"${m}\times10^{{{k}}}$" for k in powers for m in (1, 2, 5)}
+        breaks = {value: text for value, text in every.items() if min(values) <= value <= max(values)}
+    return p9.scale_x_log10(breaks=list(breaks), labels=list(breaks.values()))
 
 
 def key_rows(labels: Sequence[str]) -> int:

@@ -122,15 +122,17 @@ def caption_text(correlations: pd.DataFrame, benchmark: Benchmark, families: Map
     models = correlations.groupby("family")["num_models"].max()
     members = "; ".join(f"“{label}” ({models[name]} checkpoints)" for name, label in families.items())
     first = next(iter(families.values()))
-    shares, undefined = [], []
+    shares, undefined = [], {}
     for metric, label, rows in _groups(correlations, families):
         if label == first:
             defined = rows["correlation"].dropna()
             share, median = style.format_share((defined > 0.75).mean()), style.format_number(defined.median())
             found = f"{share} in {metric.plain} (median {median})" if len(defined) else f"unknown in {metric.plain}"
             shares.append(found)
-        if metric.column == "accuracy":
-            undefined.append(f"{style.format_share(rows['correlation'].isna().mean())} (“{label}”)")
+        missing = rows["correlation"].isna().mean()
+        if missing > 0:
+            undefined.setdefault(metric.plain, []).append(f"{style.format_share(missing)} (“{label}”)")
+    left_out = [f"in {metric} for {style.join(found)} of the items" for metric, found in undefined.items()]
     return (
         f"{benchmark.label}: how closely each item's score follows compute.\n\n"
         "Horizontal axis: correlation, over a family's checkpoints, between the score of one item and log10 of the "
@@ -139,9 +141,13 @@ def caption_text(correlations: pd.DataFrame, benchmark: Benchmark, families: Map
         "is Pearson's: ranks cannot see the exponential between log p_vocab and p_vocab. The Brier score is negated, "
         "so that larger is better in every panel.\n\n"
         f"{benchmark.describe_items()} Families: {members}.\n\n"
-        f"What to see: in “{first}”, the share of items with a correlation above 0.75 is {style.join(shares)}. "
-        "Accuracy has no correlation for items that every checkpoint gets right or every one gets wrong: "
-        f"{style.join(undefined)} of the items, which its curves leave out."
+        f"What to see: in “{first}”, the share of items with a correlation above 0.75 is {style.join(shares)}."
+        + (
+            " An item whose score is the same under every checkpoint has no correlation, and the curves leave it out: "
+            f"{'; '.join(left_out)}."
+            if left_out
+            else ""
+        )
     )
 
 

@@ -91,18 +91,17 @@ def paper_order(medians: Sequence[Median]) -> Order:
 
 @dataclass(frozen=True)
 class Signal:
-    """How far from chance the accuracies of all checkpoints on a benchmark are."""
+    """How the accuracies of all checkpoints on a benchmark compare with chance.
+
+    ``above`` and ``below`` count the checkpoints further than two standard errors from it on either side.
+    """
 
     benchmark: Benchmark
     checkpoints: int
-    beyond: int
+    above: int
+    below: int
     best: float
     best_checkpoint: str
-
-    @property
-    def none(self) -> bool:
-        """Whether every checkpoint is within two standard errors of chance."""
-        return self.beyond == 0
 
 
 def signals(scores: pd.DataFrame, benchmarks: Sequence[Benchmark]) -> list[Signal]:
@@ -111,27 +110,37 @@ def signals(scores: pd.DataFrame, benchmarks: Sequence[Benchmark]) -> list[Signa
     for benchmark in benchmarks:
         rows = scores[scores["benchmark"] == benchmark.name]
         best = rows.loc[rows["accuracy"].idxmax()]
-        beyond = int((rows["above_chance_se"].abs() > 2).sum())
+        above, below = int((rows["above_chance_se"] > 2).sum()), int((rows["above_chance_se"] < -2).sum())
         name = f"{best['model']} {best['checkpoint']}"
-        result.append(Signal(benchmark, len(rows), beyond, float(best["accuracy"]), name))
+        result.append(Signal(benchmark, len(rows), above, below, float(best["accuracy"]), name))
     return result
 
 
-def no_signal_text(found: Sequence[Signal]) -> str:
-    """The warning about benchmarks on which no model does better than guessing yet."""
-    silent = [s.benchmark.label for s in found if s.none]
-    expected = 0.0455 * found[0].checkpoints
+def signal_text(found: Sequence[Signal]) -> str:
+    """On which benchmarks no checkpoint is better than guessing yet, and what that means for the correlations."""
+    count = found[0].checkpoints
     luck = (
-        f"With {found[0].checkpoints} checkpoints, guessing alone would put about {expected:.1f} of them further than "
-        "two standard errors from chance on a benchmark, on either side, were they independent."
+        f"Guessing alone would put about {0.0228 * count:.1f} of {count} checkpoints that far above chance on a "
+        "benchmark, were they independent."
     )
+    silent = [s for s in found if s.above == 0]
     if not silent:
-        return f"On every benchmark some checkpoint is more than two standard errors from chance. {luck}"
-    where = "every benchmark" if len(silent) == len(found) else join(silent)
-    return (
-        f"On {where} all checkpoints have an accuracy within two standard errors of chance. There, low correlations of "
-        f"accuracy partly mean that the models have no signal yet, not that the metric hides it. {luck}"
+        return f"On every benchmark some checkpoint is better than chance by more than two standard errors. {luck}"
+    within = [s.benchmark.label for s in silent if s.below == 0]
+    beneath = [f"{s.benchmark.label} ({s.below} of {s.checkpoints})" for s in silent if s.below]
+    where = "every benchmark" if len(silent) == len(found) else join([s.benchmark.label for s in silent])
+    text = (
+        f"On {where} no checkpoint is better than chance by more than two standard errors. There, low correlations of "
+        "accuracy partly mean that the models have no signal yet, not that the metric hides it."
     )
+    if within:
+        text += f" All checkpoints are within two standard errors of chance on {join(within)}."
+    if beneath:
+        text += (
+            f" Some are further below it on {join(beneath)}: the summed log-likelihood favours short choices, whether "
+            "right or wrong."
+        )
+    return f"{text} {luck}"
 
 
 def headlines(

@@ -288,7 +288,7 @@ def write_report(
             chains=chains,
             methods=findings.METHODS,
             signals=found,
-            no_signal=findings.no_signal_text(found),
+            signal=findings.signal_text(found),
             models=model_rows(trained),
             family_table=family_table,
             compute=_range(trained.loc[trained["flops"] > 0, "flops"], format_power),
