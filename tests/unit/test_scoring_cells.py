@@ -108,6 +108,7 @@ def test_tables_fulfil_the_contract(scored, items, checkpoint):
         assert {key: metadata[key] for key in wanted} == wanted
         for key in ("revision", "tokenizer", "fingerprint"):
             assert len(metadata[key]) == 64
+        assert metadata["path"].startswith("packed+")
         assert set(metadata["versions"]) == {"elusive", "torch", "transformers"}
 
 

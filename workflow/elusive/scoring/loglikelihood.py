@@ -124,20 +124,15 @@ class Scorer:
                 if len(batch.tokens) > self._ceiling and (halves := halve(batch)):
                     pending.extend(halves[::-1])
                     continue
-                try:
-                    values, greedy, tokens = self._run(batch)
-                except torch.OutOfMemoryError as error:
-                    if len(batch.row_lengths) == 1:
-                        raise ElusiveError(
-                            f"out of memory on {self._model.device} with a single sequence of {len(batch.tokens)} "
-                            "tokens; choose a shorter max_length or another device"
-                        ) from error
+                result = self._try(batch)
+                if result is None:  # outside of the handler, which keeps what the attempt had allocated
                     self._ceiling = len(batch.tokens) // 2
                     logger.info("out of memory: batches of at most %d tokens from here on", self._ceiling)
                     if torch.cuda.is_available():
                         torch.cuda.empty_cache()
                     pending.append(batch)
                     continue
+                values, greedy, tokens = result
                 starts = np.flatnonzero(np.diff(batch.pick_request, prepend=-1))
                 settled = batch.pick_request[starts]
                 log_likelihood[settled] = np.add.reduceat(values.astype(np.float64), starts)
@@ -198,6 +193,18 @@ class Scorer:
         on_cpu = self._model.device.type == "cpu"
         most = CPU_LOGITS_BYTES if on_cpu else vocabulary.ACCELERATOR_BYTES
         return max(1, most // (4 * self._model.get_output_embeddings().weight.shape[0]))
+
+    def _try(self, batch: Batch) -> tuple[np.ndarray, np.ndarray, int] | None:
+        """As :meth:`_run`, or None when memory did not suffice and a smaller batch may do."""
+        try:
+            return self._run(batch)
+        except torch.OutOfMemoryError as error:
+            if len(batch.row_lengths) > 1:
+                return None
+            raise ElusiveError(
+                f"out of memory on {self._model.device} with a single sequence of {len(batch.tokens)} tokens; "
+                "choose a shorter max_length or another device"
+            ) from error
 
     def _run(self, batch: Batch) -> tuple[np.ndarray, np.ndarray, int]:
         """Log-probability (float32) and greediness of every pick, and the number of tokens run."""
