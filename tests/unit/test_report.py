@@ -184,7 +184,7 @@ def test_signal_against_chance(run: SyntheticRun) -> None:
     assert "Some are further below it on WinoGrande (35 of 35)" in text
     assert "about 0.8 of 35 checkpoints" in text
     everywhere = findings.signal_text([replace(s, above=0, below=0) for s in found])
-    assert everywhere.startswith("On every benchmark no checkpoint is better")
+    assert everywhere.startswith("On no benchmark is any checkpoint better")
     assert findings.signal_text([replace(s, above=1) for s in found]).startswith("On every benchmark some checkpoint")
 
 

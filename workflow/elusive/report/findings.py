@@ -128,17 +128,19 @@ def signal_text(found: Sequence[Signal]) -> str:
         return f"On every benchmark some checkpoint is better than chance by more than two standard errors. {luck}"
     within = [s.benchmark.label for s in silent if s.below == 0]
     beneath = [f"{s.benchmark.label} ({s.below} of {s.checkpoints})" for s in silent if s.below]
-    where = "every benchmark" if len(silent) == len(found) else join([s.benchmark.label for s in silent])
-    text = (
-        f"On {where} no checkpoint is better than chance by more than two standard errors. There, low correlations of "
-        "accuracy partly mean that the models have no signal yet, not that the metric hides it."
-    )
+    if len(silent) == len(found):
+        text = "On no benchmark is any checkpoint better than chance by more than two standard errors."
+    else:
+        where = join([s.benchmark.label for s in silent])
+        text = f"On {where} no checkpoint is better than chance by more than two standard errors."
+    text += " There, low correlations of accuracy partly mean that the models have no signal yet, not that the metric "
+    text += "hides it."
     if within:
         text += f" All checkpoints are within two standard errors of chance on {join(within)}."
     if beneath:
         text += (
-            f" Some are further below it on {join(beneath)}: the summed log-likelihood favours short choices, whether "
-            "right or wrong."
+            f" Some are further below it on {join(beneath)}, as happens where short choices, which summed "
+            "log-likelihoods favour, are right less often than others."
         )
     return f"{text} {luck}"
 

@@ -19,7 +19,7 @@ import pandas as pd
 from elusive import logs, tables
 from elusive.errors import ElusiveError
 from elusive.figures.data import Benchmark, PathLike, read_benchmark, read_extra, read_frame
-from elusive.figures.style import METRICS, format_count, format_number, format_power, format_share
+from elusive.figures.style import METRICS, format_count, format_number, format_power, format_range, format_share
 from elusive.files import atomic_path
 from elusive.report import findings
 
@@ -116,7 +116,7 @@ def model_rows(checkpoints: pd.DataFrame) -> list[dict[str, str]]:
                 "checkpoints": str(len(found)),
                 "tokens": _range(found["tokens"], format_count),
                 "flops": _range(found["flops"], format_power),
-                "loss": f"{losses.iloc[0]:.2f} to {losses.iloc[-1]:.2f}" if len(losses) else "",
+                "loss": format_range(losses.iloc[0], losses.iloc[-1]) if len(losses) else "",
             }
         )
     return rows
