@@ -15,11 +15,12 @@ whole passages. Without that start, the same models did not learn it in two mill
 from __future__ import annotations
 
 import ast
+import itertools
 import json
 import os
 import random
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -156,36 +157,34 @@ class Overlap:
 
     def __init__(self, texts: Iterable[str], n: int = OVERLAP_WORDS) -> None:
         self.n = n
-        self._ids: dict[str, int] = {}
-        self._texts = [self._hashes(text) for text in texts]
-        lengths = np.array([len(hashes) for hashes in self._texts], dtype=np.int64)
-        owners = np.repeat(np.arange(len(self._texts)), lengths)
-        flat = np.concatenate([*self._texts, np.empty(0, np.uint64)])
-        order = np.argsort(flat, kind="stable")
-        self._sorted, self._owners = flat[order], owners[order]
+        self._ids: defaultdict[str, int] = defaultdict(itertools.count(1).__next__)
+        self._hashes, self._owners = self._ngrams(texts)
 
-    def _hashes(self, text: str) -> np.ndarray:
-        words = re.findall(r"\w+", text.lower())
-        ids = np.array([self._ids.setdefault(word, len(self._ids) + 1) for word in words], dtype=np.uint64)
-        if len(ids) < self.n:
-            return np.empty(0, np.uint64)
-        hashes = np.zeros(len(ids) - self.n + 1, dtype=np.uint64)
+    def _ngrams(self, texts: Iterable[str]) -> tuple[np.ndarray, np.ndarray]:
+        """Hashes (uint64) of all n-grams of ``texts``, and the index of the text that each stands in."""
+        ids: list[int] = []
+        lengths: list[int] = []
+        for text in texts:
+            words = re.findall(r"\w+", text.lower())
+            ids.extend(map(self._ids.__getitem__, words))
+            lengths.append(len(words))
+        words_of = np.repeat(np.arange(len(lengths)), np.array(lengths, dtype=np.int64))
+        words = np.array(ids, dtype=np.uint64)
+        hashes = np.zeros(max(len(words) - self.n + 1, 0), dtype=np.uint64)
         for offset in range(self.n):
             # An odd multiplier and a shift mix each word into all bits.
-            hashes = (hashes ^ ids[offset : offset + len(hashes)]) * np.uint64(0x9E3779B97F4A7C15)
+            hashes = (hashes ^ words[offset : offset + len(hashes)]) * np.uint64(0x9E3779B97F4A7C15)
             hashes ^= hashes >> np.uint64(29)
-        return hashes
+        first, last = words_of[: len(hashes)], words_of[self.n - 1 :]
+        within = first == last
+        return hashes[within], first[within]
 
     def shared(self, texts: Iterable[str]) -> set[int]:
         """Indexes of the texts given at construction that share an n-gram with any of ``texts``."""
-        found: set[int] = set()
-        for text in texts:
-            hashes = self._hashes(text)
-            left = np.searchsorted(self._sorted, hashes, "left")
-            right = np.searchsorted(self._sorted, hashes, "right")
-            for start, stop in zip(left[left < right], right[left < right], strict=True):
-                found.update(self._owners[start:stop].tolist())
-        return found
+        hashes = np.sort(self._ngrams(texts)[0])
+        # Several times as fast as np.isin
+        places = [np.searchsorted(hashes, self._hashes, side) for side in ("left", "right")]
+        return set(self._owners[places[0] < places[1]].tolist())
 
 
 def train_tokenizer(texts: list[str], vocabulary: int):
