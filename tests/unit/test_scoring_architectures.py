@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 import transformers
 
 from elusive.items.archive import Archive
@@ -81,6 +82,22 @@ def pairs(archive_path):
         rows = {name: archive_rows(name, archive).rows[:4] for name in ("arc_easy", "winogrande", "mmlu")}
     real = [pair for name in rows for row in rows[name] for pair in BENCHMARKS[name].render(row).requests()]
     return [*real, ("", " alone"), ("the same", " text"), ("the", " same text"), ("a b " * 80, " is cut from the left")]
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("name", ["gpt_neox", "llama", "granite", "bloom"])
+def test_a_gpu_gives_the_same(tokenizer, pairs, name):
+    config, path = ARCHITECTURES[name]
+    model = random_model(config)
+    values, greedy = lm_eval_scores(model, tokenizer, pairs)
+    contexts, continuations = zip(*pairs, strict=True)
+    max_length = resolve_max_length(model.config, tokenizer)
+    requests = tokenize(tokenizer, contexts, continuations, max_length)
+    scorer = loglikelihood.Scorer(model.cuda(), requests, max_length)
+    scores = scorer.score(requests)
+    assert scorer.path == path
+    np.testing.assert_allclose(scores.log_likelihood, values, atol=1e-3, rtol=1e-5)
+    assert (scores.is_greedy == greedy).all()
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)

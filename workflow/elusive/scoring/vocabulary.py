@@ -8,6 +8,7 @@ token is greedy when its logit is M and no lower token has it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -74,14 +75,14 @@ class Head:
 
     def read(self, hidden: torch.Tensor, row: torch.Tensor, token: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """As :func:`read`, for distributions behind ``hidden`` [rows, width]; ``row`` ascends."""
-        if len(hidden) <= self._rows:
-            return read(self._logits(hidden), row, token)
+        # Parts of equal size: a small last one would take nearly as long as a full one.
+        parts = max(1, -(-len(hidden) // self._rows))
+        size = -(-len(hidden) // parts)
+        edges = torch.searchsorted(row, torch.arange(0, (parts + 1) * size, size, device=row.device)).tolist()
         values, greedy = [], []
-        edges = torch.searchsorted(row, torch.arange(0, len(hidden) + self._rows, self._rows, device=row.device))
-        for part, (start, end) in enumerate(zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True)):
-            first = part * self._rows
-            chunk = hidden[first : first + self._rows]
-            some = read(self._logits(chunk), row[start:end] - first, token[start:end])
+        for part, (start, end) in enumerate(pairwise(edges)):
+            chunk = hidden[part * size : (part + 1) * size]
+            some = read(self._logits(chunk), row[start:end] - part * size, token[start:end])
             values.append(some[0])
             greedy.append(some[1])
         return torch.cat(values), torch.cat(greedy)
