@@ -7,11 +7,13 @@ files, the items, the protocol, type, BOS rule, length limit and the version of 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -205,15 +207,23 @@ def choices(items: pa.Table) -> Choices:
     return Choices(**{**vars(result), **arrays})
 
 
-@dataclass
-class Seconds:
-    """Where a job's time went; ``start`` is importing torch and transformers and waiting for a device."""
+class Tally:
+    """What a job did and where its seconds went, for its last line."""
 
-    start: float = 0.0
-    load: float = 0.0
-    tokenize: float = 0.0
-    compute: float = 0.0
-    write: float = 0.0
+    def __init__(self) -> None:
+        self.seconds: Counter[str] = Counter()
+        self.counts: Counter[str] = Counter()
+
+    @contextlib.contextmanager
+    def timing(self, step: str) -> Iterator[None]:
+        """Count the time of the block as that of ``step``."""
+        started = time.monotonic()
+        yield
+        self.seconds[step] += time.monotonic() - started
+
+    def __str__(self) -> str:
+        counts = ", ".join(f"{count} {name}" for name, count in self.counts.items())
+        return f"{counts}; seconds: " + ", ".join(f"{step} {value:.1f}" for step, value in self.seconds.items())
 
 
 def score_cells(
@@ -233,71 +243,60 @@ def score_cells(
     if len(stale) < len(every):
         logger.info("scoring %s: %d of %d tables are up to date", label, len(every) - len(stale), len(every))
     if stale:
-        from elusive.scoring import devices
-
-        started = time.monotonic()
+        tally = Tally()
+        with tally.timing("import"):
+            from elusive.scoring import devices, loading, loglikelihood  # noqa: F401
         with devices.reserve(spec.device) as device:
-            _score_stale(spec, checkpoint, stale, device, tokens or TokenCache(), started)
+            path = _score_stale(spec, checkpoint, stale, device, tokens or TokenCache(), tally)
+        logger.info("scored %s (%s): %d tables, %s", label, path, len(stale), tally)
     return stale
 
 
 def _score_stale(
-    spec: Spec, checkpoint: Checkpoint, stale: Sequence[Cell], device: str, tokens: TokenCache, started: float
-) -> None:
-    from elusive.scoring import loading, loglikelihood
+    spec: Spec, checkpoint: Checkpoint, stale: Sequence[Cell], device: str, tokens: TokenCache, tally: Tally
+) -> str:
+    """Score and write the cells one after the other; returns how the model was run."""
+    from elusive.scoring.loglikelihood import Scorer
 
     label = f"{spec.model}/{spec.checkpoint}"
-    seconds = Seconds(start=time.monotonic() - started)
-    started = time.monotonic()
-    model, tokenizer = loading.load(checkpoint.directory, spec.dtype, device, spec.add_bos_token, spec.threads)
+    with tally.timing("load"):
+        model, tokenizer = _load(spec, checkpoint, device)
+    max_length = resolve_max_length(model.config, tokenizer, spec.max_length)
+    scorer: Scorer | None = None
+    for cell in stale:
+        with tally.timing("tokenize"):
+            every = choices(read_table(cell.items, "items"))
+            requests = _requests(tokenizer, every, max_length, spec, checkpoint, cell, tokens)
+        with tally.timing("compute"):
+            scorer = scorer or Scorer(model, requests, max_length, spec.token_budget)
+            progress = _ItemProgress(f"scoring {label} on {cell.benchmark}", np.resize(every.item_index, len(requests)))
+            scores = scorer.score(requests, progress)
+        bad = np.flatnonzero(~np.isfinite(scores.log_likelihood))
+        if len(bad):
+            raise ElusiveError(
+                f"{label} on {cell.benchmark}: the log-likelihood of {every.names[bad[0] % len(every.item)]} is "
+                f"{scores.log_likelihood[bad[0]]} in {model.dtype}; float16 overflows on some models, try float32"
+            )
+        with tally.timing("write"):
+            metadata = _metadata(spec, checkpoint, cell, model, max_length, scorer.path)
+            write_table(_table(every, scores), cell.output, "logprobs", metadata)
+        tally.counts["choices"] += len(every.item)
+        tally.counts["tokens asked for"] += scores.tokens_asked
+        tally.counts["tokens run"] += scores.tokens_run
+    return scorer.path if scorer is not None else ""
+
+
+def _load(spec: Spec, checkpoint: Checkpoint, device: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    from elusive.scoring.loading import load
+
+    model, tokenizer = load(checkpoint.directory, spec.dtype, device, spec.add_bos_token, spec.threads)
     parameters = sum(parameter.numel() for parameter in model.parameters())
     if spec.parameters is not None and spec.parameters != parameters:
         raise ElusiveError(
             f"{checkpoint.directory}: has {parameters:,} parameters (tied weights counted once), "
-            f"but the configuration says {spec.parameters:,} for {label}"
+            f"but the configuration says {spec.parameters:,} for {spec.model}/{spec.checkpoint}"
         )
-    max_length = resolve_max_length(model.config, tokenizer, spec.max_length)
-    seconds.load = time.monotonic() - started
-
-    scorer: loglikelihood.Scorer | None = None
-    tokens_run = tokens_asked = num_choices = 0
-    for cell in stale:
-        started = time.monotonic()
-        table = read_table(cell.items, "items")
-        every = choices(table)
-        requests = _requests(tokenizer, every, max_length, spec, checkpoint, cell, tokens)
-        seconds.tokenize += time.monotonic() - started
-
-        started = time.monotonic()
-        progress = _ItemProgress(f"scoring {label} on {cell.benchmark}", np.resize(every.item_index, len(requests)))
-        if scorer is None:
-            scorer = loglikelihood.Scorer(model, requests, max_length, spec.token_budget)
-        scores = scorer.score(requests, progress)
-        seconds.compute += time.monotonic() - started
-        tokens_run += scores.tokens_run
-        tokens_asked += scores.tokens_asked
-        num_choices += len(requests)
-
-        started = time.monotonic()
-        if not np.isfinite(scores.log_likelihood).all():
-            worst = int(np.flatnonzero(~np.isfinite(scores.log_likelihood))[0]) % len(every.item)
-            raise ElusiveError(
-                f"{label} on {cell.benchmark}: the log-likelihood of {every.names[worst]} is "
-                f"{scores.log_likelihood[worst]} in {model.dtype}; float16 overflows on some models, try float32"
-            )
-        metadata = _metadata(spec, checkpoint, cell, model, max_length, scorer.path)
-        write_table(_table(every, scores), cell.output, "logprobs", metadata)
-        seconds.write += time.monotonic() - started
-    logger.info(
-        "scored %s (%s): %d tables, %d choices, %d tokens run for %d; seconds: %s",
-        label,
-        scorer.path if scorer is not None else "",
-        len(stale),
-        num_choices,
-        tokens_run,
-        tokens_asked,
-        ", ".join(f"{name} {value:.1f}" for name, value in asdict(seconds).items()),
-    )
+    return model, tokenizer
 
 
 def _requests(
