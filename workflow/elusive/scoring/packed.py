@@ -29,8 +29,10 @@ KeysValues = tuple[torch.Tensor, torch.Tensor]  # each [1, heads, tokens, width]
 class Layout:
     """How the nodes of one forward pass lie in rows; handed through the model to every attention layer."""
 
-    spread: torch.Tensor  # [rows, width] node of every place, 0 for padding
-    gather: torch.Tensor  # [nodes] place of every node
+    rows: int
+    width: int
+    spread: torch.Tensor | None  # [rows·width] node of every place, 0 for padding; None: nodes are places
+    gather: torch.Tensor | None  # [nodes] place of every node; None likewise
     mask: torch.Tensor  # [rows, 1, width, prefix + width] additive
     prefix: list[KeysValues]  # by layer, empty without a prefix
     keep: bool = False  # whether to keep keys and values, in ``kept``
@@ -42,22 +44,31 @@ class Unfit(Exception):
     """The model asks its attention for something that packing does not provide."""
 
 
+def places(row_lengths: np.ndarray) -> np.ndarray:
+    """The place [nodes] of every node among the rows padded to the longest, counted row by row."""
+    starts = np.concatenate([[0], np.cumsum(row_lengths)])
+    row = np.repeat(np.arange(len(row_lengths)), row_lengths)
+    return row * row_lengths.max() + np.arange(len(row)) - starts[row]
+
+
 def layout(
     row_lengths: np.ndarray,
     ends: np.ndarray,
     prefix: list[KeysValues],
     device: torch.device,
     dtype: torch.dtype,
+    padded: bool = False,
     keep: bool = False,
 ) -> Layout:
-    """The layout of rows with ``row_lengths`` nodes and subtrees that end at ``ends``, behind ``prefix``."""
+    """The layout of rows with ``row_lengths`` nodes and subtrees that end at ``ends``, behind ``prefix``.
+
+    ``padded`` says that the model is given padded rows, so that nothing has to be spread out for attention.
+    """
     rows, width = len(row_lengths), int(row_lengths.max())
     before = prefix[0][0].shape[2] if prefix else 0
-    starts = np.concatenate([[0], np.cumsum(row_lengths)])
-    row = np.repeat(np.arange(rows), row_lengths)
-    gather = row * width + np.arange(len(row)) - starts[row]
+    gather = places(row_lengths)
     spread = np.zeros(rows * width, np.int64)
-    spread[gather] = np.arange(len(row))
+    spread[gather] = np.arange(len(gather))
     padded_ends = np.tile(np.arange(1, width + 1), rows)  # a padded place is seen by itself alone
     padded_ends[gather] = ends
     place = torch.arange(width, device=device)
@@ -66,8 +77,10 @@ def layout(
     mask = torch.zeros(rows, 1, width, before + width, device=device, dtype=dtype)
     mask[..., before:].masked_fill_(hidden, -torch.inf)
     return Layout(
-        spread=torch.from_numpy(spread).to(device).view(rows, width),
-        gather=torch.from_numpy(gather).to(device),
+        rows=rows,
+        width=width,
+        spread=None if padded else torch.from_numpy(spread).to(device),
+        gather=None if padded else torch.from_numpy(gather).to(device),
         mask=mask,
         prefix=prefix,
         keep=keep,
@@ -93,23 +106,25 @@ def attention(
     now = elusive_layout
     if now.keep:
         now.kept.append((key, value))
-    rows, width = now.spread.shape
-    places = now.spread.view(-1)
-    query, key, value = (
-        x[0].transpose(0, 1).index_select(0, places).view(rows, width, x.shape[1], x.shape[3]).transpose(1, 2)
-        for x in (query, key, value)
-    )
+    query, key, value = (_rows(x[0].transpose(0, 1), now) for x in (query, key, value))
     if now.prefix:
         before = now.prefix[now.layers_run]
         key, value = (
-            torch.cat([b.expand(rows, -1, -1, -1), x], dim=2) for b, x in zip(before, (key, value), strict=True)
+            torch.cat([b.expand(now.rows, -1, -1, -1), x], dim=2) for b, x in zip(before, (key, value), strict=True)
         )
     now.layers_run += 1
     if (repeats := query.shape[1] // key.shape[1]) > 1:
         key, value = (x.repeat_interleave(repeats, dim=1) for x in (key, value))
     out = F.scaled_dot_product_attention(query, key, value, attn_mask=now.mask, scale=scaling)
-    out = out.transpose(1, 2).reshape(rows * width, out.shape[1], out.shape[3])
-    return out.index_select(0, now.gather).unsqueeze(0), None
+    out = out.transpose(1, 2).reshape(-1, out.shape[1], out.shape[3])
+    return (out if now.gather is None else out.index_select(0, now.gather)).unsqueeze(0), None
+
+
+def _rows(x: torch.Tensor, now: Layout) -> torch.Tensor:
+    """From [nodes, heads, width] to [rows, heads, places, width]."""
+    if now.spread is not None:
+        x = x.index_select(0, now.spread)
+    return x.reshape(now.rows, now.width, x.shape[1], x.shape[2]).transpose(1, 2)
 
 
 def fits(model: PreTrainedModel, max_length: int) -> bool:

@@ -103,11 +103,12 @@ def plan(requests: Requests, limits: Limits) -> list[Batch]:
 def _batches(prefix: np.ndarray, rows: list[_Row], limits: Limits) -> list[Batch]:
     rows = sorted(rows, key=lambda row: -row.length)  # stable: equal lengths stay in lexicographic order
     batches: list[Batch] = []
+    copies = len(prefix) // 8  # every row has its own copy of the prefix's keys and values
     start, widest, selected = 0, 0, 0
     for k, row in enumerate(rows):
         widest = max(widest, row.length)
         selected += row.num_selected
-        if k > start and ((k - start + 1) * widest > limits.tokens or selected > limits.selected):
+        if k > start and ((k - start + 1) * (widest + copies) > limits.tokens or selected > limits.selected):
             batches.append(_batch(prefix, rows[start:k]))
             start, widest, selected = k, row.length, row.num_selected
     if rows:
