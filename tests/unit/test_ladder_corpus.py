@@ -332,3 +332,28 @@ def test_a_second_build_gives_the_same_bytes(archive_path, tmp_path, monkeypatch
 def test_too_large_a_vocabulary():
     with pytest.raises(ElusiveError, match=r"only 2\d\d entries: lower ladder\.vocabulary"):
         train_tokenizer(["ab ab"], 4096)
+
+
+def test_arrays_are_written_as_numpy_writes_them(tmp_path):
+    array = np.arange(1000, dtype=np.uint16)
+    corpus._save_array(array, tmp_path / "ours.npy")
+    np.save(tmp_path / "theirs.npy", array)
+    assert sha256_file(tmp_path / "ours.npy") == sha256_file(tmp_path / "theirs.npy")
+
+
+@pytest.mark.parametrize(
+    ("said", "raised"), [("No space left on device (os error 28)", ElusiveError), ("?", Exception)]
+)
+def test_a_full_disk_at_the_tokenizer(tmp_path, monkeypatch, said, raised):
+    """tokenizers' error for a full disk becomes the one that says so, and no other does."""
+    from transformers import PreTrainedTokenizerFast
+
+    def fail(*_, **__):
+        raise Exception(said)
+
+    monkeypatch.setattr(PreTrainedTokenizerFast, "save_pretrained", fail)
+    with pytest.raises(raised) as caught:
+        corpus._save_tokenizer(train_tokenizer(["ab ab"], 257), tmp_path / "tokenizer")
+    assert isinstance(caught.value, ElusiveError) == (raised is ElusiveError)
+    assert ("no space left on the disk" in str(caught.value)) == (raised is ElusiveError)
+    assert not list(tmp_path.iterdir())

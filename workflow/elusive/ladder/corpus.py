@@ -15,6 +15,8 @@ whole passages. Without that start, the same models did not learn it in two mill
 from __future__ import annotations
 
 import ast
+import errno
+import io
 import itertools
 import json
 import os
@@ -232,8 +234,7 @@ def build_corpus(archive: str | os.PathLike[str], vocabulary: int, seed: int, ou
         rest = sentences[first : first + round(len(sentences) * SENTENCES_AMONG_PASSAGES)] + pieces
         rng.shuffle(rest)
         tokens[name] = np.concatenate(sentences[:first] + rest)
-        with atomic_path(output / "corpus" / f"{name}.npy") as temporary:
-            np.save(temporary, tokens[name])
+        _save_array(tokens[name], output / "corpus" / f"{name}.npy")
     _save_tokenizer(tokenizer, output / "tokenizer")
     summary = {
         "passages": len(found),
@@ -257,6 +258,14 @@ def _count_until(encoded: list[np.ndarray], tokens: int) -> int:
     return int(np.searchsorted(np.cumsum([len(ids) for ids in encoded]), tokens))
 
 
+def _save_array(array: np.ndarray, path: Path) -> None:
+    # Not straight to the file, because numpy would hide that the disk is full.
+    buffer = io.BytesIO()
+    np.save(buffer, array)
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(buffer.getbuffer())
+
+
 def _save_tokenizer(tokenizer, path: Path) -> None:
     from transformers import PreTrainedTokenizerFast
 
@@ -264,4 +273,11 @@ def _save_tokenizer(tokenizer, path: Path) -> None:
         tokenizer_object=tokenizer, bos_token=END_OF_TEXT, eos_token=END_OF_TEXT, unk_token=END_OF_TEXT
     )
     with atomic_path(path) as temporary:
-        fast.save_pretrained(temporary)
+        try:
+            fast.save_pretrained(temporary)
+        except (
+            Exception
+        ) as error:  # tokenizers has no class of its own, and atomic_path knows a full disk by its number
+            if "No space left" in str(error):
+                raise OSError(errno.ENOSPC, str(error)) from error
+            raise
