@@ -4,9 +4,10 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
 from elusive.items.archive import FILE_NAME
 from elusive.items.fetch import VARIABLE, check_archive, fetch_archive
-from hypothesis import settings
 
 # Machines that run tests are busy at times: no test may fail for being slow.
 settings.register_profile("elusive", deadline=None)

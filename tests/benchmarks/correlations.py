@@ -16,8 +16,9 @@ os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 sys.path.insert(0, str(Path(__file__).parents[2] / "workflow"))
 
 import numpy as np
-from elusive.correlations import METHODS, pearson, rank_correlations
 from scipy import stats
+
+from elusive.correlations import METHODS, pearson, rank_correlations
 
 
 def timed(function, *arguments) -> tuple[float, object]:

@@ -76,8 +76,8 @@ def test_what_the_pinned_packages_need_is_pinned():
             if requirement.marker and not requirement.marker.evaluate({"extra": ""}):
                 continue
             needed = normal(requirement.name)
-            # The CUDA builds of torch bring their own libraries; setuptools is part of a new environment.
-            if needed == "setuptools" or (name == "torch" and needed.startswith(("nvidia-", "cuda-", "triton"))):
+            # The CUDA builds of torch bring their own libraries.
+            if name == "torch" and needed.startswith(("nvidia-", "cuda-", "triton")):
                 continue
             assert needed in pinned, f"{name} needs {line}"
             assert requirement.specifier.contains(pinned[needed], prereleases=True), f"{name} needs {line}"

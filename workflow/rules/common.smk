@@ -64,7 +64,7 @@ def get_figure(figure, kind):
     """Outputs of a figure: `report` puts the PNG into what `snakemake --report` makes."""
     files = {"png": "png", "pdf": "pdf", "caption": "txt"}
     paths = {name: FIGURE.format(figure=figure, format=format) for name, format in files.items()}
-    return paths | {"png": report(paths["png"], caption="../report/figure.rst", category=kind)}
+    return paths | {"png": report(paths["png"], caption="../report/figure.rst", category=f"{kind} figures")}
 
 
 def get_all_figures():

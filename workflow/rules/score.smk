@@ -28,4 +28,4 @@ for batch, benchmarks in REGISTRY.batches.items():
             "Scoring {wildcards.model}/{wildcards.checkpoint}"
         shell:
             "python -m elusive score --checkpoint {input.checkpoint} --items {input.items_table} --outputs {output} "
-            "--spec {params.spec:q} --log {log}"
+            "--spec {params.spec:q} --token-cache results/tokens --log {log}"

@@ -48,7 +48,7 @@ SENTENCES_AMONG_PASSAGES = 1 / 3
 VALIDATION_FRACTION = 0.02
 
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+")
-_WORD = re.compile(r"[A-Za-z][\w'-]{2,}")
+_WORD = re.compile(r"(?<![\w'-])[A-Za-z][\w'-]{2,}")
 
 
 @dataclass
@@ -121,7 +121,8 @@ class Cloze:
         if len(sentence) not in CLOZE_CHARACTERS or not words:
             return None
         word = self._rng.choice(sorted(words, key=lambda word: (self._frequency[word], word))[:4])
-        return sentence.replace(word, "what", 1).rstrip(".!?") + "?", word
+        place = next(match for match in _WORD.finditer(sentence) if match[0] == word)
+        return (sentence[: place.start()] + "what" + sentence[place.end() :]).rstrip(".!?") + "?", word
 
 
 def document(text: str, questions: list[tuple[str, str]]) -> str:
@@ -227,20 +228,20 @@ def build_corpus(archive: str | os.PathLike[str], vocabulary: int, seed: int, ou
     held_out = round(len(kept) * VALIDATION_FRACTION)
     documents_of = {"validation": documents(kept[:held_out], seed), "train": documents(kept[held_out:], seed)}
     tokenizer = train_tokenizer([text for kind in documents_of["train"] for text in kind], vocabulary)
-    tokens = {}
+    tokens, used = {}, {}
     for name, kinds in documents_of.items():
         sentences, pieces = (_encode(tokenizer, texts) for texts in kinds)
         first = 0 if name == "validation" else _count_until(sentences, FIRST_TOKENS)
         rest = sentences[first : first + round(len(sentences) * SENTENCES_AMONG_PASSAGES)] + pieces
         rng.shuffle(rest)
-        tokens[name] = np.concatenate(sentences[:first] + rest)
+        tokens[name], used[name] = np.concatenate(sentences[:first] + rest), first + len(rest)
         _save_array(tokens[name], output / "corpus" / f"{name}.npy")
     _save_tokenizer(tokenizer, output / "tokenizer")
     summary = {
         "passages": len(found),
         "passages_dropped_for_overlap": len(overlapping),
         "overlap_ngram_words": OVERLAP_WORDS,
-        "documents": {name: [len(texts) for texts in kinds] for name, kinds in documents_of.items()},
+        "documents": used,
         "tokens": {name: len(array) for name, array in tokens.items()},
         "vocabulary": vocabulary,
     }
