@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 NAME = "elusive_packed"
+#: Queries that attention takes at a time on a CPU.
+CPU_STEP = 32
 _ROPE_FREE_OF_LENGTH = {"default", "linear", "llama3", "yarn", "proportional"}
 
 KeysValues = tuple[torch.Tensor, torch.Tensor]  # each [1, heads, tokens, width]
@@ -107,15 +109,30 @@ def attention(
     if now.keep:
         now.kept.append((key, value))
     query, key, value = (_rows(x[0].transpose(0, 1), now) for x in (query, key, value))
+    before = 0
     if now.prefix:
-        before = now.prefix[now.layers_run]
+        shared = now.prefix[now.layers_run]
+        before = shared[0].shape[2]
         key, value = (
-            torch.cat([b.expand(now.rows, -1, -1, -1), x], dim=2) for b, x in zip(before, (key, value), strict=True)
+            torch.cat([s.expand(now.rows, -1, -1, -1), x], dim=2) for s, x in zip(shared, (key, value), strict=True)
         )
     now.layers_run += 1
     if (repeats := query.shape[1] // key.shape[1]) > 1:
         key, value = (x.repeat_interleave(repeats, dim=1) for x in (key, value))
-    out = F.scaled_dot_product_attention(query, key, value, attn_mask=now.mask, scale=scaling)
+    # No node sees a later one: on a CPU, where time goes by pairs, queries are taken in steps, each with the keys up to
+    # its end. Behind a prefix, which all of them see, this would gain nothing.
+    step = CPU_STEP if query.device.type == "cpu" and not now.prefix else now.width
+    parts = [
+        F.scaled_dot_product_attention(
+            query[:, :, start : start + step],
+            key[:, :, : before + start + step],
+            value[:, :, : before + start + step],
+            attn_mask=now.mask[:, :, start : start + step, : before + start + step],
+            scale=scaling,
+        )
+        for start in range(0, now.width, step)
+    ]
+    out = parts[0] if len(parts) == 1 else torch.cat(parts, dim=2)
     out = out.transpose(1, 2).reshape(-1, out.shape[1], out.shape[3])
     return (out if now.gather is None else out.index_select(0, now.gather)).unsqueeze(0), None
 
