@@ -312,7 +312,7 @@ def tolerance_of(log_likelihood: np.ndarray) -> np.ndarray:
 def default_token_budget(model: PreTrainedModel) -> int:
     """Tokens per batch whose activations stay in a processor's cache, or take part of an accelerator's memory."""
     if model.device.type == "cpu":
-        return int(np.clip((1 << 19) // _width(model), 1024, 4096))
+        return int(np.clip((1 << 17) // _width(model), 1024, 4096))
     free = torch.cuda.mem_get_info(model.device)[0] if model.device.type == "cuda" else 4 << 30
     return budget_for(free, _width(model), model.dtype.itemsize)
 
