@@ -78,7 +78,7 @@ def archive() -> Archive:
 
 
 def requests(benchmark: str, count: int, source: Archive) -> list[Pair]:
-    """(context, continuation) of the choices of the benchmark's first ``count`` items, or evenly spaced ones.
+    """(context, continuation) of every choice of ``count`` evenly spaced items of the benchmark.
 
     MMLU's are the first of its subjects, whole: the full benchmark has about 250 items a subject to share a prefix.
     """
@@ -199,10 +199,10 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     torch.set_float32_matmul_precision("highest")
-    wanted = {part.split(":")[0]: int(part.split(":")[1]) for part in options.items} or ITEMS
+    options.counts = {part.split(":")[0]: int(part.split(":")[1]) for part in options.items} or ITEMS
 
     with archive() as source:
-        pairs = {name: requests(name, count, source) for name, count in wanted.items()}
+        pairs = {name: requests(name, count, source) for name, count in options.counts.items()}
         tokenizer = gpt_neox_tokenizer(source)
     for name in [options.checkpoint] if options.checkpoint else options.model:
         if options.checkpoint:
@@ -226,16 +226,14 @@ def compare(
     theirs = None if options.ours_only else LmEval(copy.deepcopy(model), tokenizer, tuple(options.batch_sizes))
     if device != "cpu":
         torch.cuda.reset_peak_memory_stats()
-    ratios = []
+    ratios: dict[str, float] = {}
     scorer: Scorer | None = None
 
     def ours(some: list[Pair]) -> object:
         return scorer.score(tokenize(tokenizer, [c for c, _ in some], [k for _, k in some], max_length))
 
     for benchmark, some in pairs.items():
-        items = sum(1 for i, (c, _) in enumerate(some) if i == 0 or c != some[i - 1][0])
-        if benchmark == "winogrande":
-            items = len(some) // 2
+        items = options.counts[benchmark]
         if scorer is None:
             sample = tokenize(tokenizer, [c for c, _ in some], [k for _, k in some], max_length)
             way = Way(**json.loads(options.way)) if options.way else None
@@ -252,27 +250,23 @@ def compare(
             seconds, found = seconds_of(lambda: ours(some), device)  # noqa: B023
             mine.append(seconds)
         my_time = statistics.median(mine)
-        cells = [
-            f"{benchmark:14}",
-            f"{items:5}",
-            " " * 17,
-            f"{items / my_time:8.2f}",
-            " " * 22,
-            f"{found.tokens_run:8}",
-        ]
+        cells = [f"{benchmark:14}", f"{items:5}", " " * 17, f"{items / my_time:8.2f}", " " * 22]
+        cells.append(f"{found.tokens_run:8}")
         if theirs:
             their_time = statistics.median(others)
-            ratios.append(their_time / my_time)
+            ratios[benchmark] = their_time / my_time
             difference = np.abs(found.log_likelihood - expected[0])
             agree = "same" if (found.is_greedy == expected[1]).all() else "DIFFER"
             cells[2] = f"{items / their_time:9.2f} {size:7}"
-            cells[4] = f"{ratios[-1]:6.2f} {difference.max():8.1e} {agree:>6}"
+            cells[4] = f"{ratios[benchmark]:6.2f} {difference.max():8.1e} {agree:>6}"
             cells.append(f"{theirs.tokens:8}")
             if options.dtype == "float32" and (difference > tolerance_of(expected[0])).any():
                 cells.append("TOO FAR")
         print(" ".join(cells), flush=True)
-    if ratios:
-        print(f"geometric mean of the ratios {statistics.geometric_mean(ratios):.2f}, smallest {min(ratios):.2f}")
+    for label, some in (("all", ratios), ("zero-shot", {k: v for k, v in ratios.items() if "shot" not in k})):
+        if some:
+            mean, least = statistics.geometric_mean(some.values()), min(some.values())
+            print(f"{label}: geometric mean of the ratios {mean:.2f}, smallest {least:.2f}")
     if device != "cpu":
         print(f"peak memory of both models and all runs: {torch.cuda.max_memory_allocated() / 2**30:.1f} GiB")
 
