@@ -255,23 +255,40 @@ def test_budget_follows_free_memory():
     assert loglikelihood.budget_for(16 << 30, 4096, 4) < budgets[2]
 
 
-def test_shared_prefixes_run_once(checkpoint, rows):
+EXAMPLES = "\n\n".join(f"Question: what is number {n}?\nAnswer: it is {n} of 5" for n in range(5))
+FEW_SHOT = [
+    (f"{EXAMPLES}\n\nQuestion {number}:{(number % 40) * ' so'}{(40 - number % 40) * ' or'}?\nAnswer:", answer)
+    for number in range(80)
+    for answer in (" yes", " no", " maybe so")
+]
+
+
+def test_shared_prefixes_run_once(checkpoint):
     model, tokenizer = checkpoint
-    examples = "\n\n".join(
-        f"Question: what is {w}?\nAnswer: it is {w}" for w in ["one", "two", "three", "four", "five"]
-    )
-    pairs = [
-        (f"{examples}\n\nQuestion {number}: is it {what}?\nAnswer:", answer)
-        for number in range(30)
-        for what in ("so", "not")
-        for answer in (" yes", " no", " maybe so")
-    ]
-    theirs = lm_eval_scores(model, tokenizer, pairs)
-    prefix = len(tokenizer(examples).input_ids)
-    ours = our_scores(model, tokenizer, pairs, way=loglikelihood.Way(packed=True, head=True), token_budget=512)
-    assert_equal_scores(ours, theirs)
+    prefix = len(tokenizer(EXAMPLES).input_ids)
+    ours = our_scores(model, tokenizer, FEW_SHOT, way=loglikelihood.Way(packed=True, head=True), token_budget=512)
+    assert_equal_scores(ours, lm_eval_scores(model, tokenizer, FEW_SHOT))
     assert prefix > 60
-    assert ours.tokens_run < 60 * 16 + 2 * prefix
+    apart = sum(len(tokenizer(context).input_ids) - prefix for context in {context for context, _ in FEW_SHOT})
+    assert ours.tokens_run < apart + 80 * 8 + 2 * prefix
+
+
+def test_out_of_memory_in_a_prefix_does_not_lose_it(checkpoint, monkeypatch):
+    model, tokenizer = checkpoint
+    forward, failures = type(model.base_model).forward, 0
+
+    def fails_once(self, input_ids=None, **options):
+        nonlocal failures
+        if options["elusive_layout"].keep and not failures:
+            failures += 1
+            raise torch.OutOfMemoryError("pretended")
+        return forward(self, input_ids=input_ids, **options)
+
+    expected = lm_eval_scores(model, tokenizer, FEW_SHOT)
+    monkeypatch.setattr(type(model.base_model), "forward", fails_once)
+    ours = our_scores(model, tokenizer, FEW_SHOT, way=loglikelihood.Way(packed=True, head=True), token_budget=512)
+    assert failures == 1
+    assert_equal_scores(ours, expected)
 
 
 def test_a_wrong_way_is_found_out(checkpoint, rows, monkeypatch):

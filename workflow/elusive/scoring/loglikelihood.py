@@ -258,7 +258,7 @@ class Scorer:
         """See to it that the keys and values of ``prefix`` are at hand; returns the number of tokens run."""
         if np.array_equal(prefix, self._prefix[0]):
             return 0
-        self._prefix = (prefix, [])
+        self._prefix = (np.zeros(0, np.int64), [])  # until the new one is complete
         if not len(prefix):
             return 0
         device, length = self._model.device, len(prefix)
