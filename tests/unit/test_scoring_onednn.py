@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
-from elusive.scoring import onednn
 from torch import nn
 from transformers.pytorch_utils import Conv1D
+
+from elusive.scoring import onednn
 
 needs_onednn = pytest.mark.skipif(not onednn.available(), reason="torch has no such operators here")
 
@@ -16,11 +17,11 @@ class Net(nn.Module):
         super().__init__()
         self.first = nn.Linear(16, 24)
         self.inner = nn.Sequential(nn.Linear(24, 8, bias=False), Conv1D(12, 8))
-        self.half = nn.Linear(12, 12).bfloat16()
+        self.rounded = nn.Linear(12, 12).bfloat16()
         self.head = nn.Linear(12, 40)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.head(self.half(self.inner(self.first(x)).bfloat16()).float())
+        return self.head(self.rounded(self.inner(self.first(x)).bfloat16()).float())
 
 
 @needs_onednn
