@@ -16,10 +16,6 @@ from elusive.scoring.version import SCORER_VERSION
 
 environment.prepare()
 
-# Outputs appear complete or not at all, so a job that was killed is simply run again.
-if workflow.dag_settings is not None:
-    workflow.dag_settings.force_incomplete = True
-
 try:
     registry.check_syntax(CONFIG)
 except ElusiveError as error:
@@ -101,6 +97,7 @@ def get_training_records():
 
 
 def get_items_source(wildcards):
+    rerun_interrupted_jobs()
     return REGISTRY.benchmarks[wildcards.benchmark].file or ARCHIVE
 
 
@@ -114,7 +111,16 @@ def get_train_spec(wildcards):
     return json.dumps(spec, sort_keys=True)
 
 
+def rerun_interrupted_jobs():
+    """What `--rerun-incomplete` does, and safe here: outputs appear complete or not at all.
+
+    Snakemake has its settings only after it has read the Snakefile, so functions that look up inputs call this.
+    """
+    workflow.dag_settings.force_incomplete = True
+
+
 def get_checkpoint_directory(wildcards):
+    rerun_interrupted_jobs()
     weights = REGISTRY.checkpoint(wildcards.model, wildcards.checkpoint)
     return weights.path or CHECKPOINT.format(model=weights.model, checkpoint=weights.name)
 
