@@ -115,7 +115,7 @@ class Scorer:
             selected=self._select_limit,
             branching=self._way.packed,
             pairs_per_token=max(256, _width(self._model) // 2),
-            group_cost=max(512, budget // 2) if group_cost is None else group_cost,
+            group_cost=max(256, budget // 4) if group_cost is None else group_cost,
         )
         pending = plan(requests, limits)[::-1]
         with torch.inference_mode():
