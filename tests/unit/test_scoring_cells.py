@@ -17,11 +17,10 @@ import torch
 import transformers
 
 from elusive.errors import ElusiveError
-from elusive.files import sha256_file
 from elusive.items.build import build_items
 from elusive.scoring import cells as scoring_cells
 from elusive.scoring import command
-from elusive.tables import SCHEMAS, read_metadata, read_table, write_table
+from elusive.tables import SCHEMAS, content_hash, read_metadata, read_table, write_table
 from scoring_checkpoints import (
     JOB,
     lm_eval_scores,
@@ -99,7 +98,7 @@ def test_tables_fulfil_the_contract(scored, items, checkpoint):
             "flops": 6.0 * 198_144 * 1000,
             "dtype": "float32",
             "device": "cpu",
-            "items": sha256_file(source),
+            "items": content_hash(item_table),
             "protocol": "lm-eval-0.4 zero-shot",
             "scorer": scoring_cells.SCORER_VERSION,
             "add_bos_token": False,
@@ -172,6 +171,14 @@ def test_what_changes_results_is_scored_again(checkpoint, items, copy, tmp_path,
     after = [path.read_bytes() for path in copy]
     changed = [1] if change in ("items", "protocol") else [0, 1, 2]
     assert [i for i in range(3) if before[i] != after[i]] == changed
+
+
+def test_a_new_label_does_not_make_a_table_stale(checkpoint, items, copy, tmp_path):
+    before = state(copy)
+    metadata = read_metadata(items[0]) | {"label": "Another name"}
+    write_table(read_table(items[0], "items"), tmp_path / "relabelled.parquet", "items", metadata)
+    run(checkpoint, [tmp_path / "relabelled.parquet", *items[1:]], copy, parameters=198_144)
+    assert state(copy) == before
 
 
 def test_budget_and_threads_do_not_make_a_table_stale(checkpoint, items, copy):

@@ -7,6 +7,7 @@ runs give the same bytes. Extra columns are allowed, the ones below never miss. 
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from pathlib import Path
@@ -157,3 +158,8 @@ def read_metadata(path: str | os.PathLike[str]) -> dict[str, Any]:
     if METADATA_KEY not in raw:
         raise ElusiveError(f"{path}: was not written by elusive (no {METADATA_KEY.decode()!r} metadata)")
     return json.loads(raw[METADATA_KEY])
+
+
+def content_hash(table: pa.Table) -> str:
+    """Hex SHA-256 over the columns and rows of a table, whatever its file and its metadata look like."""
+    return hashlib.sha256(json.dumps(table.to_pydict(), sort_keys=True).encode()).hexdigest()

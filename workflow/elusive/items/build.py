@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import difflib
 import hashlib
-import json
 import math
 import os
 from collections import Counter, defaultdict
@@ -57,7 +56,6 @@ def build_items(spec: dict[str, Any], output: str | os.PathLike[str], archive: s
         with Archive(archive) as opened:
             full = archive_set(definition, opened)
     kept = [full.items[index] for index in choose(full.items, limit, seed)]
-    table = _table(kept)
     metadata = {
         **full.metadata,
         "label": spec.get("label") or full.metadata["label"],
@@ -66,9 +64,7 @@ def build_items(spec: dict[str, Any], output: str | os.PathLike[str], archive: s
         "seed": seed,
         "chance": math.fsum(1 / item.num_choices for item in kept) / len(kept),
     }
-    # What scores depend on: a new label alone must not score anything anew.
-    metadata["content"] = content_hash(table)
-    write_table(table, output, "items", metadata)
+    write_table(_table(kept), output, "items", metadata)
     logger.info("%s: %d of %d items", name, len(kept), len(full.items))
 
 
@@ -201,11 +197,6 @@ def _own_set(spec: dict[str, Any]) -> ItemSet:
         "version": own.VERSION,
     }
     return ItemSet(metadata, with_ids(benchmark.name, benchmark.items()))
-
-
-def content_hash(table: pa.Table) -> str:
-    """Hex SHA-256 over the columns of an items table, whatever its file or its metadata look like."""
-    return hashlib.sha256(json.dumps(table.to_pydict(), sort_keys=True).encode()).hexdigest()
 
 
 def _table(items: Sequence[Item]) -> pa.Table:

@@ -23,10 +23,10 @@ import pyarrow as pa
 import elusive
 from elusive import logs
 from elusive.errors import ElusiveError
-from elusive.files import sha256_file, sha256_files
+from elusive.files import sha256_files
 from elusive.scoring.tokenize import Requests, TokenCache, resolve_max_length, tokenize
 from elusive.scoring.version import SCORER_VERSION
-from elusive.tables import read_metadata, read_table, write_table
+from elusive.tables import content_hash, read_metadata, read_table, write_table
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -145,7 +145,8 @@ def cells(spec: Spec, checkpoint: Checkpoint, items: Sequence[Path], outputs: Se
     result = []
     for path, output in zip(items, outputs, strict=True):
         metadata = read_metadata(path)
-        digest, protocol = sha256_file(path), metadata.get("protocol", "")
+        # Of the content, not the file: a benchmark's new label is no reason to score it anew.
+        digest, protocol = content_hash(read_table(path, "items")), metadata.get("protocol", "")
         benchmark = metadata.get("benchmark", path.stem)
         unconditional = benchmark in spec.unconditional
         decisive = {
@@ -247,28 +248,42 @@ def score_cells(
         with tally.timing("import"):
             from elusive.scoring import devices, loading, loglikelihood  # noqa: F401
         with devices.reserve(spec.device) as device:
-            path = _score_stale(spec, checkpoint, stale, device, tokens or TokenCache(), tally)
+            path = _score_stale(spec, checkpoint, stale, every[0], device, tokens or TokenCache(), tally)
         logger.info("scored %s (%s): %d tables, %s", label, path, len(stale), tally)
     return stale
 
 
 def _score_stale(
-    spec: Spec, checkpoint: Checkpoint, stale: Sequence[Cell], device: str, tokens: TokenCache, tally: Tally
+    spec: Spec,
+    checkpoint: Checkpoint,
+    stale: Sequence[Cell],
+    first: Cell,
+    device: str,
+    tokens: TokenCache,
+    tally: Tally,
 ) -> str:
-    """Score and write the cells one after the other; returns how the model was run."""
+    """Score and write the cells one after the other; returns how the model was run.
+
+    How is tried on the job's ``first`` cell, stale or not, so that a resumed job gives the same bytes.
+    """
     from elusive.scoring.loglikelihood import Scorer
 
     label = f"{spec.model}/{spec.checkpoint}"
     with tally.timing("load"):
         model, tokenizer = _load(spec, checkpoint, device)
     max_length = resolve_max_length(model.config, tokenizer, spec.max_length)
-    scorer: Scorer | None = None
-    for cell in stale:
+
+    def prepare(cell: Cell) -> tuple[Choices, Requests]:
         with tally.timing("tokenize"):
             every = choices(read_table(cell.items, "items"))
-            requests = _requests(tokenizer, every, max_length, spec, checkpoint, cell, tokens)
+            return every, _requests(tokenizer, every, max_length, spec, checkpoint, cell, tokens)
+
+    sample = prepare(first)[1]
+    with tally.timing("compute"):
+        scorer = Scorer(model, sample, max_length, spec.token_budget)
+    for cell in stale:
+        every, requests = prepare(cell)
         with tally.timing("compute"):
-            scorer = scorer or Scorer(model, requests, max_length, spec.token_budget)
             progress = _ItemProgress(f"scoring {label} on {cell.benchmark}", np.resize(every.item_index, len(requests)))
             scores = scorer.score(requests, progress)
         bad = np.flatnonzero(~np.isfinite(scores.log_likelihood))
@@ -283,7 +298,7 @@ def _score_stale(
         tally.counts["choices"] += len(every.item)
         tally.counts["tokens asked for"] += scores.tokens_asked
         tally.counts["tokens run"] += scores.tokens_run
-    return scorer.path if scorer is not None else ""
+    return scorer.path
 
 
 def _load(spec: Spec, checkpoint: Checkpoint, device: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
