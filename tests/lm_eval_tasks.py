@@ -37,14 +37,20 @@ class LmEvalItem:
     choices: list[str]
 
 
-def lm_eval_task(file: str, rows: list[dict[str, Any]]) -> ConfigurableTask:
-    """The task defined in ``file`` (below lm-eval's tasks folder) with ``rows`` as the split that it evaluates."""
+def lm_eval_task(
+    file: str, rows: list[dict[str, Any]], num_fewshot: int = 0, shots: list[dict[str, Any]] | None = None
+) -> ConfigurableTask:
+    """The task defined in ``file`` (below lm-eval's tasks folder) with ``rows`` as the split that it evaluates.
+
+    ``shots`` are the rows of the split from which it takes ``num_fewshot`` solved examples.
+    """
     config = load_yaml(Path(lm_eval.tasks.__file__).parent / file)
     config.pop("tag", None)
     evaluated = config.get("test_split") or config["validation_split"]
     splits = {config.get(f"{kind}_split") for kind in ("training", "validation", "test", "fewshot")} - {None}
     # Other splits only have to exist, nothing is asked of them without few-shot examples.
-    data = {split: datasets.Dataset.from_list(rows if split == evaluated else rows[:1]) for split in splits}
+    data = {split: datasets.Dataset.from_list(rows if split == evaluated else shots or rows[:1]) for split in splits}
+    config["num_fewshot"] = num_fewshot
     config["custom_dataset"] = lambda **_: datasets.DatasetDict(data)
     return ConfigurableTask(config=config)
 

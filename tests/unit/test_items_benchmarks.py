@@ -8,8 +8,8 @@ from elusive.errors import ElusiveError
 from elusive.items.archive import Archive
 from elusive.items.benchmarks import BENCHMARKS, Item
 from elusive.items.build import archive_set, check
-from elusive.items.sources import archive_rows, rows_of_requests
-from lm_eval_tasks import lm_eval_items
+from elusive.items.sources import archive_rows, archive_shots, rows_of_requests
+from lm_eval_tasks import lm_eval_items, lm_eval_task
 
 # benchmark: items, how many items have how many choices, and items whose gold answer is the first, second, ...
 EXPECTED = {
@@ -170,3 +170,23 @@ def test_check_refuses_wrong_subjects(sets):
     items = [replace(item, subject="virology") for item in sets["mmlu"].items]
     with pytest.raises(ElusiveError, match=r"mmlu: numbers of items per subject .*'anatomy': \(0, 135\)"):
         check(BENCHMARKS["mmlu"], "test", items)
+
+
+@pytest.mark.parametrize("num_fewshot", [1, 5])
+@pytest.mark.parametrize("subject", ["anatomy", "high_school_european_history", "formal_logic"])
+def test_solved_examples_are_lm_evals(archive_path, subject, num_fewshot):
+    with Archive(archive_path) as archive:
+        rows = [row for row in archive_rows("mmlu", archive).rows if row["subject"] == subject][:40]
+        shots = archive_shots("mmlu", "dev", archive)[subject]
+        items = archive_set(BENCHMARKS["mmlu"], archive, num_fewshot).items
+    assert len(shots) == 5
+    task = lm_eval_task(f"mmlu/default/mmlu_{subject}.yaml", rows, num_fewshot, shots)
+    task.build_all_requests()
+    expected = [instance.args for instance in task.instances]
+    ours = [item for item in items if item.subject == subject][: len(rows)]
+    assert [request for item in ours for request in item.requests()] == expected
+
+
+def test_more_solved_examples_than_there_are(archive_path):
+    with Archive(archive_path) as archive, pytest.raises(ElusiveError, match=r"piqa: num_fewshot is 1, at most 0"):
+        archive_set(BENCHMARKS["piqa"], archive, 1)

@@ -149,6 +149,7 @@ def test_table_and_metadata(archive_path, tmp_path, name):
         "split": split,
         "split_note": metadata["split_note"],
         "protocol": "lm-eval-0.4 zero-shot",
+        "num_fewshot": 0,
         "num_items_total": definition.num_items[split],
         "limit": 60,
         "seed": 3,

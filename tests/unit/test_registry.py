@@ -291,6 +291,22 @@ def test_own_benchmark(config, own):
     assert loaded.benchmarks["sciq"].label == BENCHMARKS["sciq"].label
 
 
+def test_solved_examples_and_unconditional_scores(config):
+    config["benchmarks"][3] |= {"num_fewshot": 5, "unconditional": True}
+    benchmarks = load(config).benchmarks
+    assert benchmarks["mmlu"].spec["num_fewshot"] == 5
+    assert [name for name, entry in benchmarks.items() if entry.unconditional] == ["mmlu"]
+    # Items do not depend on it, so it must not make them anew.
+    assert "unconditional" not in benchmarks["mmlu"].spec
+
+
+@pytest.mark.parametrize(("index", "number", "expected"), [(3, 6, "at most 5"), (0, 1, "no solved examples")])
+def test_more_solved_examples_than_a_benchmark_has(config, index, number, expected):
+    config["benchmarks"][index]["num_fewshot"] = number
+    text = message(config)
+    assert f"benchmarks[{index}].num_fewshot: {number} is not allowed" in text and expected in text
+
+
 def test_batches(config):
     config["benchmarks"] = [{"name": name} for name in ("sciq", "piqa", "mmlu")]
     config["scoring"]["batches"] = "each"

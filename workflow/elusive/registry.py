@@ -68,12 +68,17 @@ class Family:
 
 @dataclass(frozen=True)
 class Benchmark:
-    """A benchmark as configured. ``file`` is the data file of an own benchmark, None for a built-in one."""
+    """A benchmark as configured. ``file`` is the data file of an own benchmark, None for a built-in one.
+
+    ``unconditional`` asks for every choice's log-likelihood behind an empty context too. ``spec`` is what its items
+    are made by.
+    """
 
     name: str
     label: str
     file: str | None
     spec: dict[str, Any]
+    unconditional: bool = False
 
 
 @dataclass(frozen=True)
@@ -498,6 +503,12 @@ def _benchmark(entry: dict[str, Any], index: int, blame: _Blame) -> Benchmark:
     name = entry["name"]
     where = ["benchmarks", index]
     own_keys = ("file", "context", "contexts", "choices", "gold", "id", "subject", "delimiter")
+    unconditional = entry.get("unconditional", False)
+    entry = {key: value for key, value in entry.items() if key != "unconditional"}
+    shots, most = entry.get("num_fewshot", 0), BENCHMARKS[name].max_shots if name in BENCHMARKS else 0
+    if shots > most and (name in BENCHMARKS or "file" in entry):
+        allowed = f"{name} has at most {most} solved examples" if most else f"{name} has no solved examples"
+        raise blame.error([*where, "num_fewshot"], f"{shots} is not allowed: {allowed}")
     if "file" not in entry:
         if name not in BENCHMARKS:
             raise blame.error(
@@ -507,7 +518,7 @@ def _benchmark(entry: dict[str, Any], index: int, blame: _Blame) -> Benchmark:
         for key in own_keys:
             if key in entry:
                 raise blame.error([*where, key], f"{name} is built in; this key goes with 'file' (an own benchmark)")
-        return Benchmark(name, entry.get("label", BENCHMARKS[name].label), None, dict(entry))
+        return Benchmark(name, entry.get("label", BENCHMARKS[name].label), None, entry, unconditional)
     if name in BENCHMARKS:
         raise blame.error([*where, "name"], f"{name!r} is the name of a built-in benchmark: choose another one")
     from elusive.items.own import validate_own  # imports Jinja, which only own benchmarks need
@@ -516,7 +527,7 @@ def _benchmark(entry: dict[str, Any], index: int, blame: _Blame) -> Benchmark:
         validate_own(entry)
     except ElusiveError as error:
         raise blame.error(where, str(error)) from error
-    return Benchmark(name, entry.get("label", name), entry["file"], dict(entry))
+    return Benchmark(name, entry.get("label", name), entry["file"], entry, unconditional)
 
 
 def _batches(batches: str | list[list[str]], names: list[str], blame: _Blame) -> dict[str, tuple[str, ...]]:

@@ -136,6 +136,7 @@ def get_score_spec(wildcards):
         "tokens": REGISTRY.checkpoint(model.name, wildcards.checkpoint).tokens,
         "dtype": model.dtype,
         "add_bos_token": model.add_bos_token,
+        "unconditional": [name for name, asked in REGISTRY.benchmarks.items() if asked.unconditional],
     }
     return json.dumps(spec, sort_keys=True)
 

@@ -1,21 +1,25 @@
 """The built-in benchmarks: how a row of the hub's dataset becomes an item, one definition each.
 
-Prompts, choices and gold indexes are those of lm-eval 0.4.13 without few-shot examples, byte for byte: the context
-is description + ``doc_to_text``, a continuation is the delimiter (one space) + a choice. A definition does not know
-where its rows come from; any source that yields rows of the hub's schema will do.
+Prompts, choices and gold indexes are those of lm-eval 0.4.13, byte for byte: the context is description + solved
+examples, if any are asked for, + ``doc_to_text``, a continuation is the delimiter (one space) + a choice. A definition
+does not know where its rows come from; any source that yields rows of the hub's schema will do.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 Row = Mapping[str, Any]
 
-PROTOCOL = "lm-eval-0.4 zero-shot"
 DELIMITER = " "
+
+
+def protocol(num_fewshot: int) -> str:
+    """What tables call the way in which built-in benchmarks are asked."""
+    return f"lm-eval-0.4 {f'{num_fewshot}-shot' if num_fewshot else 'zero-shot'}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +57,8 @@ class BenchmarkDefinition:
 
     ``dataset``, ``configs`` (empty: the only one) and ``split`` name the data on the hub; ``num_items`` gives the
     number of items of each split in use, ``subjects`` that of each subject. ``num_choices`` are the numbers of
-    choices that occur. ``version`` is raised whenever ``render`` changes an item.
+    choices that occur. ``version`` is raised whenever ``render`` changes an item. Up to ``max_shots`` solved examples
+    can stand before the question: ``render_shots`` takes their rows (of the split ``shots_split``, in its order).
     """
 
     name: str
@@ -66,6 +71,9 @@ class BenchmarkDefinition:
     version: int
     render: Callable[[Row], Item]
     subjects: Mapping[str, int] = field(default_factory=dict)
+    shots_split: str | None = None
+    max_shots: int = 0
+    render_shots: Callable[[Row, Sequence[Row]], Item] | None = None
 
 
 def _ask(context: str, choices: list[str], gold: int, subject: str | None = None, item: str | None = None) -> Item:
@@ -91,14 +99,16 @@ def _hellaswag(row: Row) -> Item:
     return _ask(_hellaswag_text(context), [_hellaswag_text(ending) for ending in row["endings"]], int(row["label"]))
 
 
-def _mmlu(row: Row) -> Item:
-    subject = row["subject"]
+def _mmlu_question(row: Row) -> str:
     a, b, c, d = row["choices"]
-    context = (
-        f"The following are multiple choice questions (with answers) about {subject.replace('_', ' ')}.\n\n"
-        f"{row['question'].strip()}\nA. {a}\nB. {b}\nC. {c}\nD. {d}\nAnswer:"
-    )
-    return _ask(context, ["A", "B", "C", "D"], row["answer"], subject=subject)
+    return f"{row['question'].strip()}\nA. {a}\nB. {b}\nC. {c}\nD. {d}\nAnswer:"
+
+
+def _mmlu(row: Row, shots: Sequence[Row] = ()) -> Item:
+    subject = row["subject"]
+    description = f"The following are multiple choice questions (with answers) about {subject.replace('_', ' ')}.\n\n"
+    solved = "".join(f"{_mmlu_question(shot)}{DELIMITER}{'ABCD'[shot['answer']]}\n\n" for shot in shots)
+    return _ask(description + solved + _mmlu_question(row), ["A", "B", "C", "D"], row["answer"], subject=subject)
 
 
 def _openbookqa(row: Row) -> Item:
@@ -191,6 +201,9 @@ _DEFINITIONS = (
         version=1,
         render=_mmlu,
         subjects=_MMLU_SUBJECTS,
+        shots_split="dev",
+        max_shots=5,
+        render_shots=_mmlu,
     ),
     BenchmarkDefinition(
         name="openbookqa",

@@ -24,7 +24,7 @@ from elusive.files import sha256_file
 from elusive.items import benchmarks, own
 from elusive.items.archive import Archive
 from elusive.items.benchmarks import BENCHMARKS, BenchmarkDefinition, Item
-from elusive.items.sources import archive_rows
+from elusive.items.sources import archive_rows, archive_shots
 from elusive.tables import SCHEMAS, read_metadata, read_table, write_table
 
 logger = logs.get(__name__)
@@ -42,7 +42,8 @@ def build_items(spec: dict[str, Any], output: str | os.PathLike[str], archive: s
     """Write the items table of the benchmark ``spec`` to ``output``.
 
     ``spec`` holds ``name`` and optionally ``label``, ``limit`` (the number of items to keep) and ``seed`` (default
-    0, which items those are); a benchmark of one's own has the keys of :mod:`elusive.items.own` besides. Built-in
+    0, which items those are) and ``num_fewshot`` (solved examples before the question, where the benchmark's definition
+    has them); a benchmark of one's own has the keys of :mod:`elusive.items.own` besides. Built-in
     benchmarks are read from ``archive``. Besides the contract's columns the table has ``choices``, list<string>
     with one text per choice. Raises :class:`ElusiveError` when an item does not fit its benchmark.
     """
@@ -54,7 +55,7 @@ def build_items(spec: dict[str, Any], output: str | os.PathLike[str], archive: s
         if archive is None:
             raise ElusiveError(f"benchmark {name!r} is read from the archive, but no --archive was given")
         with Archive(archive) as opened:
-            full = archive_set(definition, opened)
+            full = archive_set(definition, opened, spec.get("num_fewshot", 0))
     kept = [full.items[index] for index in choose(full.items, limit, seed)]
     metadata = {
         **full.metadata,
@@ -92,10 +93,16 @@ def evaluated_texts(archive: Archive) -> Iterator[str]:
                 yield "\n".join([item.contexts[0] + item.continuations[item.gold], *others])
 
 
-def archive_set(definition: BenchmarkDefinition, archive: Archive) -> ItemSet:
+def archive_set(definition: BenchmarkDefinition, archive: Archive, num_fewshot: int = 0) -> ItemSet:
     """All items of a built-in benchmark from the archive, checked against the definition."""
     source = archive_rows(definition.name, archive)
-    items = [definition.render(row) for row in source.rows]
+    if num_fewshot > definition.max_shots:
+        raise ElusiveError(f"{definition.name}: num_fewshot is {num_fewshot}, at most {definition.max_shots} are there")
+    if num_fewshot:
+        shots = archive_shots(definition.name, definition.shots_split, archive)
+        items = [definition.render_shots(row, shots[row["subject"]][:num_fewshot]) for row in source.rows]
+    else:
+        items = [definition.render(row) for row in source.rows]
     check(definition, source.split, items)
     metadata = {
         "benchmark": definition.name,
@@ -105,7 +112,8 @@ def archive_set(definition: BenchmarkDefinition, archive: Archive) -> ItemSet:
         "split": source.split,
         "split_note": source.split_note,
         "origin": source.origin,
-        "protocol": benchmarks.PROTOCOL,
+        "protocol": benchmarks.protocol(num_fewshot),
+        "num_fewshot": num_fewshot,
         "version": definition.version,
     }
     return ItemSet(metadata, with_ids(definition.name, items))

@@ -61,6 +61,12 @@ def archive_rows(benchmark: str, archive: Archive) -> Rows:
     return Rows(rows, member.rsplit("/", 1)[1], note, _origin(member))
 
 
+def archive_shots(benchmark: str, split: str, archive: Archive) -> dict[str, list[dict[str, Any]]]:
+    """Rows of ``split``, for solved examples, of every subject of a benchmark that has subjects."""
+    dataset = _ARROW[benchmark].partition("/*/")[0]
+    return {subset: archive.rows(f"{dataset}/{subset}/{split}") for subset in archive.subsets(dataset)}
+
+
 def _origin(member: str) -> str:
     return f"{DISTRIBUTION} {VERSION}: {member}"
 
