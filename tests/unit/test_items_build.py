@@ -216,7 +216,7 @@ def _run(*arguments):
 def test_command(archive_path, tmp_path):
     output = tmp_path / "items" / "piqa.parquet"
     spec = json.dumps({"name": "piqa", "limit": 7})
-    _run("--spec", spec, "--archive", str(archive_path), "--output", str(output))
+    _run("--spec", spec, "--source", str(archive_path), "--output", str(output))
     assert read_table(output, "items").num_rows == 7
 
 
@@ -228,7 +228,7 @@ def test_command(archive_path, tmp_path):
             '{"name": "helaswag"}',
             r"no built-in benchmark 'helaswag' \(did you mean 'hellaswag'\?\)\. Built in are: arc_",
         ),
-        ('{"name": "piqa"}', "'piqa' is read from the archive, but no --archive was given"),
+        ('{"name": "piqa"}', "'piqa' is read from the archive, but no --source was given"),
     ],
 )
 def test_command_refuses(tmp_path, spec, message):

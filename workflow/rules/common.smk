@@ -88,6 +88,11 @@ def get_family_members():
     }
 
 
+def get_ladder_checkpoints():
+    steps = [f"step{step}" for step in REGISTRY.ladder["checkpoints"]]
+    return expand(CHECKPOINT, checkpoint=steps, allow_missing=True)
+
+
 def get_training_records():
     return [
         CHECKPOINT.format(model=checkpoint.model, checkpoint=checkpoint.name)

@@ -28,14 +28,14 @@ rule train:
     input:
         corpus=rules.corpus.output,
     output:
-        [directory(f"results/checkpoints/{{model}}/step{step}") for step in REGISTRY.ladder["checkpoints"]],
+        [directory(path) for path in get_ladder_checkpoints()],
     log:
         "results/logs/train/{model}.log",
     benchmark:
         "results/benchmarks/train/{model}.tsv"
     wildcard_constraints:
         model="|".join(model.name for model in REGISTRY.ladder_models) or "(?!)",
-    # The largest models train longest, so they must not start last.
+    # Training takes longest, and everything else waits for it.
     priority: 100
     conda:
         "../../envs/elusive.yaml"

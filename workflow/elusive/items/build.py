@@ -53,7 +53,7 @@ def build_items(spec: dict[str, Any], output: str | os.PathLike[str], archive: s
     else:
         definition = _definition(name)
         if archive is None:
-            raise ElusiveError(f"benchmark {name!r} is read from the archive, but no --archive was given")
+            raise ElusiveError(f"benchmark {name!r} is read from the archive, but no --source was given")
         with Archive(archive) as opened:
             full = archive_set(definition, opened, spec.get("num_fewshot", 0))
     kept = [full.items[index] for index in choose(full.items, limit, seed)]

@@ -24,10 +24,9 @@ def add_items_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``items``."""
     parser.add_argument("--spec", required=True, help="the benchmark as JSON: name, limit, ...")
     parser.add_argument(
-        "--archive",
         "--source",
         type=Path,
-        help="the archive; not used for a benchmark of one's own, whose file the specification names",
+        help="the archive; for a benchmark of one's own its file, which the specification names as well",
     )
     parser.add_argument("--output", type=Path, required=True, help="the items table (Parquet)")
 
@@ -41,4 +40,4 @@ def run_items(args: argparse.Namespace) -> None:
         spec = json.loads(args.spec)
     except json.JSONDecodeError as error:
         raise ElusiveError(f"--spec: not JSON: {error}") from error
-    build_items(spec, args.output, args.archive)
+    build_items(spec, args.output, args.source)

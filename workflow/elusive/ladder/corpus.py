@@ -9,7 +9,7 @@ Looking things up in the context is the one benchmark skill that models of this 
 a piece of a passage is followed by the questions on it that came with it, and by cloze questions, which repeat a
 sentence with one of its rare words replaced by "what". The text begins with single sentences, each with its cloze
 question: on these a small model learns within some 600,000 tokens to look back, and once it can, it uses that on
-whole passages. Without that start, the same models did not learn it in two million tokens.
+whole passages. Without that start, models of this size had not learnt it after two million tokens.
 """
 
 from __future__ import annotations
