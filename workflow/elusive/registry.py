@@ -2,13 +2,15 @@
 
 :func:`load` turns the configuration that Snakemake merged from its files into frozen objects. Whatever is wrong
 with it ends in an :class:`ElusiveError` that names the file, the key, the value and what is allowed. Compute is
-6·N·D floating-point operations (Kaplan et al. 2020), with N all parameters, as in the paper.
+6·N·D floating-point operations (Kaplan et al. 2020), with N all parameters, as in the paper. ``compute: nominal``
+takes the rounded N and D that the paper took.
 
 Snakemake imports this module whenever it parses the workflow, so it imports nothing heavy.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import fnmatch
 import functools
@@ -23,6 +25,7 @@ from typing import Any
 import jsonschema
 import yaml
 
+from elusive import catalogue
 from elusive.errors import ElusiveError
 from elusive.items.benchmarks import BENCHMARKS
 
@@ -30,22 +33,36 @@ SCHEMA = Path(__file__).parent.parent / "schemas" / "config.schema.yaml"
 MIN_CHECKPOINTS = 3
 NAMES_SHOWN = 20
 VALUE_CHARACTERS = 100
+_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """One set of weights: ``tokens`` it was trained on, ``flops`` = 6·N·D, ``path`` of a local one."""
+    """One set of weights.
+
+    ``tokens`` it was trained on and, where there is one, the paper's rounded number of them, ``tokens_nominal``;
+    ``flops`` = 6·N·D by exact or nominal N and D, as :attr:`Registry.compute` says; ``path`` of a local one,
+    ``revision`` (branch, tag or commit) of one on the hub.
+    """
 
     model: str
     name: str
     tokens: int
     flops: float
     path: str | None = None
+    revision: str | None = None
+    tokens_nominal: int | None = None
 
 
 @dataclass(frozen=True)
 class Model:
-    """A model and its checkpoints in order of tokens. ``shape`` holds width and layers of a ladder model."""
+    """A model and its checkpoints in order of tokens.
+
+    ``source`` is ``hub``, ``local`` or ``ladder``; a built-in model is one of the hub. ``parameters`` counts all of
+    them, tied weights once. ``shape`` holds width and layers of a ladder model. For a model of the hub, ``repo`` is
+    its repository, ``weights_bytes`` an estimate of what one checkpoint weighs in bytes, and ``verified`` what the
+    catalogue says of a built-in one (None of one that the configuration describes).
+    """
 
     name: str
     source: str
@@ -55,6 +72,12 @@ class Model:
     dtype: str = "float32"
     add_bos_token: bool | None = False
     shape: dict[str, int] = field(default_factory=dict)
+    repo: str | None = None
+    parameters_nominal: int | None = None
+    trust_remote_code: bool = False
+    weights_bytes: int | None = None
+    verified: bool | None = None
+    notes: str = ""
 
 
 @dataclass(frozen=True)
@@ -92,6 +115,7 @@ class Registry:
     ladder: dict[str, Any]
     scoring: dict[str, Any]
     batches: dict[str, tuple[str, ...]]
+    compute: str = "exact"
 
     def checkpoint(self, model: str, name: str) -> Checkpoint:
         """The checkpoint ``name`` of ``model``; raises KeyError."""
@@ -105,6 +129,11 @@ class Registry:
     def ladder_models(self) -> list[Model]:
         """The models that the workflow trains."""
         return [model for model in self.models.values() if model.source == "ladder"]
+
+    @property
+    def hub_models(self) -> list[Model]:
+        """The models that are downloaded from the hub."""
+        return [model for model in self.models.values() if model.source == "hub"]
 
 
 def load(config: dict[str, Any], files: Iterable[str | Path] = ()) -> Registry:
@@ -125,7 +154,10 @@ def load(config: dict[str, Any], files: Iterable[str | Path] = ()) -> Registry:
         _check_unique(config[section], section, blame)
     for section in ("families", "benchmarks"):
         _check_labels(config[section], section, blame)
+    compute = config.get("compute", "exact")
     models = {entry["name"]: _model(entry, i, ladder, blame) for i, entry in enumerate(config["models"])}
+    if compute == "nominal":
+        models = {model.name: _with_nominal_flops(model, i, blame) for i, model in enumerate(models.values())}
     families = {entry["name"]: _family(entry, i, models, blame) for i, entry in enumerate(config["families"])}
     benchmarks = {entry["name"]: _benchmark(entry, i, blame) for i, entry in enumerate(config["benchmarks"])}
     return Registry(
@@ -136,6 +168,7 @@ def load(config: dict[str, Any], files: Iterable[str | Path] = ()) -> Registry:
         ladder=ladder,
         scoring=scoring,
         batches=_batches(scoring["batches"], list(benchmarks), blame),
+        compute=compute,
     )
 
 
@@ -174,7 +207,7 @@ class _Blame:
             return ", ".join(map(str, self._files)) or "configuration"
         for file in reversed(self._files):
             try:
-                content = yaml.safe_load(file.read_text(encoding="utf-8"))
+                content = yaml.load(file.read_text(encoding="utf-8"), Loader=_Loader)
             except (OSError, ValueError, yaml.YAMLError):
                 continue
             found, value = _at(content, keys)
@@ -198,7 +231,7 @@ def _at(content: Any, keys: list[str | int]) -> tuple[bool, Any]:
 def check_syntax(file: str | Path) -> None:
     """Raise :class:`ElusiveError` with line and column when ``file`` is missing or not YAML."""
     try:
-        yaml.safe_load(Path(file).read_text(encoding="utf-8"))
+        yaml.load(Path(file).read_text(encoding="utf-8"), Loader=_Loader)
     except OSError as error:
         raise ElusiveError(f"{file}: cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
@@ -210,7 +243,7 @@ def check_syntax(file: str | Path) -> None:
 def _check_repeated_keys(file: Path) -> None:
     # YAML readers take the last of two equal keys without a word.
     try:
-        nodes = [yaml.compose(file.read_text(encoding="utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))]
+        nodes = [yaml.compose(file.read_text(encoding="utf-8"), Loader=_Loader)]
     except (OSError, ValueError, yaml.YAMLError):
         return  # whoever reads it says so
     while nodes:
@@ -231,7 +264,7 @@ def _check_repeated_keys(file: Path) -> None:
 
 @functools.cache
 def _schema() -> dict[str, Any]:
-    return yaml.safe_load(SCHEMA.read_text(encoding="utf-8"))
+    return yaml.load(SCHEMA.read_text(encoding="utf-8"), Loader=_Loader)
 
 
 def _with_defaults(section: dict[str, Any], name: str) -> dict[str, Any]:
@@ -289,6 +322,7 @@ def _leaves(errors: Iterable[jsonschema.ValidationError]) -> Iterator[jsonschema
 
 
 def _check_schema(config: Any, blame: _Blame) -> None:
+    _check_sources(config, blame)
     errors = list(_leaves(_Validator(_schema()).iter_errors(config)))
     if not errors:
         return
@@ -308,6 +342,25 @@ def _check_schema(config: Any, blame: _Blame) -> None:
     value = error.instance
     said = "an empty value (null)" if value is None else _short(value)
     raise blame.error(path, f"{said} is not allowed: it must be {_allowed(error)}{_hint(error)}")
+
+
+def _check_sources(config: Any, blame: _Blame) -> None:
+    """A model without a source must be a built-in one: else say so before its other keys are found wrong."""
+    entries = config.get("models") if isinstance(config, dict) else None
+    for i, entry in enumerate(entries if isinstance(entries, list) else []):
+        if not isinstance(entry, dict) or not isinstance(entry.get("name"), str) or "source" in entry:
+            continue
+        if entry["name"] in catalogue.load():
+            continue
+        close = difflib.get_close_matches("source", [key for key in entry if isinstance(key, str)], n=1)
+        if close:
+            raise blame.error(["models", i, close[0]], "unknown key; did you mean 'source'?")
+        there = f" (there are: {', '.join(map(str, entry))})"
+        raise blame.error(
+            ["models", i],
+            f"the key 'source' is missing{there}, and {entry['name']!r} is no built-in model"
+            f"{suggestion(entry['name'], catalogue.load())}",
+        )
 
 
 def _short(value: Any) -> str:
@@ -407,6 +460,8 @@ def _check_labels(entries: list[dict[str, Any]], section: str, blame: _Blame) ->
 
 
 def _model(entry: dict[str, Any], index: int, ladder: dict[str, Any], blame: _Blame) -> Model:
+    if "source" not in entry:
+        return _builtin_model(entry, index, blame)
     if entry["source"] == "ladder":
         parameters, nonembedding = ladder_parameters(ladder["vocabulary"], entry["width"], entry["layers"])
         per_step = ladder["batch"] * ladder["context"]
@@ -416,21 +471,52 @@ def _model(entry: dict[str, Any], index: int, ladder: dict[str, Any], blame: _Bl
         )
         shape = {"width": entry["width"], "layers": entry["layers"]}
         return Model(entry["name"], "ladder", parameters, nonembedding, checkpoints, shape=shape)
+    if entry["source"] == "hub":
+        return _hub_model(entry, index, blame)
+    return _local_model(entry, index, blame)
+
+
+def _checkpoint_names(entry: dict[str, Any], index: int, blame: _Blame) -> list[str]:
     names = [item["name"] if isinstance(item, dict) else item for item in entry["checkpoints"]]
     for i, name in enumerate(names):
         if name in names[:i]:
             raise blame.error(["models", index, "checkpoints", i], f"{name!r} stands there twice")
+    return names
+
+
+def _check_parameters(entry: dict[str, Any], index: int, blame: _Blame) -> None:
+    if entry.get("parameters_nonembedding", 0) > entry["parameters"]:
+        raise blame.error(
+            ["models", index, "parameters_nonembedding"],
+            f"{entry['parameters_nonembedding']} is more than all 'parameters', {entry['parameters']}",
+        )
+
+
+def _tokens(entry: dict[str, Any], index: int, position: int, blame: _Blame) -> int:
+    """Training tokens of a checkpoint, as given or by the step in its name."""
+    item = entry["checkpoints"][position]
+    name, tokens = (item["name"], item.get("tokens")) if isinstance(item, dict) else (item, None)
+    if tokens is not None:
+        return tokens
+    step = re.fullmatch(r"\D*(\d+)", name)
+    if step is None or "tokens_per_step" not in entry:
+        raise blame.error(
+            ["models", index, "checkpoints", position],
+            f"the training tokens of {name!r} are not known: write {{name: {name}, tokens: …}}, or give the model "
+            "tokens_per_step and name the checkpoint by its step, as in step1000",
+        )
+    return int(step[1]) * entry["tokens_per_step"]
+
+
+def _local_model(entry: dict[str, Any], index: int, blame: _Blame) -> Model:
+    names = _checkpoint_names(entry, index, blame)
     if len(names) > 1 and "{checkpoint}" not in entry["path"]:
         raise blame.error(
             ["models", index, "path"],
             f"{entry['path']!r} is the same directory for all {len(names)} checkpoints: write {{checkpoint}} where "
             "their names stand",
         )
-    if entry.get("parameters_nonembedding", 0) > entry["parameters"]:
-        raise blame.error(
-            ["models", index, "parameters_nonembedding"],
-            f"{entry['parameters_nonembedding']} is more than all 'parameters', {entry['parameters']}",
-        )
+    _check_parameters(entry, index, blame)
     checkpoints = tuple(_local_checkpoint(entry, index, i, blame) for i in range(len(names)))
     return Model(
         name=entry["name"],
@@ -446,16 +532,8 @@ def _model(entry: dict[str, Any], index: int, ladder: dict[str, Any], blame: _Bl
 def _local_checkpoint(entry: dict[str, Any], index: int, position: int, blame: _Blame) -> Checkpoint:
     where = ["models", index, "checkpoints", position]
     item = entry["checkpoints"][position]
-    name, tokens = (item["name"], item["tokens"]) if isinstance(item, dict) else (item, None)
-    if tokens is None:
-        step = re.fullmatch(r"\D*(\d+)", name)
-        if step is None or "tokens_per_step" not in entry:
-            raise blame.error(
-                where,
-                f"the training tokens of {name!r} are not known: write {{name: {name}, tokens: …}}, or give the model "
-                "tokens_per_step and name the checkpoint by its step, as in step1000",
-            )
-        tokens = int(step[1]) * entry["tokens_per_step"]
+    name = item["name"] if isinstance(item, dict) else item
+    tokens = _tokens(entry, index, position, blame)
     path = Path(entry["path"].replace("{checkpoint}", name))
     try:
         path = path.expanduser()
@@ -466,6 +544,86 @@ def _local_checkpoint(entry: dict[str, Any], index: int, position: int, blame: _
     if not (path / "config.json").is_file():
         raise blame.error(where, f"{path} has no config.json: it is no checkpoint in Hugging Face format")
     return Checkpoint(entry["name"], name, tokens, flops(entry["parameters"], tokens), str(path))
+
+
+def _hub_model(entry: dict[str, Any], index: int, blame: _Blame) -> Model:
+    _checkpoint_names(entry, index, blame)
+    _check_parameters(entry, index, blame)
+    checkpoints: list[Checkpoint] = []
+    for i, item in enumerate(entry["checkpoints"]):
+        described = item if isinstance(item, dict) else {"name": item}
+        tokens = _tokens(entry, index, i, blame)
+        revision = described.get("revision", described["name"])
+        same = next((other for other in checkpoints if other.revision == revision), None)
+        if same is not None:
+            raise blame.error(
+                ["models", index, "checkpoints", i],
+                f"{described['name']!r} and {same.name!r} are both revision {revision!r}",
+            )
+        checkpoints.append(
+            Checkpoint(
+                entry["name"],
+                described["name"],
+                tokens,
+                flops(entry["parameters"], tokens),
+                revision=revision,
+                tokens_nominal=described.get("tokens_nominal"),
+            )
+        )
+    dtype = entry.get("dtype", "float32")
+    gigabytes = entry.get("download_gb")
+    return Model(
+        name=entry["name"],
+        source="hub",
+        parameters=entry["parameters"],
+        parameters_nonembedding=entry.get("parameters_nonembedding"),
+        checkpoints=tuple(sorted(checkpoints, key=lambda c: (c.tokens, c.name))),
+        dtype=dtype,
+        add_bos_token=entry.get("add_bos_token", False),
+        repo=entry["repo"],
+        parameters_nominal=entry.get("parameters_nominal"),
+        trust_remote_code=entry.get("trust_remote_code", False),
+        weights_bytes=entry["parameters"] * catalogue.BYTES[dtype] if gigabytes is None else round(gigabytes * 1e9),
+    )
+
+
+def _builtin_model(entry: dict[str, Any], index: int, blame: _Blame) -> Model:
+    built_in = catalogue.load()[entry["name"]]
+    asked = list(entry.get("checkpoints", built_in.default))
+    found = [built_in.checkpoint(name) for name in asked]
+    for i, (name, checkpoint) in enumerate(zip(asked, found, strict=True)):
+        if checkpoint is None:
+            raise blame.error(
+                ["models", index, "checkpoints", i],
+                f"{entry['name']} has no checkpoint {name!r}{suggestion(name, built_in.names())}; one that is not "
+                "listed here can be described by a model with `source: hub`",
+            )
+    described = {**built_in.described, **entry, "checkpoints": found}
+    model = _hub_model(described, index, blame)
+    return dataclasses.replace(
+        model, weights_bytes=built_in.weights_bytes, verified=built_in.verified, notes=built_in.notes
+    )
+
+
+def _with_nominal_flops(model: Model, index: int, blame: _Blame) -> Model:
+    if model.source != "hub":
+        lack = "no nominal numbers, since it is not one of the hub"
+    elif model.parameters_nominal is None:
+        lack = "no nominal number of parameters (parameters_nominal)"
+    elif without := [checkpoint.name for checkpoint in model.checkpoints if checkpoint.tokens_nominal is None]:
+        lack = f"no nominal number of tokens (tokens_nominal) for {', '.join(without[:NAMES_SHOWN])}"
+    else:
+        lack = None
+    if lack is not None:
+        raise blame.error(
+            ["models", index],
+            f"{model.name} has {lack}, and `compute: nominal` takes nothing else; `compute: exact` takes exact numbers",
+        )
+    checkpoints = tuple(
+        dataclasses.replace(checkpoint, flops=flops(model.parameters_nominal, checkpoint.tokens_nominal))
+        for checkpoint in model.checkpoints
+    )
+    return dataclasses.replace(model, checkpoints=checkpoints)
 
 
 def _family(entry: dict[str, Any], index: int, models: dict[str, Model], blame: _Blame) -> Family:
@@ -487,7 +645,7 @@ def _family(entry: dict[str, Any], index: int, models: dict[str, Model], blame: 
                 f"{model_pattern} has no checkpoint {checkpoint_pattern!r}{suggestion(checkpoint_pattern, names)}",
             )
         members |= {(c.model, c.name): c for c in found}
-    distinct = {c.flops for c in members.values() if c.tokens > 0}
+    distinct = {c.flops for c in members.values() if c.flops > 0}
     if len(distinct) < MIN_CHECKPOINTS:
         raise blame.error(
             ["families", index, "members"],
