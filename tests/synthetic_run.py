@@ -98,12 +98,19 @@ def make_run(
         scores = _log_likelihoods(generator, benchmark, gold, checkpoints["flops"].to_numpy())
         for row, values in zip(checkpoints.itertuples(), scores, strict=True):
             _write_logprobs(root, row, benchmark, items, gold, values)
-        for family, (_, members) in _family_members(checkpoints).items():
-            logprobs = [root / f"logprobs/{m.model}/{m.checkpoint}/{benchmark}.parquet" for m in members.itertuples()]
-            metrics = root / f"metrics/{family}/{benchmark}.parquet"
-            key = {"family": family, "benchmark": benchmark}
-            write_metrics(logprobs=logprobs, items=root / f"items/{benchmark}.parquet", output=metrics, **key)
-            write_correlations(metrics=metrics, output=root / f"correlations/{family}/{benchmark}.parquet", **key)
+        named = _family_members(checkpoints)
+        outputs = {
+            kind: {family: root / f"{kind}/{family}/{benchmark}.parquet" for family in named}
+            for kind in ("metrics", "correlations")
+        }
+        write_metrics(
+            logprobs=sorted(root.glob(f"logprobs/*/*/{benchmark}.parquet")),
+            items=root / f"items/{benchmark}.parquet",
+            families={family: members.to_dict("records") for family, (_, members) in named.items()},
+            benchmark=benchmark,
+            outputs=outputs["metrics"],
+        )
+        write_correlations(metrics=outputs["metrics"], benchmark=benchmark, outputs=outputs["correlations"])
     training = []
     for row in checkpoints.itertuples():
         training.append(root / f"training/{row.model}-{row.checkpoint}.json")
@@ -117,7 +124,7 @@ def make_run(
     correlations = sorted(root.glob("correlations/*/*.parquet"))
     write_statistics(correlations=correlations, **outputs("correlation_statistics"))
     write_scores(metrics=sorted(root.glob("metrics/*/*.parquet")), **outputs("scores"))
-    write_checkpoints(logprobs=run.logprobs(), training=training, **outputs("checkpoints"))
+    write_checkpoints(checkpoints=checkpoints.to_dict("records"), training=training, **outputs("checkpoints"))
     return run
 
 

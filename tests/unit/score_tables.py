@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from elusive.tables import write_table
+from elusive.metrics import write_metrics
+from elusive.tables import read_metadata, write_table
 
 
 def write_items(path: Path, gold: list[int], num_choices: list[int], subjects: list[str | None] | None = None) -> Path:
@@ -68,3 +69,20 @@ def random_run(folder: Path, seed: int = 0, items: int = 60, checkpoints: int = 
         write_table(logprobs_table(gold, scores, chars), path, "logprobs", metadata)
         paths.append(path)
     return {"items": write_items(folder / "items/quiz.parquet", gold, num_choices, names), "logprobs": paths}
+
+
+def members(logprobs: list[Path]) -> list[dict]:
+    """The checkpoints of the tables as a registry would describe them, from what :func:`about` wrote."""
+    keys = ("model", "checkpoint", "parameters", "parameters_nonembedding", "tokens", "flops")
+    return [{key: metadata.get(key) for key in keys} for metadata in map(read_metadata, logprobs)]
+
+
+def write_family(logprobs: list[Path], items: Path, output: Path, family: str = "small") -> None:
+    """The metrics of a family of all these checkpoints on the benchmark quiz."""
+    write_metrics(
+        logprobs=logprobs,
+        items=items,
+        families={family: members(logprobs)},
+        benchmark="quiz",
+        outputs={family: output},
+    )

@@ -16,9 +16,9 @@ from scipy import stats
 
 from elusive.correlations import METHODS, correlate, metric_correlations, pearson, rank_correlations, write_correlations
 from elusive.errors import ElusiveError
-from elusive.metrics import METRICS, choice_metrics, write_metrics
+from elusive.metrics import METRICS, choice_metrics
 from elusive.tables import SCHEMAS, read_table, write_table
-from score_tables import random_run
+from score_tables import random_run, write_family
 
 SCIPY = {"pearson": stats.pearsonr, "spearman": stats.spearmanr, "kendall": stats.kendalltau}
 
@@ -228,8 +228,8 @@ def test_margin_has_the_correlation_that_its_slopes_give():
 def test_table_follows_the_contract(tmp_path):
     run = random_run(tmp_path, subjects=True)
     metrics, output = tmp_path / "metrics.parquet", tmp_path / "correlations.parquet"
-    write_metrics(**run, family="small", benchmark="quiz", output=metrics)
-    write_correlations(metrics=metrics, family="small", benchmark="quiz", output=output)
+    write_family(**run, output=metrics)
+    write_correlations(metrics={"small": metrics}, benchmark="quiz", outputs={"small": output})
     table = read_table(output, "correlations")
     assert table.column_names == SCHEMAS["correlations"].names
     found = pl.from_arrow(table)
@@ -253,7 +253,7 @@ def test_table_follows_the_contract(tmp_path):
 def test_accuracy_that_never_changes_is_null(tmp_path):
     run = random_run(tmp_path)
     metrics = tmp_path / "metrics.parquet"
-    write_metrics(**run, family="small", benchmark="quiz", output=metrics)
+    write_family(**run, output=metrics)
     table = read_table(metrics, "metrics")
     found = pl.from_arrow(correlate(table, metrics, "small")).filter(pl.col("metric") == "accuracy")
     trained = pl.from_arrow(table).filter(pl.col("tokens") > 0)
@@ -266,9 +266,9 @@ def test_accuracy_that_never_changes_is_null(tmp_path):
 def test_incomplete_or_disordered_metrics_are_refused(tmp_path):
     run = random_run(tmp_path, items=10)
     metrics, output = tmp_path / "metrics.parquet", tmp_path / "correlations.parquet"
-    write_metrics(**run, family="small", benchmark="quiz", output=metrics)
+    write_family(**run, output=metrics)
     with pytest.raises(ElusiveError, match="not a metrics table of 'other' alone"):
-        write_correlations(metrics=metrics, family="small", benchmark="other", output=output)
+        write_correlations(metrics={"small": metrics}, benchmark="other", outputs={"small": output})
     table = read_table(metrics, "metrics")
     count = np.arange(len(table))
     for rows in (
@@ -280,5 +280,5 @@ def test_incomplete_or_disordered_metrics_are_refused(tmp_path):
     ):
         write_table(table.take(rows), metrics, "metrics")
         with pytest.raises(ElusiveError, match=str(metrics)):
-            write_correlations(metrics=metrics, family="small", benchmark="quiz", output=output)
+            write_correlations(metrics={"small": metrics}, benchmark="quiz", outputs={"small": output})
     assert not output.exists()

@@ -17,7 +17,7 @@ from lm_eval.api.task import ConfigurableTask
 from elusive.errors import ElusiveError
 from elusive.metrics import METRICS, choice_metrics, write_metrics
 from elusive.tables import SCHEMAS, read_metadata, read_table, write_table
-from score_tables import about, logprobs_table, random_run, write_items
+from score_tables import about, logprobs_table, members, random_run, write_family, write_items
 
 # Ties are common among the whole numbers; the range goes far beyond what exp() can hold.
 LOG_LIKELIHOODS = st.one_of(
@@ -156,7 +156,7 @@ def test_probability_near_one_is_not_one_minus_itself():
 def test_table_follows_the_contract(tmp_path):
     run = random_run(tmp_path, subjects=True)
     output = tmp_path / "metrics.parquet"
-    write_metrics(**run, family="small", benchmark="quiz", output=output)
+    write_family(**run, output=output)
     table = read_table(output, "metrics")
     assert table.column_names == SCHEMAS["metrics"].names
     frame = pl.from_arrow(table)
@@ -173,12 +173,12 @@ def test_table_follows_the_contract(tmp_path):
 def test_rows_and_files_may_come_in_any_order(tmp_path):
     run = random_run(tmp_path)
     outputs = [tmp_path / "in_order.parquet", tmp_path / "shuffled.parquet"]
-    write_metrics(**run, family="small", benchmark="quiz", output=outputs[0])
+    write_family(**run, output=outputs[0])
     path = run["logprobs"][3]
     table, metadata = read_table(path, "logprobs"), read_metadata(path)
     write_table(table.take(np.random.default_rng(0).permutation(len(table))), path, "logprobs", metadata)
     run["logprobs"].reverse()
-    write_metrics(**run, family="small", benchmark="quiz", output=outputs[1])
+    write_family(**run, output=outputs[1])
     assert outputs[0].read_bytes() == outputs[1].read_bytes()
 
 
@@ -213,7 +213,7 @@ def test_scores_that_do_not_fit_the_items_are_refused(tmp_path, change, message)
     path, output = tmp_path / "logprobs.parquet", tmp_path / "metrics.parquet"
     write_table(table, path, "logprobs", about("m", "c", 10, 10))
     with pytest.raises(ElusiveError, match=f"{path}: {message}"):
-        write_metrics(logprobs=[path], items=items, family="f", benchmark="quiz", output=output)
+        write_family([path], items, output)
     assert not output.exists()
 
 
@@ -222,29 +222,51 @@ def test_scores_of_other_items_are_refused(tmp_path):
     path = tmp_path / "logprobs.parquet"
     write_table(logprobs_table([1, 0], [[-1.0, -2.0]] * 2), path, "logprobs", about("m", "c", 10, 10))
     with pytest.raises(ElusiveError, match="item 'i1', choice 0 is not in the items table"):
-        write_metrics(logprobs=[path], items=items, family="f", benchmark="quiz", output=tmp_path / "metrics.parquet")
+        write_family([path], items, tmp_path / "metrics.parquet")
 
 
 def test_items_need_a_choice_between_choices(tmp_path):
     items = write_items(tmp_path / "items.parquet", gold=[0, 2], num_choices=[2, 2])
     with pytest.raises(ElusiveError, match="item 'i1' needs at least two choices, and its gold index among them"):
-        write_metrics(logprobs=[], items=items, family="f", benchmark="quiz", output=tmp_path / "metrics.parquet")
+        write_family([], items, tmp_path / "metrics.parquet")
 
 
 def test_checkpoints_need_metadata_and_are_not_repeated(tmp_path):
     items = write_items(tmp_path / "items.parquet", gold=[0], num_choices=[2])
     table = logprobs_table([0], [[-1.0, -2.0]])
     paths = [tmp_path / f"{n}.parquet" for n in range(2)]
-    arguments = {"items": items, "family": "f", "benchmark": "quiz", "output": tmp_path / "metrics.parquet"}
-    with pytest.raises(ElusiveError, match="no log-likelihoods on 'quiz'"):
-        write_metrics(logprobs=[], **arguments)
+    output = tmp_path / "metrics.parquet"
     for path in paths:
         write_table(table, path, "logprobs", about("m", "c", 10, 10))
-    with pytest.raises(ElusiveError, match=r"1\.parquet: m/c is already in another file of 'f'"):
-        write_metrics(logprobs=paths, **arguments)
+    with pytest.raises(ElusiveError, match=rf"1\.parquet: m/c is already in {paths[0]}"):
+        write_family(paths, items, output)
+    other = {**members(paths)[0], "checkpoint": "d"}
+    arguments = {"items": items, "benchmark": "quiz", "outputs": {"f": output}}
+    with pytest.raises(ElusiveError, match="family 'f': no log-likelihoods of m/d on 'quiz'"):
+        write_metrics(logprobs=paths[:1], families={"f": [other]}, **arguments)
+    with pytest.raises(ElusiveError, match="family 'f' has no checkpoints"):
+        write_metrics(logprobs=paths[:1], families={"f": []}, **arguments)
     write_table(table, paths[0], "logprobs", {"model": "m"})
-    with pytest.raises(ElusiveError, match="must name model, checkpoint, parameters, tokens and flops"):
-        write_metrics(logprobs=paths[:1], **arguments)
+    with pytest.raises(ElusiveError, match="must name model and checkpoint; it lacks 'checkpoint'"):
+        write_metrics(logprobs=paths[:1], families={"f": [other]}, **arguments)
     pq.write_table(table, paths[0])
     with pytest.raises(ElusiveError):
-        write_metrics(logprobs=paths[:1], **arguments)
+        write_metrics(logprobs=paths[:1], families={"f": [other]}, **arguments)
+
+
+def test_compute_is_the_registrys_and_families_share_checkpoints(tmp_path):
+    run = random_run(tmp_path)
+    everything = members(run["logprobs"])
+    rounded = [{**member, "parameters": 2000, "flops": 6.0 * 2000 * member["tokens"]} for member in everything[1:]]
+    outputs = {name: tmp_path / f"{name}.parquet" for name in ("all", "rounded")}
+    families = {"all": everything, "rounded": rounded}
+    write_metrics(**run, families=families, benchmark="quiz", outputs=outputs)
+    alone = tmp_path / "alone.parquet"
+    write_family(**run, output=alone, family="all")
+    assert alone.read_bytes() == outputs["all"].read_bytes()
+    found = pl.read_parquet(outputs["rounded"])
+    assert found.select("checkpoint", "parameters", "flops").unique(maintain_order=True).rows() == [
+        (f"step{n}", 2000, 12_000.0 * 10**n) for n in range(1, 6)
+    ]
+    both = found.join(pl.read_parquet(alone), on=["model", "checkpoint", "item"], suffix="_all")
+    assert both["brier"].equals(both["brier_all"].alias("brier"))

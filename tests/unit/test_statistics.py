@@ -19,7 +19,7 @@ from scipy import stats
 
 from elusive.correlations import METHODS, write_correlations
 from elusive.errors import ElusiveError
-from elusive.metrics import METRICS, write_metrics
+from elusive.metrics import METRICS
 from elusive.statistics import (
     NAN_POLICIES,
     STATISTICS,
@@ -30,7 +30,7 @@ from elusive.statistics import (
     write_statistics,
 )
 from elusive.tables import SCHEMAS, read_metadata, read_table, write_table
-from score_tables import about, logprobs_table, random_run, write_items
+from score_tables import about, logprobs_table, random_run, write_family, write_items
 
 CORRELATIONS = st.one_of(st.floats(-1, 1), st.sampled_from([-1.0, 0.0, 0.75, 1.0, np.nan]))
 
@@ -146,8 +146,8 @@ def run(tmp_path_factory) -> dict[str, list[Path]]:
     for family, members in (("small", slice(0, 5)), ("all", slice(None))):
         metrics, correlations = (folder / f"{kind}/{family}/quiz.parquet" for kind in ("metrics", "correlations"))
         logprobs = inputs["logprobs"][members]
-        write_metrics(logprobs=logprobs, items=inputs["items"], family=family, benchmark="quiz", output=metrics)
-        write_correlations(metrics=metrics, family=family, benchmark="quiz", output=correlations)
+        write_family(logprobs, inputs["items"], metrics, family)
+        write_correlations(metrics={family: metrics}, benchmark="quiz", outputs={family: correlations})
         paths["metrics"].append(metrics)
         paths["correlations"].append(correlations)
     return paths
@@ -258,17 +258,17 @@ SCRIPT = """
 import sys
 from pathlib import Path
 from elusive.correlations import write_correlations
-from elusive.metrics import write_metrics
 from elusive.statistics import write_checkpoints, write_scores, write_statistics
+from score_tables import members, write_family
 out, items, *logprobs = map(Path, sys.argv[1:])
 metrics, correlations = out / "metrics.parquet", out / "correlations.parquet"
-write_metrics(logprobs=logprobs, items=items, family="all", benchmark="quiz", output=metrics)
-write_correlations(metrics=metrics, family="all", benchmark="quiz", output=correlations)
+write_family(logprobs, items, metrics, "all")
+write_correlations(metrics={"all": metrics}, benchmark="quiz", outputs={"all": correlations})
 def both(name):
     return {"output_parquet": out / f"{name}.parquet", "output_csv": out / f"{name}.csv"}
 write_statistics(correlations=[correlations], **both("statistics"))
 write_scores(metrics=[metrics], **both("scores"))
-write_checkpoints(logprobs=logprobs, training=[], **both("checkpoints"))
+write_checkpoints(checkpoints=members(logprobs), training=[], **both("checkpoints"))
 """
 
 
@@ -281,7 +281,7 @@ def test_two_runs_with_other_numbers_of_threads_give_the_same_bytes(tmp_path):
         counts = dict.fromkeys(("POLARS_MAX_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), threads)
         subprocess.run(
             [sys.executable, "-c", SCRIPT, out, inputs["items"], *inputs["logprobs"]],
-            env=os.environ | counts | {"PYTHONPATH": str(source)},
+            env=os.environ | counts | {"PYTHONPATH": f"{source}{os.pathsep}{Path(__file__).parent}"},
             check=True,
         )
         outputs.append({path.name: path.read_bytes() for path in sorted(out.iterdir())})
@@ -290,21 +290,23 @@ def test_two_runs_with_other_numbers_of_threads_give_the_same_bytes(tmp_path):
 
 
 def test_table_of_checkpoints(tmp_path):
-    table = logprobs_table([0], [[-1.0, -2.0]])
-    paths = {}
-    for model, parameters, outside in (("b", 500, 100), ("a", 2000, None)):
-        for tokens in (1000, 20):
-            path = tmp_path / f"{model}{tokens}.parquet"
-            more = {} if outside is None else {"parameters_nonembedding": outside}
-            write_table(table, path, "logprobs", about(model, f"t{tokens}", parameters, tokens, **more))
-            paths[model, tokens] = path
+    checkpoints = [
+        {
+            "model": model,
+            "checkpoint": f"t{tokens}",
+            "parameters": parameters,
+            "parameters_nonembedding": outside,
+            "tokens": tokens,
+            "flops": 6.0 * parameters * tokens,
+        }
+        for model, parameters, outside in (("b", 500, 100), ("a", 2000, None))
+        for tokens in (1000, 20)
+    ]
     record = {"model": "b", "checkpoint": "t1000", "tokens": 1000, "validation_loss": 5.25, "train_loss": 5.0}
     training = tmp_path / "training.json"
     training.write_text(json.dumps(record))
     output = {"output_parquet": tmp_path / "c.parquet", "output_csv": tmp_path / "c.csv"}
-    # Another benchmark's log-likelihoods of the same checkpoint add nothing.
-    logprobs = [*paths.values(), paths["a", 20]]
-    write_checkpoints(logprobs=logprobs, training=[training], **output)
+    write_checkpoints(checkpoints=checkpoints, training=[training], **output)
     found = pl.read_parquet(output["output_parquet"])
     assert found.rows() == [
         ("b", "t20", 500, 100, 20, 60_000.0, 12_000.0, None),
@@ -314,14 +316,10 @@ def test_table_of_checkpoints(tmp_path):
     ]
     assert pl.read_csv(output["output_csv"], schema=found.schema).equals(found)
     assert read_metadata(output["output_parquet"]) == {}
-
-    write_table(table, paths["a", 20], "logprobs", about("b", "t20", 501, 20))
-    with pytest.raises(ElusiveError, match="describes b/t20 otherwise than another file does"):
-        write_checkpoints(logprobs=logprobs, training=[], **output)
     for text in ("{", "[]", '{"model": "b"}'):
         training.write_text(text)
         with pytest.raises(ElusiveError, match=r"training\.json: not a readable record of training"):
-            write_checkpoints(logprobs=logprobs, training=[training], **output)
+            write_checkpoints(checkpoints=checkpoints, training=[training], **output)
 
 
 def test_table_of_scores(run, tmp_path):
@@ -360,7 +358,7 @@ def test_guessing_is_within_chance(tmp_path):
         scores = generator.normal(-9, 1, (len(gold), 4))
         scores[np.arange(len(gold)), gold] += shift
         write_table(logprobs_table(gold, scores.tolist()), path, "logprobs", about("m", "c", 10, 10))
-        write_metrics(logprobs=[path], items=items, family="f", benchmark="quiz", output=metrics)
+        write_family([path], items, metrics)
         write_scores(metrics=[metrics], output_parquet=tmp_path / "s.parquet", output_csv=tmp_path / "s.csv")
         row = pl.read_parquet(tmp_path / "s.parquet").row(0, named=True)
         assert row["chance"] == 0.25

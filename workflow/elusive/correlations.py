@@ -21,6 +21,8 @@ its values above 2/K - 1e-16 tie.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import pyarrow as pa
 
@@ -187,14 +189,19 @@ def checkpoint_blocks(table: pa.Table, path: FilePath) -> tuple[pa.Table, pa.Tab
     return table.take(np.arange(0, len(table), num_items)), table.slice(0, num_items)
 
 
-def write_correlations(*, metrics: FilePath, family: str, benchmark: str, output: FilePath) -> None:
-    """Write the correlations table of one family on one benchmark, from its metrics table, to ``output``."""
-    table = read_table(metrics, "metrics")
-    if table["benchmark"].unique().to_pylist() != [benchmark]:
-        raise ElusiveError(f"{metrics}: is not a metrics table of {benchmark!r} alone")
-    correlations = correlate(table, metrics, family)
-    write_table(correlations, output, "correlations", {**read_metadata(metrics), "family": family})
-    undefined = correlations["correlation"].null_count / len(correlations)
-    logger.info(
-        "correlations of %s on %s: %d rows, %.1f %% undefined", family, benchmark, len(correlations), 100 * undefined
-    )
+def write_correlations(*, metrics: Mapping[str, FilePath], benchmark: str, outputs: Mapping[str, FilePath]) -> None:
+    """Write the correlations tables of one benchmark, one per family, to ``outputs``.
+
+    ``metrics`` and ``outputs`` map each family to its metrics table and to the table to write.
+    """
+    for family, path in metrics.items():
+        table = read_table(path, "metrics")
+        if table["benchmark"].unique().to_pylist() != [benchmark]:
+            raise ElusiveError(f"{path}: is not a metrics table of {benchmark!r} alone")
+        correlations = correlate(table, path, family)
+        write_table(correlations, outputs[family], "correlations", {**read_metadata(path), "family": family})
+        undefined = correlations["correlation"].null_count / len(correlations)
+        logger.info(
+            *("correlations of %s on %s: %d rows, %.1f %% undefined", family, benchmark),
+            *(len(correlations), 100 * undefined),
+        )

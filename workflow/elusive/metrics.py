@@ -18,8 +18,9 @@ float64 ends; its logarithm beside it is not.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -47,6 +48,10 @@ METRICS = (
 )
 
 FilePath = str | os.PathLike[str]
+
+#: A checkpoint as the registry describes it: ``model``, ``checkpoint``, ``parameters``, ``tokens`` and ``flops``.
+Member = Mapping[str, Any]
+_MEMBER = {"model": str, "checkpoint": str, "parameters": int, "tokens": int, "flops": float}
 
 
 @dataclass(frozen=True)
@@ -160,59 +165,66 @@ def checkpoint_metrics(choices: Choices, logprobs: pa.Table, path: FilePath) -> 
 
 
 def write_metrics(
-    *, logprobs: Sequence[FilePath], items: FilePath, family: str, benchmark: str, output: FilePath
+    *,
+    logprobs: Sequence[FilePath],
+    items: FilePath,
+    families: Mapping[str, Sequence[Member]],
+    benchmark: str,
+    outputs: Mapping[str, FilePath],
 ) -> None:
-    """Write the metrics table of one family on one benchmark to ``output``.
+    """Write the metrics tables of one benchmark, one per family, to ``outputs``.
 
-    ``logprobs`` holds one logprobs table per checkpoint of the family, in any order, all of them over the items of the
-    table ``items``. Rows are sorted by (flops, model, checkpoint), then in items order. Raises :class:`ElusiveError`
-    when a file does not fit the items, lacks its metadata, or repeats a checkpoint.
+    ``logprobs`` holds one logprobs table per checkpoint, in any order, all of them over the items of the table
+    ``items``; ``families`` the members of each family. Rows are sorted by (flops, model, checkpoint), then in items
+    order. Raises :class:`ElusiveError` when a file does not fit the items, lacks its metadata or repeats a checkpoint,
+    or when a member has no file.
     """
     items_table = read_table(items, "items", columns=["item", "subject", "gold", "num_choices"])
     choices = Choices.of(items_table, items)
-    tables: dict[tuple[float, str, str], pa.Table] = {}
+    digest = sha256_file(items)
+    paths: dict[tuple[str, str], FilePath] = {}
     for path in logprobs:
-        about = read_checkpoint(path)
-        key = (about["flops"], about["model"], about["checkpoint"])
-        if key in tables:
-            raise ElusiveError(
-                f"{path}: {about['model']}/{about['checkpoint']} is already in another file of {family!r}"
+        key = read_checkpoint(path)
+        if key in paths:
+            raise ElusiveError(f"{path}: {'/'.join(key)} is already in {paths[key]}")
+        paths[key] = path
+    # A checkpoint may belong to many families, and is read once.
+    scores: dict[tuple[str, str], dict[str, np.ndarray]] = {}
+    for family, members in families.items():
+        if not members:
+            raise ElusiveError(f"family {family!r} has no checkpoints to compute metrics of")
+        tables = []
+        for member in sorted(members, key=lambda m: (m["flops"], m["model"], m["checkpoint"])):
+            key = (member["model"], member["checkpoint"])
+            if key not in paths:
+                raise ElusiveError(f"family {family!r}: no log-likelihoods of {'/'.join(key)} on {benchmark!r}")
+            if key not in scores:
+                scores[key] = checkpoint_metrics(choices, read_table(paths[key], "logprobs"), paths[key])
+            about = {column: convert(member[column]) for column, convert in _MEMBER.items()}
+            tables.append(
+                pa.table(
+                    {
+                        **{column: pa.repeat(value, len(items_table)) for column, value in about.items()},
+                        "benchmark": pa.repeat(benchmark, len(items_table)),
+                        **{column: items_table[column] for column in ("subject", "item", "num_choices")},
+                        **scores[key],
+                    }
+                )
             )
-        values = checkpoint_metrics(choices, read_table(path, "logprobs"), path)
-        constant = {name: pa.repeat(value, len(items_table)) for name, value in about.items()}
-        tables[key] = pa.table(
-            {
-                **constant,
-                "benchmark": pa.repeat(benchmark, len(items_table)),
-                **{column: items_table[column] for column in ("subject", "item", "num_choices")},
-                **values,
-            }
-        )
-    if not tables:
-        raise ElusiveError(f"family {family!r} has no log-likelihoods on {benchmark!r} to compute metrics from")
-    table = pa.concat_tables(tables[key] for key in sorted(tables)).combine_chunks()
-    metadata = {
-        "family": family,
-        "benchmark": benchmark,
-        "members": [[model, checkpoint] for _, model, checkpoint in sorted(tables)],
-        "items": sha256_file(items),
-    }
-    write_table(table, output, "metrics", metadata)
-    logger.info("metrics of %s on %s: %d checkpoints × %d items", family, benchmark, len(tables), len(items_table))
+        metadata = {
+            "family": family,
+            "benchmark": benchmark,
+            "members": [[table["model"][0].as_py(), table["checkpoint"][0].as_py()] for table in tables],
+            "items": digest,
+        }
+        write_table(pa.concat_tables(tables).combine_chunks(), outputs[family], "metrics", metadata)
+        logger.info("metrics of %s on %s: %d checkpoints × %d items", family, benchmark, len(tables), len(items_table))
 
 
-def read_checkpoint(path: FilePath) -> dict[str, str | int | float]:
-    """What a logprobs file's metadata says on its checkpoint, in the metrics table's columns and types."""
+def read_checkpoint(path: FilePath) -> tuple[str, str]:
+    """Model and checkpoint that a logprobs file's metadata names."""
     metadata = read_metadata(path)
     try:
-        return {
-            "model": str(metadata["model"]),
-            "checkpoint": str(metadata["checkpoint"]),
-            "parameters": int(metadata["parameters"]),
-            "tokens": int(metadata["tokens"]),
-            "flops": float(metadata["flops"]),
-        }
-    except (KeyError, TypeError, ValueError) as error:
-        raise ElusiveError(
-            f"{path}: its metadata must name model, checkpoint, parameters, tokens and flops; not so for {error}"
-        ) from error
+        return str(metadata["model"]), str(metadata["checkpoint"])
+    except KeyError as error:
+        raise ElusiveError(f"{path}: its metadata must name model and checkpoint; it lacks {error}") from error

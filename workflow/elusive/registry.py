@@ -121,6 +121,18 @@ class Registry:
         """The checkpoint ``name`` of ``model``; raises KeyError."""
         return self._checkpoints[model, name]
 
+    def describe(self, checkpoint: Checkpoint) -> dict[str, Any]:
+        """What the tables say of a checkpoint: its names, ``parameters``, ``tokens`` and the FLOPs of 6·N·D."""
+        model = self.models[checkpoint.model]
+        return {
+            "model": checkpoint.model,
+            "checkpoint": checkpoint.name,
+            "parameters": model.parameters,
+            "parameters_nonembedding": model.parameters_nonembedding,
+            "tokens": checkpoint.tokens,
+            "flops": checkpoint.flops,
+        }
+
     @functools.cached_property
     def _checkpoints(self) -> dict[tuple[str, str], Checkpoint]:
         return {(c.model, c.name): c for model in self.models.values() for c in model.checkpoints}

@@ -44,8 +44,8 @@ from elusive import logs
 from elusive.correlations import METHODS, checkpoint_blocks
 from elusive.errors import ElusiveError
 from elusive.files import atomic_path
-from elusive.metrics import METRICS, FilePath, read_checkpoint
-from elusive.tables import METADATA_KEY, read_metadata, read_table, write_table
+from elusive.metrics import METRICS, FilePath, Member
+from elusive.tables import METADATA_KEY, read_table, write_table
 
 logger = logs.get(__name__)
 
@@ -306,13 +306,14 @@ CHECKPOINTS = pa.schema(
 
 
 def write_checkpoints(
-    *, logprobs: Sequence[FilePath], training: Sequence[FilePath], output_parquet: FilePath, output_csv: FilePath
+    *, checkpoints: Sequence[Member], training: Sequence[FilePath], output_parquet: FilePath, output_csv: FilePath
 ) -> None:
     """Write the table :data:`CHECKPOINTS` as Parquet and CSV, sorted by parameters, model, tokens and checkpoint.
 
-    ``logprobs`` holds at least one logprobs table of every checkpoint, ``training`` the ``training.json`` of those that
-    the workflow trained itself: without one, ``validation_loss`` (nats per token) is null. ``flops_nonembedding`` is
-    6·N·D with the parameters outside the embeddings, null where these are not known.
+    ``checkpoints`` are those of the registry, with ``parameters_nonembedding`` (None where it is not known) besides;
+    ``training`` holds the ``training.json`` of those that the workflow trained itself: without one,
+    ``validation_loss`` (nats per token) is null. ``flops_nonembedding`` is 6·N·D with the parameters outside the
+    embeddings.
     """
     losses = {}
     for path in training:
@@ -322,20 +323,18 @@ def write_checkpoints(
             losses[record["model"], record["checkpoint"]] = record["validation_loss"]
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ElusiveError(f"{path}: not a readable record of training ({error!r})") from error
-    rows: dict[tuple[str, str], dict[str, object]] = {}
-    for path in logprobs:
-        about = read_checkpoint(path)
-        outside = read_metadata(path).get("parameters_nonembedding")
-        key = (about["model"], about["checkpoint"])
-        row = about | {
-            "parameters_nonembedding": outside,
-            "flops_nonembedding": None if outside is None else 6.0 * outside * about["tokens"],
-            "validation_loss": losses.get(key),
-        }
-        if rows.setdefault(key, row) != row:
-            raise ElusiveError(f"{path}: describes {'/'.join(key)} otherwise than another file does")
-    ordered = sorted(rows.values(), key=lambda r: (r["parameters"], r["model"], r["tokens"], r["checkpoint"]))
-    _write_both(pa.Table.from_pylist(ordered, CHECKPOINTS), output_parquet, output_csv)
+    rows = []
+    for about in checkpoints:
+        outside = about["parameters_nonembedding"]
+        rows.append(
+            {
+                **about,
+                "flops_nonembedding": None if outside is None else 6.0 * outside * about["tokens"],
+                "validation_loss": losses.get((about["model"], about["checkpoint"])),
+            }
+        )
+    rows.sort(key=lambda r: (r["parameters"], r["model"], r["tokens"], r["checkpoint"]))
+    _write_both(pa.Table.from_pylist(rows, CHECKPOINTS), output_parquet, output_csv)
 
 
 #: One row per checkpoint × benchmark: its mean scores, and how far its accuracy is from guessing.

@@ -3,41 +3,42 @@
 
 rule metrics:
     input:
-        logprobs=get_family_logprobs,
+        logprobs=get_benchmark_logprobs,
         items_table=ITEMS,
     output:
-        METRICS,
+        expand(METRICS, family=REGISTRY.families, allow_missing=True),
     log:
-        "results/logs/metrics/{family}/{benchmark}.log",
+        "results/logs/metrics/{benchmark}.log",
     benchmark:
-        "results/benchmarks/metrics/{family}/{benchmark}.tsv"
+        "results/benchmarks/metrics/{benchmark}.tsv"
     conda:
         "../../envs/elusive.yaml"
     params:
-        family="{family}",
-        benchmark="{benchmark}",
+        families={
+            name: [REGISTRY.describe(member) for member in family.members]
+            for name, family in REGISTRY.families.items()
+        },
     message:
-        "Metrics of {wildcards.family} on {wildcards.benchmark}"
+        "Metrics on {wildcards.benchmark}"
     script:
         "../scripts/metrics.py"
 
 
 rule correlations:
     input:
-        metrics=METRICS,
+        expand(METRICS, family=REGISTRY.families, allow_missing=True),
     output:
-        CORRELATIONS,
+        expand(CORRELATIONS, family=REGISTRY.families, allow_missing=True),
     log:
-        "results/logs/correlations/{family}/{benchmark}.log",
+        "results/logs/correlations/{benchmark}.log",
     benchmark:
-        "results/benchmarks/correlations/{family}/{benchmark}.tsv"
+        "results/benchmarks/correlations/{benchmark}.tsv"
     conda:
         "../../envs/elusive.yaml"
     params:
-        family="{family}",
-        benchmark="{benchmark}",
+        families=list(REGISTRY.families),
     message:
-        "Correlations with compute of {wildcards.family} on {wildcards.benchmark}"
+        "Correlations with compute on {wildcards.benchmark}"
     script:
         "../scripts/correlations.py"
 
@@ -78,7 +79,6 @@ rule scores:
 
 rule checkpoints:
     input:
-        logprobs=get_all_logprobs(benchmarks=list(REGISTRY.benchmarks)[:1]),
         training=get_training_records(),
     output:
         **get_table("checkpoints"),
@@ -88,6 +88,8 @@ rule checkpoints:
         "results/benchmarks/checkpoints.tsv"
     conda:
         "../../envs/elusive.yaml"
+    params:
+        checkpoints=[REGISTRY.describe(member) for member in get_all_checkpoints()],
     message:
         "Table of checkpoints"
     script:

@@ -150,11 +150,9 @@ def get_score_memory(wildcards, attempt):
     return attempt * (2000 + REGISTRY.models[wildcards.model].parameters * 6 // 10**6)
 
 
-def get_family_logprobs(wildcards):
-    return [
-        LOGPROBS.format(model=member.model, checkpoint=member.name, benchmark=wildcards.benchmark)
-        for member in REGISTRY.families[wildcards.family].members
-    ]
+def get_benchmark_logprobs(wildcards):
+    members = {(c.model, c.name) for family in REGISTRY.families.values() for c in family.members}
+    return [LOGPROBS.format(model=m, checkpoint=c, benchmark=wildcards.benchmark) for m, c in sorted(members)]
 
 
 def get_all_checkpoints():

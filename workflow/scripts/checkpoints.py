@@ -8,7 +8,7 @@ from elusive.statistics import write_checkpoints
 if __name__ == "__main__":
     with logs.to_file(snakemake.log[0]):
         write_checkpoints(
-            logprobs=snakemake.input.logprobs,
+            checkpoints=snakemake.params.checkpoints,
             training=[Path(directory) / "training.json" for directory in snakemake.input.training],
             output_parquet=snakemake.output.parquet,
             output_csv=snakemake.output.csv,

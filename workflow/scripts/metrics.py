@@ -1,4 +1,4 @@
-"""Metrics of one family on one benchmark, from the log-likelihoods of its checkpoints."""
+"""Metrics of one benchmark for every family, from the log-likelihoods of their checkpoints."""
 
 from elusive import logs
 from elusive.metrics import write_metrics
@@ -8,7 +8,7 @@ if __name__ == "__main__":
         write_metrics(
             logprobs=snakemake.input.logprobs,
             items=snakemake.input.items_table,
-            family=snakemake.params.family,
-            benchmark=snakemake.params.benchmark,
-            output=snakemake.output[0],
+            families=snakemake.params.families,
+            benchmark=snakemake.wildcards.benchmark,
+            outputs=dict(zip(snakemake.params.families, snakemake.output, strict=True)),
         )
