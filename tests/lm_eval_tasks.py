@@ -20,11 +20,15 @@ _FILES = {
     "arc_easy": "arc/arc_easy.yaml",
     "arc_challenge": "arc/arc_challenge.yaml",
     "hellaswag": "hellaswag/hellaswag.yaml",
+    "mathqa": "mathqa/mathqa.yaml",
+    "mc_taco": "mc_taco/default.yaml",
     "openbookqa": "openbookqa/openbookqa.yaml",
     "piqa": "piqa/piqa.yaml",
+    "race": "race/race.yaml",
     "sciq": "sciq/sciq.yaml",
     "social_iqa": "siqa/siqa.yaml",
     "winogrande": "winogrande/default.yaml",
+    "xwinograd_en": "xwinograd/xwinograd_en.yaml",
 }
 
 
@@ -55,11 +59,16 @@ def lm_eval_task(
     return ConfigurableTask(config=config)
 
 
+def task_file(benchmark: str, row: dict[str, Any]) -> str:
+    """Where lm-eval defines the task that asks about ``row``, below its tasks folder."""
+    return f"mmlu/default/mmlu_{row['subject']}.yaml" if benchmark == "mmlu" else _FILES[benchmark]
+
+
 def lm_eval_items(benchmark: str, rows: list[dict[str, Any]]) -> list[LmEvalItem]:
     """One :class:`LmEvalItem` per row of the hub's schema, in the order of ``rows``."""
     files = defaultdict(list)
     for number, row in enumerate(rows):
-        files[f"mmlu/default/mmlu_{row['subject']}.yaml" if benchmark == "mmlu" else _FILES[benchmark]].append(number)
+        files[task_file(benchmark, row)].append(number)
     items: dict[int, LmEvalItem] = {}
     for file, numbers in files.items():
         task = lm_eval_task(file, [rows[number] for number in numbers])

@@ -1,4 +1,4 @@
-"""The nine built-in benchmarks: every item of the archive, and lm-eval's own templates on the same rows."""
+"""The benchmarks that the archive holds: every item, and lm-eval's own templates on the same rows."""
 
 from collections import Counter
 
@@ -8,7 +8,7 @@ from elusive.errors import ElusiveError
 from elusive.items.archive import Archive
 from elusive.items.benchmarks import BENCHMARKS, Item
 from elusive.items.build import archive_set, check
-from elusive.items.sources import archive_rows, archive_shots, rows_of_requests
+from elusive.items.sources import ARCHIVED, archive_rows, rows_of_requests
 from lm_eval_tasks import lm_eval_items, lm_eval_task
 
 # benchmark: items, how many items have how many choices, and items whose gold answer is the first, second, ...
@@ -30,17 +30,17 @@ STRIDE = {"arc_easy": 4, "arc_challenge": 4, "hellaswag": 40, "mmlu": 40, "piqa"
 @pytest.fixture(scope="module")
 def sets(archive_path):
     with Archive(archive_path) as archive:
-        return {name: archive_set(definition, archive) for name, definition in BENCHMARKS.items()}
+        return {name: archive_set(BENCHMARKS[name], archive) for name in EXPECTED}
 
 
 @pytest.fixture(scope="module")
 def rows(archive_path):
     with Archive(archive_path) as archive:
-        return {name: archive_rows(name, archive).rows for name in BENCHMARKS}
+        return {name: archive_rows(name, archive).rows for name in EXPECTED}
 
 
-def test_every_benchmark_has_an_expectation():
-    assert set(BENCHMARKS) == set(EXPECTED)
+def test_every_archived_benchmark_has_an_expectation():
+    assert set(EXPECTED) == ARCHIVED
 
 
 @pytest.mark.parametrize("name", EXPECTED)
@@ -75,9 +75,9 @@ def test_mmlu_subjects(sets):
 
 
 def test_split_is_said(sets):
-    splits = {name: sets[name].metadata["split"] for name in BENCHMARKS}
+    splits = {name: sets[name].metadata["split"] for name in EXPECTED}
     assert {name for name, split in splits.items() if split != BENCHMARKS[name].split} == {"sciq"}
-    notes = {name: sets[name].metadata["split_note"] for name in BENCHMARKS}
+    notes = {name: sets[name].metadata["split_note"] for name in EXPECTED}
     assert notes.pop("sciq") == "the archive lacks the test split; its validation split (1000 items) stands in"
     assert set(notes.values()) == {None}
 
@@ -176,9 +176,10 @@ def test_check_refuses_wrong_subjects(sets):
 @pytest.mark.parametrize("subject", ["anatomy", "high_school_european_history", "formal_logic"])
 def test_solved_examples_are_lm_evals(archive_path, subject, num_fewshot):
     with Archive(archive_path) as archive:
-        rows = [row for row in archive_rows("mmlu", archive).rows if row["subject"] == subject][:40]
-        shots = archive_shots("mmlu", "dev", archive)[subject]
+        source = archive_rows("mmlu", archive, with_shots=True)
         items = archive_set(BENCHMARKS["mmlu"], archive, num_fewshot).items
+    rows = [row for row in source.rows if row["subject"] == subject][:40]
+    shots = [row for row in source.shots if row["subject"] == subject]
     assert len(shots) == 5
     task = lm_eval_task(f"mmlu/default/mmlu_{subject}.yaml", rows, num_fewshot, shots)
     task.build_all_requests()
@@ -188,5 +189,8 @@ def test_solved_examples_are_lm_evals(archive_path, subject, num_fewshot):
 
 
 def test_more_solved_examples_than_there_are(archive_path):
-    with Archive(archive_path) as archive, pytest.raises(ElusiveError, match=r"piqa: num_fewshot is 1, at most 0"):
-        archive_set(BENCHMARKS["piqa"], archive, 1)
+    with Archive(archive_path) as archive:
+        with pytest.raises(ElusiveError, match=r"piqa: the archive does not hold it"):
+            archive_set(BENCHMARKS["piqa"], archive, 1)
+        with pytest.raises(ElusiveError, match=r"mmlu: num_fewshot is 6, at most 5 are there"):
+            archive_set(BENCHMARKS["mmlu"], archive, 6)

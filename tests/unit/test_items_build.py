@@ -16,6 +16,7 @@ from elusive.items.archive import Archive
 from elusive.items.benchmarks import BENCHMARKS, Item
 from elusive.items.build import archive_set, build_items, choose, evaluated_texts, load_items, with_ids
 from elusive.items.command import add_items_arguments, run_items
+from elusive.items.sources import ARCHIVED
 from elusive.tables import read_metadata, read_table
 
 WORKFLOW = Path(__file__).parents[2] / "workflow"
@@ -128,7 +129,7 @@ def test_a_limit_below_one_is_refused(limit):
 # --- the table
 
 
-@pytest.mark.parametrize("name", BENCHMARKS)
+@pytest.mark.parametrize("name", [*sorted(ARCHIVED), "mmlu_virology"])
 def test_table_and_metadata(archive_path, tmp_path, name):
     spec = {"name": name, "limit": 60, "seed": 3}
     build_items(spec, tmp_path / "a.parquet", archive_path)
@@ -146,6 +147,8 @@ def test_table_and_metadata(archive_path, tmp_path, name):
         "label": definition.label,
         "source": "archive",
         "dataset": definition.dataset,
+        "revision": None,
+        "commit": None,
         "split": split,
         "split_note": metadata["split_note"],
         "protocol": "lm-eval-0.4 zero-shot",
@@ -190,7 +193,7 @@ def test_requests_repeat_what_is_shared():
 def test_evaluated_texts(archive_path):
     with Archive(archive_path) as archive:
         texts = list(evaluated_texts(archive))
-    assert len(texts) == sum(next(iter(d.num_items.values())) for d in BENCHMARKS.values()) == 34191
+    assert len(texts) == sum(next(iter(d.num_items.values())) for d in map(BENCHMARKS.get, ARCHIVED)) == 34191
     found = set(texts)
     assert (
         "Question: An astronomer observes that a planet rotates faster after a meteorite impact. Which is the most "

@@ -235,7 +235,7 @@ def test_unreadable_file(tmp_path):
         ({"gold": 1}, "key 'gold': expected text, found 1"),
         ({"delimiter": 3}, "key 'delimiter': expected text, found 3"),
         ({"id": "a b"}, "key 'id': "),
-        ({"file": "rows.txt"}, r"key 'file': rows\.txt must end in one of \.jsonl, \.json, \.csv, \.parquet"),
+        ({"file": "rows.txt"}, r"key 'file': rows\.txt must end in one of \.jsonl, \.json, \.csv, \.tsv, \.parquet"),
         ({"file": "absent.csv"}, r"key 'file': there is no file absent\.csv"),
     ],
 )

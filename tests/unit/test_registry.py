@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from elusive import registry
 from elusive.errors import ElusiveError
 from elusive.items.benchmarks import BENCHMARKS
+from elusive.items.sources import ARCHIVED
 from elusive.ladder.training import MAX_LENGTH
 from elusive.registry import check_syntax, flops, ladder_parameters, load
 
@@ -100,7 +101,8 @@ def message(config, files=()):
 def test_default_configuration():
     config = copy.deepcopy(DEFAULT)
     loaded = load(config, [ROOT / "config.yaml"])
-    assert set(loaded.benchmarks) == set(BENCHMARKS)
+    assert set(loaded.benchmarks) == ARCHIVED
+    assert {benchmark.source for benchmark in loaded.benchmarks.values()} == {"archive"}
     assert loaded.ladder_models == list(loaded.models.values())
     sizes, steps = len(config["models"]), config["ladder"]["checkpoints"]
     # all of the ladder, its largest model, the end of training
@@ -117,7 +119,7 @@ def test_default_configuration():
             checkpoint = loaded.checkpoint(entry["name"], f"step{step}")
             assert checkpoint.tokens == step * config["ladder"]["batch"] * config["ladder"]["context"]
             assert checkpoint.flops == 6 * parameters * checkpoint.tokens
-    assert loaded.batches == {"score": tuple(BENCHMARKS)}
+    assert loaded.batches == {"score": tuple(entry["name"] for entry in config["benchmarks"])}
     with pytest.raises(KeyError):
         loaded.checkpoint("ladder-d64", "step0")
 
@@ -170,7 +172,7 @@ def test_the_commented_examples_are_valid(config, local, own, tmp_path):
     config["benchmarks"].append(benchmark)
     loaded = load(config)
     assert loaded.checkpoint("mine", "step3000").tokens == 3000 * 2097152
-    assert loaded.benchmarks["quiz"].file == own["file"]
+    assert loaded.benchmarks["quiz"].files == (own["file"],)
 
 
 def test_every_key_of_the_schema_is_described():
@@ -285,9 +287,9 @@ def test_equal_compute_does_not_make_a_family(config, local):
 
 def test_own_benchmark(config, own):
     loaded = load(with_own(config, own, label="Quiz", limit=3))
-    assert (loaded.benchmarks["quiz"].file, loaded.benchmarks["quiz"].label) == (own["file"], "Quiz")
+    assert (loaded.benchmarks["quiz"].files, loaded.benchmarks["quiz"].label) == ((own["file"],), "Quiz")
     assert loaded.benchmarks["quiz"].spec["limit"] == 3
-    assert loaded.benchmarks["sciq"].file is None
+    assert loaded.benchmarks["sciq"].files == ()
     assert loaded.benchmarks["sciq"].label == BENCHMARKS["sciq"].label
 
 
@@ -300,11 +302,14 @@ def test_solved_examples_and_unconditional_scores(config):
     assert "unconditional" not in benchmarks["mmlu"].spec
 
 
-@pytest.mark.parametrize(("index", "number", "expected"), [(3, 6, "at most 5"), (0, 1, "no solved examples")])
-def test_more_solved_examples_than_a_benchmark_has(config, index, number, expected):
-    config["benchmarks"][index]["num_fewshot"] = number
+@pytest.mark.parametrize(
+    ("name", "number", "expected"),
+    [("mmlu", 6, "at most 5"), ("mmlu_virology", 6, "at most 5"), ("race", 1, "no solved examples")],
+)
+def test_more_solved_examples_than_a_benchmark_has(config, name, number, expected):
+    config["benchmarks"] = [{"name": name, "num_fewshot": number}]
     text = message(config)
-    assert f"benchmarks[{index}].num_fewshot: {number} is not allowed" in text and expected in text
+    assert f"benchmarks[0].num_fewshot: {number} is not allowed" in text and expected in text
 
 
 def test_batches(config):
@@ -392,7 +397,13 @@ MISTAKES = {
     "unknown benchmark": (
         ["benchmarks", 0, "name"],
         "arc_esy",
-        ["benchmarks[0].name: unknown benchmark 'arc_esy'", "did you mean 'arc_easy'?", "winogrande)", "'file'"],
+        [
+            "benchmarks[0].name: unknown benchmark 'arc_esy'",
+            "did you mean 'arc_easy'?",
+            "xwinograd_en",
+            "mmlu_<subject>)",
+            "'file'",
+        ],
     ),
     "benchmark in its paper's spelling": (["benchmarks", 0, "name"], "ARC-Easy", ["did you mean 'arc_easy'?"]),
     "limit zero": (["benchmarks", 0, "limit"], 0, ["benchmarks[0].limit: 0 is not allowed", "at least 1 or null"]),

@@ -103,7 +103,8 @@ def get_training_records():
 
 def get_items_source(wildcards):
     rerun_interrupted_jobs()
-    return REGISTRY.benchmarks[wildcards.benchmark].file or ARCHIVE
+    benchmark = REGISTRY.benchmarks[wildcards.benchmark]
+    return ARCHIVE if benchmark.source == "archive" else benchmark.files
 
 
 def get_items_spec(wildcards):

@@ -1,4 +1,4 @@
-"""Items of every benchmark, from the data archive or from files of the user's own."""
+"""Items of every benchmark, from the data archive, the hub's datasets, or files."""
 
 
 rule archive:
@@ -31,7 +31,7 @@ rule items:
         "../../envs/elusive.yaml"
     params:
         spec=get_items_spec,
-        version=1,
+        version=2,
     message:
         "Items of {wildcards.benchmark}"
     shell:

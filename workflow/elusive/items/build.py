@@ -14,17 +14,18 @@ import os
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
 from elusive import logs
 from elusive.errors import ElusiveError
-from elusive.files import sha256_file
 from elusive.items import benchmarks, own
 from elusive.items.archive import Archive
-from elusive.items.benchmarks import BENCHMARKS, BenchmarkDefinition, Item
-from elusive.items.sources import archive_rows, archive_shots
+from elusive.items.benchmarks import BENCHMARKS, BenchmarkDefinition, Item, Row
+from elusive.items.shots import draw_shots
+from elusive.items.sources import ARCHIVED, Rows, archive_rows, hub_rows, local_rows
 from elusive.tables import SCHEMAS, read_metadata, read_table, write_table
 
 logger = logs.get(__name__)
@@ -41,21 +42,16 @@ class ItemSet:
 def build_items(spec: dict[str, Any], output: str | os.PathLike[str], archive: str | os.PathLike[str] | None) -> None:
     """Write the items table of the benchmark ``spec`` to ``output``.
 
-    ``spec`` holds ``name`` and optionally ``label``, ``limit`` (the number of items to keep) and ``seed`` (default
-    0, which items those are) and ``num_fewshot`` (solved examples before the question, where the benchmark's definition
-    has them); a benchmark of one's own has the keys of :mod:`elusive.items.own` besides. Built-in
-    benchmarks are read from ``archive``. Besides the contract's columns the table has ``choices``, list<string>
-    with one text per choice. Raises :class:`ElusiveError` when an item does not fit its benchmark.
+    ``spec`` holds ``name`` and optionally ``label``, ``limit`` (the number of items to keep), ``seed`` (default 0,
+    which items those are) and ``num_fewshot`` (solved examples before the question). ``source`` says where the rows
+    come from: ``archive``, then ``archive`` is its path; ``hub``, then ``dataset``, ``config`` and ``revision``
+    overrule what the benchmark's definition names; or ``file``, then ``file`` and ``shots_file`` are files of such
+    rows. A benchmark of one's own has the keys of :mod:`elusive.items.own`. Besides the contract's columns the table
+    has ``choices``, list<string> with one text per choice, and ``cluster``, string or null, equal for items that ask
+    about the same text. Raises :class:`ElusiveError` when rows cannot be had or an item does not fit its benchmark.
     """
     name, limit, seed = spec["name"], spec.get("limit"), spec.get("seed") or 0
-    if "file" in spec:
-        full = _own_set(spec)
-    else:
-        definition = _definition(name)
-        if archive is None:
-            raise ElusiveError(f"benchmark {name!r} is read from the archive, but no --source was given")
-        with Archive(archive) as opened:
-            full = archive_set(definition, opened, spec.get("num_fewshot", 0))
+    full = _own_set(spec) if "choices" in spec or "gold" in spec else _builtin_set(spec, archive)
     kept = [full.items[index] for index in choose(full.items, limit, seed)]
     metadata = {
         **full.metadata,
@@ -66,25 +62,25 @@ def build_items(spec: dict[str, Any], output: str | os.PathLike[str], archive: s
         "chance": math.fsum(1 / item.num_choices for item in kept) / len(kept),
     }
     write_table(_table(kept), output, "items", metadata)
-    logger.info("%s: %d of %d items", name, len(kept), len(full.items))
+    logger.info("%s: %d of %d items, from %s", name, len(kept), len(full.items), full.metadata["origin"])
 
 
 def load_items(path: str | os.PathLike[str]) -> ItemSet:
     """Read an items table, its items in the table's order."""
     table = read_table(path, "items")
-    columns = ["contexts", "continuations", "choices", "gold", "subject", "item"]
+    columns = ["contexts", "continuations", "choices", "gold", "subject", "item", "cluster"]
     rows = zip(*(table[column].to_pylist() for column in columns), strict=True)
-    items = [Item(tuple(c), tuple(k), tuple(t), gold, subject, item) for c, k, t, gold, subject, item in rows]
+    items = [Item(tuple(c), tuple(k), tuple(t), *rest) for c, k, t, *rest in rows]
     return ItemSet(read_metadata(path), items)
 
 
 def evaluated_texts(archive: Archive) -> Iterator[str]:
-    """The text of every item of every built-in benchmark, full sets, for a search of training text for test items.
+    """The text of every item of every benchmark that the archive holds, full sets: what training text must not contain.
 
     One string per item: each context followed by its continuation; when all choices share a context, it is followed
     by the right one, and the others stand on lines of their own.
     """
-    for definition in BENCHMARKS.values():
+    for definition in (definition for name, definition in BENCHMARKS.items() if name in ARCHIVED):
         for item in archive_set(definition, archive).items:
             if len(item.contexts) > 1:
                 yield "\n".join(context + continuation for context, continuation in item.requests())
@@ -95,34 +91,84 @@ def evaluated_texts(archive: Archive) -> Iterator[str]:
 
 def archive_set(definition: BenchmarkDefinition, archive: Archive, num_fewshot: int = 0) -> ItemSet:
     """All items of a built-in benchmark from the archive, checked against the definition."""
-    source = archive_rows(definition.name, archive)
-    if num_fewshot > definition.max_shots:
-        raise ElusiveError(f"{definition.name}: num_fewshot is {num_fewshot}, at most {definition.max_shots} are there")
-    if num_fewshot:
-        shots = archive_shots(definition.name, definition.shots_split, archive)
-        items = [definition.render_shots(row, shots[row["subject"]][:num_fewshot]) for row in source.rows]
-    else:
-        items = [definition.render(row) for row in source.rows]
-    check(definition, source.split, items)
+    return item_set(definition, archive_rows(definition.name, archive, num_fewshot > 0), num_fewshot)
+
+
+def item_set(definition: BenchmarkDefinition, source: Rows, num_fewshot: int = 0) -> ItemSet:
+    """All items of a built-in benchmark from its rows, checked against the definition."""
+    shots = _shots(definition, source, num_fewshot)
+    items = []
+    for row, place, examples in zip(source.rows, source.places, shots, strict=True):
+        try:
+            items.append(definition.render(row, examples))
+        except (ArithmeticError, AttributeError, LookupError, SyntaxError, TypeError, ValueError) as error:
+            raise ElusiveError(
+                f"{definition.name}: {place} is not as in {definition.dataset}: {type(error).__name__}: {error}; its "
+                f"fields are: {', '.join(row)}"
+            ) from error
+    split = source.split or definition.split
+    named = with_ids(definition.name, items)
+    left_out = _unusable(definition, named)
+    check(definition, split, named, left_out)
     metadata = {
         "benchmark": definition.name,
         "label": definition.label,
-        "source": "archive",
-        "dataset": definition.dataset,
-        "split": source.split,
-        "split_note": source.split_note,
-        "origin": source.origin,
+        **_origin(source),
+        "split": split,
         "protocol": benchmarks.protocol(num_fewshot),
         "num_fewshot": num_fewshot,
         "version": definition.version,
     }
-    return ItemSet(metadata, with_ids(definition.name, items))
+    if left_out:
+        metadata["left_out"] = left_out
+        logger.warning("%s: left out for want of a right choice: %s", definition.name, ", ".join(left_out))
+        named = [item for item in named if item.item not in left_out]
+    if definition.subject:  # it names the items, but statistics by subject would only repeat those of the benchmark
+        named = [replace(item, subject=None) for item in named]
+    return ItemSet(metadata, named)
 
 
-def check(definition: BenchmarkDefinition, split: str, items: Sequence[Item]) -> None:
-    """Raise :class:`ElusiveError` unless counts, numbers of choices and gold indexes are what they must be."""
+def _shots(definition: BenchmarkDefinition, source: Rows, num_fewshot: int) -> Sequence[Sequence[Row]]:
+    if not num_fewshot:
+        return [()] * len(source.rows)
+    if definition.first_shots:
+        by_subject = defaultdict(list)
+        for row in source.shots:
+            by_subject[row["subject"]].append(row)
+        fewest = min((len(by_subject[subject]) for subject in definition.subjects), default=0)
+        if num_fewshot > fewest:
+            raise ElusiveError(f"{definition.name}: num_fewshot is {num_fewshot}, at most {fewest} are there")
+        return [by_subject[row["subject"]][:num_fewshot] for row in source.rows]
+    try:
+        # lm-eval takes the question out of what it drew wherever it evaluates a split that is not called test.
+        return draw_shots(source.rows, source.shots, num_fewshot, definition.split != "test")
+    except ElusiveError as error:
+        raise ElusiveError(f"{definition.name}: {source.shots_origin}: {error}") from error
+
+
+def _unusable(definition: BenchmarkDefinition, items: Sequence[Item]) -> list[str]:
+    """Ids of the items that cannot be asked, if the benchmark is known to have such."""
+    if not definition.unusable:
+        return []
+    return [
+        str(item.item)
+        for item in items
+        if item.num_choices < 2 or item.gold >= item.num_choices or not all(choice.strip() for choice in item.choices)
+    ]
+
+
+def check(definition: BenchmarkDefinition, split: str, items: Sequence[Item], left_out: Sequence[str] = ()) -> None:
+    """Raise :class:`ElusiveError` unless counts, numbers of choices and gold indexes are what they must be.
+
+    Items with the ids ``left_out`` count, but are not looked at any further.
+    """
     name = definition.name
     expected = definition.num_items[split]
+    if len(left_out) > definition.unusable:
+        raise ElusiveError(
+            f"{name}: {len(left_out)} items have no right choice or an empty one, at most {definition.unusable} are "
+            f"known to: {', '.join(left_out[:5])}, ..."
+        )
     if len(items) != expected:
         raise ElusiveError(f"{name}: found {len(items)} items of the {split} split, expected {expected}")
     if definition.subjects:
@@ -130,7 +176,14 @@ def check(definition: BenchmarkDefinition, split: str, items: Sequence[Item]) ->
         wrong = {s: (found[s], n) for s, n in definition.subjects.items() if found[s] != n}
         if wrong:
             raise ElusiveError(f"{name}: numbers of items per subject (found, expected) are wrong: {wrong}")
+    if definition.golds:
+        found = Counter(item.gold for item in items)
+        golds = tuple(found[index] for index in range(len(definition.golds)))
+        if golds != definition.golds:
+            raise ElusiveError(f"{name}: the right choices are {golds} times each, expected {definition.golds}")
     for number, item in enumerate(items):
+        if item.item in left_out:
+            continue
         if item.num_choices not in definition.num_choices:
             raise ElusiveError(f"{name}: row {number}: {item.num_choices} choices, expected {definition.num_choices}")
         if not 0 <= item.gold < item.num_choices:
@@ -189,25 +242,74 @@ def _definition(name: str) -> BenchmarkDefinition:
     return BENCHMARKS[name]
 
 
+def _builtin_set(spec: dict[str, Any], archive: str | os.PathLike[str] | None) -> ItemSet:
+    definition = _definition(spec["name"])
+    source = spec.get("source") or ("file" if "file" in spec else "archive")
+    num_fewshot = spec.get("num_fewshot", 0)
+    if num_fewshot and not definition.shots_split:
+        raise ElusiveError(f"{definition.name}: num_fewshot is {num_fewshot}, but there are no solved examples")
+    if source == "archive":
+        if archive is None:
+            raise ElusiveError(f"benchmark {definition.name!r} is read from the archive, but no --source was given")
+        with Archive(archive) as opened:
+            rows = archive_rows(definition.name, opened, num_fewshot > 0)
+    elif source == "hub":
+        rows = hub_rows(
+            spec.get("dataset", definition.dataset),
+            [spec["config"]] if "config" in spec else definition.configs,
+            definition.split,
+            # A commit is one of the definition's own repository.
+            spec.get("revision", None if "dataset" in spec else definition.revision),
+            definition.shots_split if num_fewshot else None,
+        )
+    else:
+        shots_file = Path(spec["shots_file"]) if num_fewshot else None
+        rows = local_rows(definition.name, Path(spec["file"]), definition.split, shots_file)
+    return item_set(definition, rows, num_fewshot)
+
+
 def _own_set(spec: dict[str, Any]) -> ItemSet:
     benchmark = own.read_spec(spec)
-    templates = {key: spec[key] for key in benchmark.fields}
+    num_fewshot = benchmark.num_fewshot
+    if benchmark.file is None:
+        configs = [benchmark.config] if benchmark.config else []
+        shots_split = benchmark.shots_split if num_fewshot else None
+        rows = hub_rows(benchmark.dataset, configs, benchmark.split, benchmark.revision, shots_split)
+    else:
+        rows = local_rows(benchmark.name, benchmark.file, None, benchmark.shots_file if num_fewshot else None)
+    if not rows.rows:
+        raise ElusiveError(f"{rows.dataset}: has no rows")
+    shots = [()] * len(rows.rows)
+    if num_fewshot:
+        same = benchmark.shots_file == benchmark.file if benchmark.file else benchmark.shots_split == benchmark.split
+        shots = draw_shots(rows.rows, rows.shots, num_fewshot, same)
     metadata = {
         "benchmark": benchmark.name,
         "label": benchmark.name,
-        "source": "file",
-        "dataset": spec["file"],
-        "split": None,
-        "split_note": None,
-        "origin": f"{benchmark.file.name}, SHA-256 {sha256_file(benchmark.file)}",
-        "protocol": own.PROTOCOL,
-        "templates": {**templates, "delimiter": benchmark.delimiter},
+        **_origin(rows),
+        "protocol": own.protocol(num_fewshot),
+        "num_fewshot": num_fewshot,
+        "templates": {**{key: spec[key] for key in benchmark.fields}, "delimiter": benchmark.delimiter},
         "version": own.VERSION,
     }
-    return ItemSet(metadata, with_ids(benchmark.name, benchmark.items()))
+    return ItemSet(metadata, with_ids(benchmark.name, benchmark.items(rows.rows, rows.places, shots)))
+
+
+def _origin(rows: Rows) -> dict[str, Any]:
+    """Where rows came from, for the table's metadata."""
+    origin = {
+        "source": rows.source,
+        "dataset": rows.dataset,
+        "revision": rows.revision,
+        "commit": rows.commit,
+        "split": rows.split,
+        "split_note": rows.split_note,
+        "origin": rows.origin,
+    }
+    return origin | ({"shots": rows.shots_origin} if rows.shots_origin else {})
 
 
 def _table(items: Sequence[Item]) -> pa.Table:
-    fields = [*SCHEMAS["items"], pa.field("choices", pa.list_(pa.string()))]
+    fields = [*SCHEMAS["items"], pa.field("choices", pa.list_(pa.string())), pa.field("cluster", pa.string())]
     columns = {name: [getattr(item, name) for item in items] for name in (field.name for field in fields)}
     return pa.table(columns, schema=pa.schema(fields))

@@ -26,7 +26,8 @@ def add_items_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--source",
         type=Path,
-        help="the archive; for a benchmark of one's own its file, which the specification names as well",
+        nargs="*",
+        help="the archive, if the rows come from it; else the files that the specification names, if any",
     )
     parser.add_argument("--output", type=Path, required=True, help="the items table (Parquet)")
 
@@ -40,4 +41,4 @@ def run_items(args: argparse.Namespace) -> None:
         spec = json.loads(args.spec)
     except json.JSONDecodeError as error:
         raise ElusiveError(f"--spec: not JSON: {error}") from error
-    build_items(spec, args.output, args.source)
+    build_items(spec, args.output, args.source[0] if args.source else None)

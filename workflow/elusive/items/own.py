@@ -1,18 +1,22 @@
-"""A user's own benchmark: a file of rows, and Jinja templates that turn a row into an item.
+"""A user's own benchmark: rows of a file or of a dataset on the hub, and Jinja templates that turn a row into an item.
+
+``file`` names a file, or ``dataset``, ``config`` (optional), ``split`` and ``revision`` (optional) a split on the hub.
 
 ``context`` is a template for the text before the choices (``"Question: {{ question }}\\nAnswer:"``), or ``contexts``
 an expression for a list of them, one per choice. ``choices`` is an expression for the list of choices
 (``[good, bad]``) and ``gold`` one for the index of the right choice, counted from 0 (``"ABCD".index(answer)``).
-``id`` and ``subject`` are optional, and templates or expressions. An expression may be written with or without braces
-around it; ``id`` and ``subject`` with braces are templates (``{{ area }}-{{ number }}``).
+``id``, ``subject`` and ``cluster`` (what several rows share, a passage or its name) are optional, and templates or
+expressions. An expression may be written with or without braces around it; these three with braces are templates
+(``{{ area }}-{{ number }}``). With ``num_fewshot``, solved examples drawn from ``shots_file`` or ``shots_split`` stand
+before each question, as :mod:`elusive.items.shots` says.
 
 Only the standard library and Jinja are imported here, so that a configuration can be checked while Snakemake parses.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +24,18 @@ import jinja2
 import jinja2.meta
 
 from elusive.errors import ElusiveError
-from elusive.items.benchmarks import DELIMITER, Item, Row
-from elusive.items.sources import FILE_SUFFIXES, file_rows
+from elusive.items.benchmarks import DELIMITER, Item, Row, cluster_of
+from elusive.items.sources import FILE_SUFFIXES
 
-PROTOCOL = "own templates, zero-shot"
 VERSION = 1
 
 _MAXIMUM_CHOICES = 127  # num_choices is an int8
+_HUB_KEYS = ("dataset", "config", "split", "revision", "shots_split")
+
+
+def protocol(num_fewshot: int) -> str:
+    """What tables call the way in which own benchmarks are asked."""
+    return f"own templates, {f'{num_fewshot}-shot' if num_fewshot else 'zero-shot'}"
 
 
 def _no_null(value: Any) -> Any:
@@ -41,24 +50,35 @@ _JINJA = jinja2.Environment(undefined=jinja2.StrictUndefined, keep_trailing_newl
 
 @dataclass(frozen=True)
 class OwnBenchmark:
-    """A checked specification; ``fields`` evaluates each key that was given on a row."""
+    """A checked specification: ``fields`` evaluates each key that was given on a row of ``file`` or of ``dataset``."""
 
     name: str
-    file: Path
+    file: Path | None
+    dataset: str | None
+    config: str | None
+    split: str | None
+    revision: str | None
+    shots_file: Path | None
+    shots_split: str | None
+    num_fewshot: int
     delimiter: str
     fields: dict[str, Callable[[Row], Any]]
 
-    def items(self) -> list[Item]:
-        """One item per row of the file. Raises :class:`ElusiveError` with file, row, key and reason."""
+    def items(self, rows: Sequence[Row], where: Sequence[str], shots: Sequence[Sequence[Row]]) -> list[Item]:
+        """One item per row, with ``shots`` before its question. ``where`` names each row in messages.
+
+        Raises :class:`ElusiveError` with place, key and reason.
+        """
         items = []
         places: dict[str, str] = {}
-        for place, row in file_rows(self.file):
-            item = self._item(row, f"{self.file}: {place}")
+        for row, place, examples in zip(rows, where, shots, strict=True):
+            item = self._item(row, place)
             if item.item is not None and places.setdefault(item.item, place) != place:
-                raise ElusiveError(f"{self.file}: {place}: id: {item.item!r} is already that of {places[item.item]}")
+                raise ElusiveError(f"{place}: id: {item.item!r} is already that of {places[item.item].split(': ')[-1]}")
+            if examples:
+                before = "".join(self._item(example, f"{place}: a solved example").solved() for example in examples)
+                item = replace(item, contexts=tuple(before + context for context in item.contexts))
             items.append(item)
-        if not items:
-            raise ElusiveError(f"{self.file}: has no rows")
         return items
 
     def _item(self, row: Row, place: str) -> Item:
@@ -90,38 +110,58 @@ class OwnBenchmark:
             gold=values["gold"],
             subject=values.get("subject"),
             item=values.get("id"),
+            cluster=cluster_of(values.get("cluster") or ""),
         )
 
 
 def read_spec(spec: dict[str, Any]) -> OwnBenchmark:
     """Check the keys, templates and file of ``spec``; raises :class:`ElusiveError` naming benchmark and key."""
     where = f"benchmark {spec.get('name')!r}"
-    for key in ("name", "file", "choices", "gold"):
+    needed = ("name", "dataset", "split") if spec.get("dataset") is not None else ("name", "file")
+    for key in (*needed, "choices", "gold"):
         if spec.get(key) is None:
             raise ElusiveError(f"{where}: key {key!r} is missing")
+    shots_key = "shots_split" if "dataset" in needed else "shots_file"
+    num_fewshot = spec.get("num_fewshot") or 0
+    if num_fewshot and spec.get(shots_key) is None:
+        raise ElusiveError(f"{where}: key {shots_key!r} is missing: solved examples have to come from somewhere")
     keys = [key for key in _CONVERSIONS if spec.get(key) is not None]
     if ("context" in keys) == ("contexts" in keys):
         raise ElusiveError(f"{where}: give either 'context', a template, or 'contexts', an expression for a list")
     delimiter = DELIMITER if spec.get("delimiter") is None else spec["delimiter"]
-    for key, value in [("file", spec["file"]), ("delimiter", delimiter), *((key, spec[key]) for key in keys)]:
+    of_source = [key for key in ("file", "shots_file", *_HUB_KEYS) if spec.get(key) is not None]
+    for key, value in [("delimiter", delimiter), *((key, spec[key]) for key in (*of_source, *keys))]:
         if not isinstance(value, str):
             raise ElusiveError(f"{where}: key {key!r}: expected text, found {value!r}")
-    file = Path(spec["file"])
-    if file.suffix.lower() not in FILE_SUFFIXES:
-        raise ElusiveError(f"{where}: key 'file': {file} must end in one of {', '.join(FILE_SUFFIXES)}")
-    if not file.is_file():
-        raise ElusiveError(f"{where}: key 'file': there is no file {file}")
+    files: dict[str, Path] = {}
+    for key in ("file", "shots_file"):
+        if key not in of_source:
+            continue
+        files[key] = file = Path(spec[key])
+        if file.suffix.lower() not in FILE_SUFFIXES:
+            raise ElusiveError(f"{where}: key {key!r}: {file} must end in one of {', '.join(FILE_SUFFIXES)}")
+        if not file.is_file():
+            raise ElusiveError(f"{where}: key {key!r}: there is no file {file}")
     fields: dict[str, Callable[[Row], Any]] = {}
     for key in keys:
         try:
-            is_template = key == "context" or (key in ("id", "subject") and "{{" in spec[key])
+            is_template = key == "context" or (key in ("id", "subject", "cluster") and "{{" in spec[key])
             fields[key] = _template(spec[key]) if is_template else _expression(spec[key])
         except jinja2.TemplateSyntaxError as error:
             raise ElusiveError(f"{where}: key {key!r}: {error.message} in {spec[key]!r}") from error
     if "context" in keys and not jinja2.meta.find_undeclared_variables(_JINJA.parse(spec["context"])):
         found = spec["context"]
         raise ElusiveError(f"{where}: key 'context': {found!r} uses no field; write a field as {{{{ question }}}}")
-    return OwnBenchmark(spec["name"], file, delimiter, fields)
+    hub = {key: spec.get(key) for key in _HUB_KEYS}
+    return OwnBenchmark(
+        name=spec["name"],
+        file=files.get("file"),
+        shots_file=files.get("shots_file"),
+        num_fewshot=num_fewshot,
+        delimiter=delimiter,
+        fields=fields,
+        **hub,
+    )
 
 
 def validate_own(spec: dict[str, Any]) -> None:
@@ -181,4 +221,5 @@ _CONVERSIONS: dict[str, Callable[[Any], Any]] = {
     "gold": _as_index,
     "id": _as_text,
     "subject": _as_label,
+    "cluster": _as_label,
 }

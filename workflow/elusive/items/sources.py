@@ -1,4 +1,4 @@
-"""Where rows come from: the archive for the built-in benchmarks, a file for a user's own.
+"""Where rows come from: the archive, the hub, or a file.
 
 The archive lacks the hub's copies of the ARC and OpenBookQA test splits, but holds prompts rendered from them. Their
 rows are taken back out of those prompts: ids, questions, choices and gold answers come out exactly as on the hub (on
@@ -10,16 +10,19 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from elusive.errors import ElusiveError
+from elusive.files import sha256_file
 from elusive.items.archive import DISTRIBUTION, VERSION, Archive
+from elusive.items.benchmarks import BENCHMARKS
 
-#: Kinds of file that a benchmark of one's own may come in, by suffix.
-FILE_SUFFIXES = (".jsonl", ".json", ".csv", ".parquet")
+#: Kinds of file that rows may come in, by suffix.
+FILE_SUFFIXES = (".jsonl", ".json", ".csv", ".tsv", ".parquet")
 
 _ARROW = {
     "hellaswag": "hellaswag/none/validation",
@@ -29,42 +32,133 @@ _ARROW = {
     "social_iqa": "social_i_qa/none/validation",
     "winogrande": "winogrande/winogrande_xl/validation",
 }
+_MMLU_SUBJECT = "mmlu_"
 _REQUESTS = {
     "arc_challenge": "arc_challenge/test_rc_5shot",
     "arc_easy": "arc_easy/test_rc_5shot",
     "openbookqa": "openbookqa/test_rc_5shot",
 }
+# Fields of published files that have no header: https://github.com/CogComp/MCTACO, dataset/test_9442.tsv.
+_PUBLISHED = {"mc_taco": ("sentence", "question", "answer", "label", "category")}
 _SPLIT_NOTES = {"sciq": "the archive lacks the test split; its validation split (1000 items) stands in"}
+
+
+#: The built-in benchmarks that the archive holds as a whole; it has each subject of MMLU alone as well.
+ARCHIVED = frozenset([*_ARROW, *_REQUESTS])
+
+
+def archive_has(benchmark: str, num_fewshot: int = 0) -> bool:
+    """Whether the archive holds a built-in benchmark, and solved examples for it if any are asked for."""
+    return (benchmark in ARCHIVED and not num_fewshot) or benchmark.partition("_")[0] == "mmlu"
 
 
 @dataclass(frozen=True)
 class Rows:
-    """Rows of one split in the hub's schema and order; ``origin`` says where they were found."""
+    """Rows of one split in the hub's schema and order.
 
+    ``source`` is archive, hub or file, ``dataset`` the repository on the hub or the file, ``commit`` the hub's;
+    ``origin`` says in words where the rows were found, ``places`` the place of each. ``shots`` are the rows that solved
+    examples come from, in their order, empty when none are asked for.
+    """
+
+    source: str
     rows: list[dict[str, Any]]
-    split: str
-    split_note: str | None
+    dataset: str
+    split: str | None
     origin: str
+    split_note: str | None = None
+    revision: str | None = None
+    commit: str | None = None
+    shots: list[dict[str, Any]] = field(default_factory=list)
+    shots_origin: str | None = None
+    places: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        if not self.places:
+            self.places.extend(f"row {number} of {self.origin}" for number in range(1, len(self.rows) + 1))
 
 
-def archive_rows(benchmark: str, archive: Archive) -> Rows:
+def archive_rows(benchmark: str, archive: Archive, with_shots: bool = False) -> Rows:
     """All rows that the archive holds for a built-in benchmark; MMLU's subjects follow each other by name."""
-    note = _SPLIT_NOTES.get(benchmark)
+    definition = BENCHMARKS[benchmark]
+    if not archive_has(benchmark, int(with_shots)):
+        raise ElusiveError(f"{benchmark}: the archive does not hold it; take it from the hub or from a file")
     if benchmark in _REQUESTS:
         task = _REQUESTS[benchmark]
         question = "question_stem" if benchmark == "openbookqa" else "question"
-        return Rows(rows_of_requests(archive.requests(task), question), "test", note, _origin(task))
-    member = _ARROW[benchmark]
-    dataset, _, rest = member.partition("/*/")
-    members = [f"{dataset}/{subset}/{rest}" for subset in archive.subsets(dataset)] if rest else [member]
-    rows = [row for name in members for row in archive.rows(name)]
-    return Rows(rows, member.rsplit("/", 1)[1], note, _origin(member))
+        rows = rows_of_requests(archive.requests(task), question)
+        return Rows("archive", rows, definition.dataset, "test", _origin(task))
+    member = _ARROW.get(benchmark) or _ARROW["mmlu"].replace("*", benchmark.removeprefix(_MMLU_SUBJECT))
+    rows = _members(member, archive)
+    split = member.rsplit("/", 1)[1]
+    shots, shots_origin = [], None
+    if with_shots:
+        of_shots = member.removesuffix(split) + str(definition.shots_split)
+        shots, shots_origin = _members(of_shots, archive), _origin(of_shots)
+    note = _SPLIT_NOTES.get(benchmark)
+    return Rows(
+        "archive", rows, definition.dataset, split, _origin(member), note, shots=shots, shots_origin=shots_origin
+    )
 
 
-def archive_shots(benchmark: str, split: str, archive: Archive) -> dict[str, list[dict[str, Any]]]:
-    """Rows of ``split``, for solved examples, of every subject of a benchmark that has subjects."""
-    dataset = _ARROW[benchmark].partition("/*/")[0]
-    return {subset: archive.rows(f"{dataset}/{subset}/{split}") for subset in archive.subsets(dataset)}
+def _members(pattern: str, archive: Archive) -> list[dict[str, Any]]:
+    """Rows of a member, or of all those whose subset stands where the pattern has a star, by name."""
+    dataset, star, rest = pattern.partition("/*/")
+    members = [f"{dataset}/{subset}/{rest}" for subset in archive.subsets(dataset)] if star else [pattern]
+    return [row for name in members for row in archive.rows(name)]
+
+
+def hub_rows(
+    dataset: str,
+    configs: Sequence[str],
+    split: str,
+    revision: str | None = None,
+    shots_split: str | None = None,
+    **details: Any,
+) -> Rows:
+    """Rows of a dataset on the hub, of each of ``configs`` in turn (none: the only one)."""
+    from elusive.items.hub import Dataset
+
+    repository = Dataset.at(dataset, revision)
+    splits = (split, shots_split) if shots_split else (split,)
+    rows: list[list[dict[str, Any]]] = [[] for _ in splits]
+    for config in configs or [None]:
+        for all_rows, found in zip(rows, repository.rows(config, *splits), strict=True):
+            all_rows += found
+    of = f" ({', '.join(configs)})" if len(configs) == 1 else ""
+    origin = f"hub: {dataset}@{repository.commit}{of}: "
+    return Rows(
+        source="hub",
+        rows=rows[0],
+        dataset=dataset,
+        split=split,
+        origin=origin + split,
+        revision=repository.revision,
+        commit=repository.commit,
+        shots=rows[1] if shots_split else [],
+        shots_origin=origin + shots_split if shots_split else None,
+        **details,
+    )
+
+
+def local_rows(benchmark: str, file: Path, split: str | None, shots_file: Path | None = None) -> Rows:
+    """Rows of files, in the schema that the hub's dataset has if ``benchmark`` is built in."""
+    names = _PUBLISHED.get(benchmark)
+    found = list(file_rows(file, names))
+    return Rows(
+        source="file",
+        rows=[row for _, row in found],
+        places=[f"{file}: {place}" for place, _ in found],
+        dataset=str(file),
+        split=split,
+        origin=_file_origin(file),
+        shots=[row for _, row in file_rows(shots_file, names)] if shots_file else [],
+        shots_origin=_file_origin(shots_file) if shots_file else None,
+    )
+
+
+def _file_origin(file: Path) -> str:
+    return f"{file.name}, SHA-256 {sha256_file(file)}" if file.is_file() else file.name
 
 
 def _origin(member: str) -> str:
@@ -92,13 +186,15 @@ def rows_of_requests(requests: Iterable[dict[str, Any]], question: str) -> list[
     return rows
 
 
-def file_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Rows of a .jsonl, .json (a list of objects), .csv (with a header) or .parquet file, each with its place.
+def file_rows(path: Path, names: Sequence[str] | None = None) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Rows of a .jsonl, .json (a list of objects), .csv, .tsv (with a header) or .parquet file, each with its place.
 
-    The place ("line 7", "row 3") counts from 1 and is meant for messages. Values of a CSV file are text, whatever
-    they look like. Raises :class:`ElusiveError` on a file that cannot be read or is not what its suffix says.
+    The place ("line 7", "row 3") counts from 1 and is meant for messages. Values of a CSV or TSV file are text,
+    whatever they look like; in a TSV file quotation marks are characters as others are. ``names`` are the fields of a
+    TSV file without a header. Raises :class:`ElusiveError` on a file that cannot be read or is not what its suffix
+    says.
     """
-    readers = {".jsonl": _jsonl, ".json": _json, ".csv": _csv, ".parquet": _parquet}
+    readers = {".jsonl": _jsonl, ".json": _json, ".csv": _csv, ".tsv": partial(_tsv, names=names), ".parquet": _parquet}
     try:
         yield from readers[path.suffix.lower()](path)
     except OSError as error:
@@ -137,19 +233,33 @@ def _json(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def _csv(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    return _separated(path, strict=True)
+
+
+def _tsv(path: Path, names: Sequence[str] | None) -> Iterator[tuple[str, dict[str, Any]]]:
+    return _separated(path, names, delimiter="\t", quoting=csv.QUOTE_NONE)
+
+
+def _separated(path: Path, names: Sequence[str] | None = None, **style: Any) -> Iterator[tuple[str, dict[str, Any]]]:
+    kind = path.suffix[1:].upper()
     with path.open(encoding="utf-8-sig", newline="") as lines:
-        reader = csv.DictReader(lines, strict=True)
+        if names:
+            first = lines.readline().rstrip("\r\n").split("\t")
+            lines.seek(0)
+            if set(first) >= set(names[:3]):  # it has a header all the same
+                names = None
+        reader = csv.DictReader(lines, names, **style)
         try:
-            names = reader.fieldnames or []
-            if len(set(names)) < len(names):
-                raise ElusiveError(f"{path}: the header names a field twice: {', '.join(names)}")
+            header = reader.fieldnames or []
+            if len(set(header)) < len(header):
+                raise ElusiveError(f"{path}: the header names a field twice: {', '.join(header)}")
             for number, row in enumerate(reader, start=1):
                 # DictReader files surplus fields under None and fills missing ones with None.
                 if None in row or None in row.values():
                     raise ElusiveError(f"{path}: row {number}: not as many fields as the header has")
                 yield f"row {number}", row
         except csv.Error as error:
-            raise ElusiveError(f"{path}: line {reader.line_num + 1}: not CSV: {error}") from error
+            raise ElusiveError(f"{path}: line {reader.line_num + 1}: not {kind}: {error}") from error
 
 
 def _parquet(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -1,0 +1,180 @@
+"""Rows of a dataset on the Hugging Face hub, by the ``datasets`` library.
+
+What a branch, a tag or no revision at all means is looked up first, and the rows are then those of that commit, which
+the items table names. ``datasets`` reads the usual variables (HF_HOME, HF_ENDPOINT, HF_TOKEN, HF_HUB_OFFLINE, proxies)
+and keeps what it downloads in its cache, so that a second benchmark of the same dataset, or a run without network,
+needs no download. It falls back on what the cache has whenever the hub does not answer, of whichever commit that is;
+here such rows are refused unless they are of the commit in question.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from elusive import logs
+from elusive.errors import ElusiveError
+
+logger = logs.get(__name__)
+
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+_MAIN = "main"
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A dataset repository at a commit. ``revision`` is what was asked for."""
+
+    repo: str
+    revision: str
+    commit: str
+
+    @classmethod
+    def at(cls, repo: str, revision: str | None = None) -> Dataset:
+        """Find the commit of ``revision`` (None: the newest); without network, the one that the cache last saw there.
+
+        Raises :class:`ElusiveError` when there is no such repository or revision, or the hub cannot be reached.
+        """
+        from huggingface_hub import HfApi
+        from huggingface_hub.errors import OfflineModeIsEnabled
+
+        revision = revision or _MAIN
+        if _COMMIT.fullmatch(revision):
+            return cls(repo, revision, revision)
+        try:
+            commit = HfApi().dataset_info(repo, revision=revision, timeout=60).sha
+        except Exception as error:
+            commit = _cached_commit(repo, revision) if _unreachable(error) else None
+            if commit is None:
+                raise _explained(repo, revision, error) from error
+            offline = isinstance(error, OfflineModeIsEnabled)
+            why = "HF_HUB_OFFLINE is set" if offline else f"the hub does not answer ({error})"
+            logger.warning("%s: %s; taking %s for %s, as in the cache", repo, why, commit, revision)
+        else:
+            _remember_commit(repo, revision, commit)
+        return cls(repo, revision, commit)
+
+    def rows(self, config: str | None, *splits: str) -> list[list[dict[str, Any]]]:
+        """All rows of each of ``splits``, in the dataset's order.
+
+        Raises :class:`ElusiveError` when configuration or split do not exist or cannot be loaded.
+        """
+        import datasets
+
+        datasets.disable_progress_bars()
+        try:
+            builder = datasets.load_dataset_builder(self.repo, config, revision=self.commit)
+            if builder.hash != self.commit:
+                builder = self._cached_builder(config)
+            builder.download_and_prepare()
+            missing = [split for split in splits if split not in (builder.info.splits or {})]
+            if missing:
+                there = ", ".join(builder.info.splits or {})
+                raise ElusiveError(f"{self}: there is no split {missing[0]!r}; its splits are: {there}")
+            return [builder.as_dataset(split=split).to_list() for split in splits]
+        except ElusiveError:
+            raise
+        except Exception as error:
+            raise _explained(self.repo, self.revision, error) from error
+
+    def _cached_builder(self, config: str | None) -> Any:
+        """What the cache holds of this commit; ``datasets`` itself takes whichever commit it cached last."""
+        from datasets import config as settings
+        from datasets.naming import camelcase_to_snakecase
+        from datasets.packaged_modules.cache.cache import Cache
+
+        namespace, name = self.repo.split("/")
+        root = Path(settings.HF_DATASETS_CACHE) / f"{namespace}___{camelcase_to_snakecase(name)}"
+        found = sorted(root.glob(f"{config or '*'}/*/{self.commit}"))
+        if not found:
+            raise ElusiveError(
+                f"{self}: the hub does not answer, and the cache ({root}) does not hold this commit; connect to the "
+                "network (unset HF_HUB_OFFLINE), or name a 'revision' that the cache holds"
+            )
+        if len({path.parts[-3] for path in found}) > 1:
+            names = ", ".join(sorted(path.parts[-3] for path in found))
+            raise ElusiveError(f"{self}: the cache holds several configurations: {names}; give one as 'config'")
+        name_of_config, version = found[0].parts[-3:-1]
+        return Cache(
+            dataset_name=name, repo_id=self.repo, config_name=name_of_config, version=version, hash=self.commit
+        )
+
+    def __str__(self) -> str:
+        return f"{self.repo}@{self.revision}"
+
+
+def _reference(repo: str, revision: str) -> Path:
+    """Where the hub's cache keeps the commit that a revision stood for last."""
+    from huggingface_hub import constants
+
+    return Path(constants.HF_HUB_CACHE) / f"datasets--{repo.replace('/', '--')}" / "refs" / revision
+
+
+def _cached_commit(repo: str, revision: str) -> str | None:
+    try:
+        commit = _reference(repo, revision).read_text().strip()
+    except OSError:
+        return None
+    return commit if _COMMIT.fullmatch(commit) else None
+
+
+def _remember_commit(repo: str, revision: str, commit: str) -> None:
+    # As huggingface_hub does when it downloads from a revision by name; here files are downloaded by commit.
+    path = _reference(repo, revision)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(commit)
+    except OSError as error:
+        logger.info("%s: cannot be written (%s): without network, %s will not be known", path, error, revision)
+
+
+def _chain(error: BaseException | None) -> list[BaseException]:
+    found: list[BaseException] = []
+    while error is not None and error not in found:
+        found.append(error)
+        error = error.__cause__ or error.__context__
+    return found
+
+
+def _unreachable(error: BaseException) -> bool:
+    import httpx
+    from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
+
+    server = isinstance(error, HfHubHTTPError) and error.response is not None and error.response.status_code >= 500
+    lost = (OfflineModeIsEnabled, httpx.TransportError, ConnectionError, TimeoutError)
+    return server or any(isinstance(each, lost) for each in _chain(error))
+
+
+def _explained(repo: str, revision: str, error: Exception) -> ElusiveError:
+    from datasets.exceptions import DatasetNotFoundError
+    from huggingface_hub import errors
+
+    where = f"dataset {repo}@{revision}"
+    chain = _chain(error)
+    said = str(error).split("\n\n")[0].strip() or type(error).__name__
+
+    def of(*kinds: type[BaseException]) -> bool:
+        return any(isinstance(each, kinds) for each in chain)
+
+    if of(errors.GatedRepoError):
+        advice = "it is gated: ask for access on its page and set HF_TOKEN to your token"
+    elif of(errors.RevisionNotFoundError):
+        advice = "there is no such revision: correct the key 'revision'"
+    elif of(errors.RepositoryNotFoundError, DatasetNotFoundError):
+        advice = "there is no such dataset, or it is private: correct the key 'dataset', or set HF_TOKEN to your token"
+    elif "scripts are no longer supported" in said:
+        advice = "it is a script, which is not run: try `revision: refs/convert/parquet`, the hub's own conversion"
+    elif "BuilderConfig" in said or "Config name is missing" in said:
+        advice = "correct the key 'config'"
+    elif isinstance(error, OSError) and error.errno == 28:
+        advice = "free some space, or set HF_HOME to a folder on another disk"
+    elif _unreachable(error):
+        advice = (
+            "the hub does not answer: check the network, HF_ENDPOINT, HF_HUB_OFFLINE and the proxies, or take the rows "
+            "from elsewhere with `source: archive` (see `sources`) or `source: file`"
+        )
+    else:
+        return ElusiveError(f"{where}: cannot be loaded: {type(error).__name__}: {said}")
+    return ElusiveError(f"{where}: {said}; {advice}")
