@@ -16,7 +16,7 @@ from scipy import stats
 
 from elusive.correlations import METHODS, correlate, metric_correlations, pearson, rank_correlations, write_correlations
 from elusive.errors import ElusiveError
-from elusive.metrics import METRICS, choice_metrics
+from elusive.metrics import METRICS, VARIANTS, choice_metrics
 from elusive.tables import SCHEMAS, read_table, write_table
 from score_tables import random_run, write_family
 
@@ -235,7 +235,8 @@ def test_table_follows_the_contract(tmp_path):
     found = pl.from_arrow(table)
     assert found["num_models"].unique().to_list() == [5], "the checkpoint without tokens is left out"
     assert not found["correlation"].is_nan().any(), "undefined is null"
-    keys = [(metric, method) for metric in METRICS for method in METHODS]
+    variants = [name for name in VARIANTS if not name.endswith("pmi")]
+    keys = [(metric, method) for metric in (*METRICS, *variants) for method in METHODS]
     assert list(found.select("metric", "method").unique(maintain_order=True).iter_rows()) == keys
     scores = pl.from_arrow(read_table(metrics, "metrics")).filter(pl.col("tokens") > 0)
     items = pl.from_arrow(read_table(run["items"], "items")).select("subject", "item")

@@ -13,9 +13,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from lm_eval.api.task import ConfigurableTask
+from scipy import special
 
 from elusive.errors import ElusiveError
-from elusive.metrics import METRICS, choice_metrics, write_metrics
+from elusive.metrics import METRICS, VARIANTS, choice_metrics, variant_metrics, write_metrics
 from elusive.tables import SCHEMAS, read_metadata, read_table, write_table
 from score_tables import about, logprobs_table, members, random_run, write_family, write_items
 
@@ -137,6 +138,101 @@ def test_items_with_different_numbers_of_choices_do_not_mix(items):
         np.testing.assert_allclose(together[name], alone, rtol=1e-15, atol=0)
 
 
+@st.composite
+def full_questions(draw: st.DrawFn) -> dict[str, list]:
+    """One item with all that variants look at."""
+    scores, chars, gold = draw(questions())
+    size = len(scores)
+    integers = st.lists(st.integers(1, 400), min_size=size, max_size=size)
+    return {
+        "scores": scores,
+        "char": chars,
+        "byte": draw(integers),
+        "token": draw(integers),
+        "unconditional": draw(st.lists(LOG_LIKELIHOODS, min_size=size, max_size=size)),
+        "greedy": draw(st.lists(st.booleans(), min_size=size, max_size=size)),
+        "gold": gold,
+    }
+
+
+def variants_of(*items: dict[str, list], pmi: bool = True) -> dict[str, np.ndarray]:
+    """Variants of several items at once, padded with values that must not matter."""
+    width = max(len(item["scores"]) for item in items)
+
+    def matrix(key: str) -> np.ndarray:
+        return np.array([[*item[key], *[-7.0] * (width - len(item[key]))] for item in items], float)
+
+    return variant_metrics(
+        matrix("scores"),
+        {unit: matrix(unit) for unit in ("token", "byte", "char")},
+        np.array([item["gold"] for item in items]),
+        np.array([len(item["scores"]) for item in items]),
+        matrix("greedy"),
+        matrix("unconditional") if pmi else None,
+    )
+
+
+@settings(deadline=None)
+@given(full_questions())
+def test_variants_equal_scipy_and_lm_eval(item):
+    found, gold = variants_of(item), item["gold"]
+    assert tuple(found) == VARIANTS
+    scores = np.array(item["scores"])
+    assert found["log_p_vocab_choices"][0] == pytest.approx(special.logsumexp(scores), rel=1e-13, abs=1e-13)
+    assert found["is_greedy"][0] == item["greedy"][gold]
+    rescored = {f"per_{unit}": scores / item[unit] for unit in ("token", "byte", "char")}
+    rescored["pmi"] = scores - item["unconditional"]
+    for name, values in rescored.items():
+        assert found[f"p_choices_correct_{name}"][0] == pytest.approx(
+            special.softmax(values)[gold], rel=1e-11, abs=1e-300
+        )
+        if f"margin_{name}" in found:
+            assert found[f"margin_{name}"][0] == values[gold] - np.delete(values, gold).max()
+    assert found["log_p_vocab_correct_pmi"][0] == rescored["pmi"][gold]
+    task = SimpleNamespace(
+        config=SimpleNamespace(process_results=None),
+        OUTPUT_TYPE="multiple_choice",
+        _metric_fn_list={"acc_bytes": None, "acc_mutual_info": None, "exact_match": None},
+        doc_to_choice=lambda doc: ["x" * length for length in item["byte"]],
+        doc_to_target=lambda doc: gold,
+        multiple_input=False,
+        multiple_target=False,
+    )
+    requests = [*zip(scores.tolist(), item["greedy"], strict=True), *((u, False) for u in item["unconditional"])]
+    theirs = ConfigurableTask.process_results(task, {}, requests)
+    ours = (found["accuracy_per_byte"][0], found["accuracy_pmi"][0], found["is_greedy"][0])
+    assert ours == (theirs["acc_bytes"], theirs["acc_mutual_info"], theirs["exact_match"])
+    assert found["accuracy_per_token"][0] == (np.argmax(scores / item["token"]) == gold)
+
+
+@settings(deadline=None)
+@given(st.lists(full_questions(), min_size=1, max_size=6))
+def test_variants_of_items_with_different_numbers_of_choices_do_not_mix(items):
+    together = variants_of(*items)
+    for name, values in together.items():
+        np.testing.assert_allclose(values, [variants_of(item)[name][0] for item in items], rtol=1e-14, atol=0)
+    assert list(variants_of(*items, pmi=False)) == [name for name in VARIANTS if not name.endswith("pmi")]
+
+
+def test_variants_stand_after_the_contracts_columns(tmp_path):
+    run = random_run(tmp_path, items=8)
+    output = tmp_path / "metrics.parquet"
+    write_family(**run, output=output)
+    without = [name for name in VARIANTS if not name.endswith("pmi")]
+    assert read_table(output, "metrics").column_names == [*SCHEMAS["metrics"].names, *without]
+    for path in run["logprobs"]:
+        table = read_table(path, "logprobs")
+        unconditional = pc.multiply(table["log_likelihood"], 0.5)
+        write_table(
+            table.append_column("log_likelihood_unconditional", unconditional), path, "logprobs", read_metadata(path)
+        )
+    write_family(**run, output=output)
+    frame = pl.read_parquet(output)
+    assert frame.columns == [*SCHEMAS["metrics"].names, *VARIANTS]
+    assert frame["accuracy_pmi"].equals(frame["accuracy"].alias("accuracy_pmi"))
+    assert frame["margin_pmi"].to_numpy() == pytest.approx(frame["margin_log"].to_numpy() / 2, rel=1e-12)
+
+
 def test_underflow_keeps_the_logarithms():
     found = of_items(([-9000.0, -9001.0, -9003.0], [1, 1, 1], 1))
     assert found["p_vocab_correct"][0] == found["p_vocab_incorrect"][0] == 0
@@ -158,7 +254,7 @@ def test_table_follows_the_contract(tmp_path):
     output = tmp_path / "metrics.parquet"
     write_family(**run, output=output)
     table = read_table(output, "metrics")
-    assert table.column_names == SCHEMAS["metrics"].names
+    assert table.column_names[: len(SCHEMAS["metrics"].names)] == SCHEMAS["metrics"].names
     frame = pl.from_arrow(table)
     assert frame.null_count().sum_horizontal().item() == 0
     assert len(frame) == 6 * 60 == frame.select("model", "checkpoint", "item").n_unique()

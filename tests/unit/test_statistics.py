@@ -19,7 +19,7 @@ from scipy import stats
 
 from elusive.correlations import METHODS, write_correlations
 from elusive.errors import ElusiveError
-from elusive.metrics import METRICS
+from elusive.metrics import METRICS, VARIANTS
 from elusive.statistics import (
     NAN_POLICIES,
     STATISTICS,
@@ -32,6 +32,8 @@ from elusive.statistics import (
 from elusive.tables import SCHEMAS, read_metadata, read_table, write_table
 from score_tables import about, logprobs_table, random_run, write_family, write_items
 
+#: The metrics of tables without unconditional scores.
+FOUND = (*METRICS, *(name for name in VARIANTS if not name.endswith("pmi")))
 CORRELATIONS = st.one_of(st.floats(-1, 1), st.sampled_from([-1.0, 0.0, 0.75, 1.0, np.nan]))
 
 
@@ -166,7 +168,7 @@ def statistics(run, tmp_path_factory) -> pl.DataFrame:
 
 def test_rows_of_the_statistics_table(statistics):
     subjects = [None, *(f"subject {n}" for n in range(5))]
-    keys = itertools.product(["all", "small"], ["quiz"], subjects, METRICS, METHODS, NAN_POLICIES)
+    keys = itertools.product(["all", "small"], ["quiz"], subjects, FOUND, METHODS, NAN_POLICIES)
     names = ["family", "benchmark", "subject", "metric", "method", "nan_policy"]
     assert list(statistics.select(names).iter_rows()) == list(keys)
     assert statistics.filter(family="small")["num_models"].unique().to_list() == [4]
@@ -189,7 +191,7 @@ def test_statistics_of_the_table_are_those_of_the_correlations(run, statistics):
         )
         found = statistics.filter(pl.col("subject").eq_missing(pl.lit(subject)), nan_policy=policy)
         both = found.join(expected, on=["family", "metric", "method"], suffix="_expected")
-        assert len(both) == len(found) == 2 * len(METRICS) * len(METHODS)
+        assert len(both) == len(found) == 2 * len(FOUND) * len(METHODS)
         for name in ("mean", "median", "nan_fraction"):
             np.testing.assert_allclose(both[name], both[f"{name}_expected"], rtol=0, atol=1e-12)
     assert statistics.filter(metric="accuracy")["nan_fraction"].max() > 0
@@ -242,7 +244,7 @@ def test_correlations_that_do_not_fit_are_refused(run, tmp_path):
 def test_medians_are_those_of_whole_benchmarks(statistics):
     table = medians(statistics, "all")
     assert table.columns == ["benchmark", "metric", *METHODS, "nan_fraction"]
-    assert table["metric"].to_list() == list(METRICS)
+    assert table["metric"].to_list() == list(FOUND)
     row = statistics.row(
         by_predicate=(pl.col("family") == "all")
         & pl.col("subject").is_null()

@@ -28,7 +28,7 @@ import pyarrow as pa
 
 from elusive import logs
 from elusive.errors import ElusiveError
-from elusive.metrics import METRICS, FilePath
+from elusive.metrics import FilePath, present
 from elusive.tables import read_metadata, read_table, write_table
 
 logger = logs.get(__name__)
@@ -112,13 +112,14 @@ def rank_correlations(x: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np
 def metric_correlations(flops: np.ndarray, metrics: dict[str, np.ndarray]) -> dict[tuple[str, str], np.ndarray]:
     """Correlations, float64 [items] with NaN where undefined, of every metric with log10 FLOPs by every method.
 
-    ``flops`` [models] is positive; ``metrics`` maps every name in :data:`~elusive.metrics.METRICS` to scores
-    [models, items]. The result is keyed by (metric, method), metrics first.
+    ``flops`` [models] is positive; ``metrics`` maps names in :data:`~elusive.metrics.METRICS` (each probability with
+    its logarithm) and :data:`~elusive.metrics.VARIANTS` to scores [models, items]. The result is keyed by
+    (metric, method), metrics first.
     """
     x = np.log10(flops)
     ranks: dict[str, tuple[np.ndarray, np.ndarray]] = {}
     result: dict[tuple[str, str], np.ndarray] = {}
-    for metric in METRICS:
+    for metric in present(metrics):
         column = LOGARITHMS.get(metric, metric)
         scores = -metrics[column] if metric in LOSSES else metrics[column]
         if column not in ranks:
@@ -144,7 +145,9 @@ def correlate(table: pa.Table, path: FilePath, family: str) -> pa.Table:
             "%s: family %s has %d checkpoints with tokens, at %d different FLOPs; correlations of so few say nothing",
             *(path, family, len(trained), len(np.unique(flops[trained]))),
         )
-    scores = {m: table[m].to_numpy().reshape(len(checkpoints), len(items))[trained] for m in METRICS}
+    scores = {
+        m: table[m].to_numpy().reshape(len(checkpoints), len(items))[trained] for m in present(table.column_names)
+    }
     result = metric_correlations(flops[trained], scores)
     blocks = [
         pa.table(

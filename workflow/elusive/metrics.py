@@ -18,7 +18,7 @@ float64 ends; its logarithm beside it is not.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,10 +47,30 @@ METRICS = (
     "margin_log",
 )
 
+#: Neighbours of the chain, in columns after the contract's: what normalising by length (``per_token``, ``per_byte``,
+#: ``per_char``), the total mass on the choices, greedy decoding or the mass behind an empty context make of it.
+#: ``log_p_vocab_correct`` per token, byte or character is left out: per item it is the same number times a constant,
+#: with the same correlations. The last four exist where choices were scored without context as well.
+VARIANTS = (
+    "log_p_vocab_choices",
+    "p_choices_correct_per_token",
+    "p_choices_correct_per_byte",
+    "p_choices_correct_per_char",
+    "margin_per_byte",
+    "accuracy_per_token",
+    "accuracy_per_byte",
+    "is_greedy",
+    "log_p_vocab_correct_pmi",
+    "p_choices_correct_pmi",
+    "margin_pmi",
+    "accuracy_pmi",
+)
+
 FilePath = str | os.PathLike[str]
 
 #: A checkpoint as the registry describes it: ``model``, ``checkpoint``, ``parameters``, ``tokens`` and ``flops``.
 Member = Mapping[str, Any]
+_CHOICE_COLUMNS = ("num_tokens", "num_bytes", "num_chars", "is_greedy")
 _MEMBER = {"model": str, "checkpoint": str, "parameters": int, "tokens": int, "flops": float}
 
 
@@ -128,19 +148,65 @@ def choice_metrics(
     }
 
 
+def variant_metrics(
+    log_likelihood: np.ndarray,
+    lengths: Mapping[str, np.ndarray],
+    gold: np.ndarray,
+    num_choices: np.ndarray,
+    is_greedy: np.ndarray,
+    unconditional: np.ndarray | None = None,
+) -> dict[str, np.ndarray]:
+    """The metrics of :data:`VARIANTS`, float64 [items] each; those of PMI only with ``unconditional``.
+
+    With ``n_i`` the length of choice ``i`` and ``u_i`` its log-likelihood behind an empty context::
+
+        log_p_vocab_choices   = logsumexp_i(l_i)            exceeds 0 where choices are not disjoint events
+        *_per_token, ...      = of l_i / n_i in place of l_i
+        *_pmi                 = of l_i - u_i in place of l_i, lm-eval's acc_mutual_info
+        is_greedy             = whether the correct choice is what greedy decoding gives
+
+    ``log_likelihood``, ``unconditional`` (float64, nats), ``is_greedy`` and the ``lengths`` (by ``token``, ``byte`` and
+    ``char``) are [items, K]; entries past an item's ``num_choices`` are ignored. A choice of no length has an
+    infinitely low score, as in :func:`choice_metrics`; where all are such, shares and margins are NaN.
+    """
+    rows = np.arange(len(gold))
+    exists = np.arange(log_likelihood.shape[1]) < num_choices[:, None]
+    result = {"log_p_vocab_choices": _logsumexp(np.where(exists, log_likelihood, -np.inf))}
+    scores = {}
+    for unit, length in lengths.items():
+        with np.errstate(divide="ignore", invalid="ignore"):
+            scores[f"per_{unit}"] = np.where(exists, log_likelihood / np.where(exists, length, 1), -np.inf)
+    if unconditional is not None:
+        scores["pmi"] = np.where(exists, log_likelihood - unconditional, -np.inf)
+    for name, score in scores.items():
+        correct = score[rows, gold]
+        wrong = np.where(np.arange(score.shape[1]) != gold[:, None], score, -np.inf)
+        with np.errstate(invalid="ignore"):
+            log_odds = correct - _logsumexp(wrong)
+            result[f"margin_{name}"] = correct - wrong.max(axis=1)
+        result[f"log_p_vocab_correct_{name}"] = correct
+        result[f"p_choices_correct_{name}"] = np.exp(-np.logaddexp(0.0, -log_odds))
+        result[f"accuracy_{name}"] = (score.argmax(axis=1) == gold).astype(np.float64)
+    result["is_greedy"] = is_greedy[rows, gold].astype(np.float64)
+    return {name: result[name] for name in VARIANTS if name in result}
+
+
 def _logsumexp(values: np.ndarray) -> np.ndarray:
     """Logarithm of the sum of exponentials along the last axis; -inf entries count nothing, one entry is exact."""
     peak = values.max(axis=-1, initial=-np.inf)
-    return peak + np.log(np.exp(values - peak[..., None]).sum(axis=-1))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        sums = peak + np.log(np.exp(values - peak[..., None]).sum(axis=-1))
+    return np.where(peak == -np.inf, -np.inf, sums)
 
 
 def checkpoint_metrics(choices: Choices, logprobs: pa.Table, path: FilePath) -> dict[str, np.ndarray]:
-    """Metrics, float64 [items] each, of one checkpoint's ``logprobs`` on exactly the items and choices of ``choices``.
+    """Metrics and variants, float64 [items] each, of one checkpoint on exactly the items and choices of ``choices``.
 
     ``logprobs`` may be in any order. Raises :class:`ElusiveError`, naming ``path`` and the first item concerned, when
     a choice is missing, superfluous or repeated, when ``is_gold`` disagrees, or when a log-likelihood is not finite.
     """
-    found = pl.from_arrow(logprobs.select(["item", "choice", "is_gold", "log_likelihood", "num_chars"]))
+    extra = [name for name in ("log_likelihood_unconditional",) if name in logprobs.column_names]
+    found = pl.from_arrow(logprobs.select(["item", "choice", "is_gold", "log_likelihood", *_CHOICE_COLUMNS, *extra]))
     joined = choices.frame.join(found, on=["item", "choice"], how="left", maintain_order="left", suffix="_found")
     # The order of the checks lets each rely on the ones before it.
     for what, rows in (
@@ -158,10 +224,24 @@ def checkpoint_metrics(choices: Choices, logprobs: pa.Table, path: FilePath) -> 
             raise ElusiveError(f"{path}: item {item!r}, choice {choice} {what} ({len(rows)} such rows)")
     shape = (len(choices.gold), int(choices.num_choices.max()))
     exists = np.arange(shape[1]) < choices.num_choices[:, None]
-    log_likelihood, num_chars = np.zeros(shape), np.ones(shape)
-    log_likelihood[exists] = joined["log_likelihood"].to_numpy()
-    num_chars[exists] = joined["num_chars"].to_numpy()
-    return choice_metrics(log_likelihood, num_chars, choices.gold, choices.num_choices)
+
+    def matrix(column: str) -> np.ndarray:
+        values = np.zeros(shape)
+        values[exists] = joined[column].to_numpy()
+        return values
+
+    log_likelihood = matrix("log_likelihood")
+    lengths = {unit: matrix(f"num_{unit}s") for unit in ("token", "byte", "char")}
+    key = (choices.gold, choices.num_choices)
+    return choice_metrics(log_likelihood, lengths["char"], *key) | variant_metrics(
+        log_likelihood, lengths, *key, matrix("is_greedy"), matrix(extra[0]) if extra else None
+    )
+
+
+def present(columns: Iterable[str]) -> list[str]:
+    """Metrics and variants among ``columns``, in the order of :data:`METRICS`, then :data:`VARIANTS`."""
+    columns = set(columns)
+    return [name for name in (*METRICS, *VARIANTS) if name in columns]
 
 
 def write_metrics(

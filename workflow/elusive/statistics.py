@@ -44,7 +44,7 @@ from elusive import logs
 from elusive.correlations import METHODS, checkpoint_blocks
 from elusive.errors import ElusiveError
 from elusive.files import atomic_path
-from elusive.metrics import METRICS, FilePath, Member
+from elusive.metrics import METRICS, VARIANTS, FilePath, Member, present
 from elusive.tables import METADATA_KEY, read_table, write_table
 
 logger = logs.get(__name__)
@@ -203,24 +203,26 @@ def _fraction(sample: _Sample, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray
 def summarise(correlations: pa.Table, path: FilePath) -> pa.Table:
     """The correlation_statistics rows of one correlations table: the whole benchmark first, then each subject by name.
 
-    Within these, rows are ordered by metric, method and NaN policy as :data:`~elusive.metrics.METRICS`,
-    :data:`~elusive.correlations.METHODS` and :data:`NAN_POLICIES` are. ``path`` names the table in error messages.
+    Within these, rows are ordered by metric, method and NaN policy as :data:`~elusive.metrics.METRICS` (and after them
+    the variants that the table has), :data:`~elusive.correlations.METHODS` and :data:`NAN_POLICIES` are. ``path`` names
+    the table in error messages.
     Raises :class:`ElusiveError` unless it has one family, one benchmark, and all metrics and methods for every item.
     """
     frame = pl.from_arrow(correlations)
     if frame.select("family", "benchmark", "num_models").n_unique() != 1:
         raise ElusiveError(f"{path}: a correlations table holds one family on one benchmark, this one does not")
     parts = frame.partition_by("metric", "method", as_dict=True, maintain_order=True)
-    missing = [key for key in product(METRICS, METHODS) if key not in parts]
+    metrics = list(dict.fromkeys([*METRICS, *present(metric for metric, _ in parts)]))
+    missing = [key for key in product(metrics, METHODS) if key not in parts]
     if missing:
         raise ElusiveError(f"{path}: has no rows for metric {missing[0][0]!r} by method {missing[0][1]!r}")
     items = parts[METRICS[0], METHODS[0]]
     if items["item"].is_duplicated().any() or not all(part["item"].equals(items["item"]) for part in parts.values()):
         raise ElusiveError(f"{path}: each metric and method must have the same items in the same order, once each")
     # [items, metrics × methods × policies]
-    dropped = np.stack([parts[key]["correlation"].to_numpy() for key in product(METRICS, METHODS)], axis=1)
+    dropped = np.stack([parts[key]["correlation"].to_numpy() for key in product(metrics, METHODS)], axis=1)
     values = np.stack([dropped, np.nan_to_num(dropped, nan=0.0)], axis=2).reshape(len(items), -1)
-    keys = list(product(METRICS, METHODS, NAN_POLICIES))
+    keys = list(product(metrics, METHODS, NAN_POLICIES))
     family, benchmark, num_models = frame.select("family", "benchmark", "num_models").row(0)
     subjects = items["subject"].to_list()
     names = sorted({name for name in subjects if name is not None})
@@ -283,7 +285,7 @@ def medians(statistics: pl.DataFrame, family: str, nan_policy: str = "drop") -> 
     )
     by_method = [pl.col("median").filter(pl.col("method") == method).first().alias(method) for method in METHODS]
     return (
-        rows.group_by("benchmark", pl.col("metric").cast(pl.Enum(METRICS)))
+        rows.group_by("benchmark", pl.col("metric").cast(pl.Enum([*METRICS, *VARIANTS])))
         .agg(*by_method, pl.col("nan_fraction").max())
         .sort("benchmark", "metric")
         .with_columns(pl.col("metric").cast(pl.String))

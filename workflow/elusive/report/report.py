@@ -51,6 +51,18 @@ _OTHER_METRICS = {
     "log_p_choices_correct": "log p_choices",
     "accuracy_norm": "accuracy per character",
     "margin_log": "margin to the best wrong choice",
+    "log_p_vocab_choices": "log p_vocab of all choices",
+    "p_choices_correct_per_token": "p_choices per token",
+    "p_choices_correct_per_byte": "p_choices per byte",
+    "p_choices_correct_per_char": "p_choices per character",
+    "margin_per_byte": "margin per byte",
+    "accuracy_per_token": "accuracy per token",
+    "accuracy_per_byte": "accuracy per byte",
+    "is_greedy": "right answer is greedy",
+    "log_p_vocab_correct_pmi": "PMI of the right choice",
+    "p_choices_correct_pmi": "p_choices of PMI",
+    "margin_pmi": "margin of PMI",
+    "accuracy_pmi": "accuracy by PMI",
 }
 
 _SUMMARY = "What to see: "
