@@ -302,11 +302,11 @@ class _Handler(BaseHTTPRequestHandler):
         commit, files = self._commit(repository, revision)
         siblings = [{"rfilename": path} for path in files]
         if "blobs" in self._query:
-            siblings = [
-                {"rfilename": path, **{k: v for k, v in file.entry(path).items() if k in ("size", "lfs")}}
-                | {"blobId": file.blob}
-                for path, file in files.items()
-            ]
+            siblings = [{"rfilename": path, "size": file.size, "blobId": file.blob} for path, file in files.items()]
+            for sibling in siblings:
+                file = files[sibling["rfilename"]]
+                if file.lfs:
+                    sibling["lfs"] = {"sha256": file.sha256, "size": file.size, "pointerSize": 130}
         said = {"_id": commit[:24], "id": repository.name, "sha": commit, "private": repository.private}
         times = {"lastModified": "2024-01-01T00:00:00.000Z", "createdAt": "2024-01-01T00:00:00.000Z"}
         gated = "manual" if repository.gated else False

@@ -23,7 +23,7 @@ import pyarrow as pa
 import elusive
 from elusive import logs
 from elusive.errors import ElusiveError
-from elusive.files import sha256_files
+from elusive.scoring.checkpoint import Checkpoint
 from elusive.scoring.tokenize import Requests, TokenCache, resolve_max_length, tokenize
 from elusive.scoring.version import SCORER_VERSION
 from elusive.tables import content_hash, read_metadata, read_table, write_table
@@ -35,26 +35,14 @@ if TYPE_CHECKING:
     from elusive.scoring.tokenize import Requests
 
 DTYPES = ("float32", "bfloat16", "float16", "auto")
-_WEIGHTS = ("*.safetensors", "pytorch_model*.bin", "*.index.json")
-_TOKENIZER = (
-    "tokenizer.json",
-    "tokenizer.model",
-    "vocab.json",
-    "vocab.txt",
-    "merges.txt",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-)
-#: Any of these is a tokenizer of its own, the other files only add to it.
-_TOKENIZER_ESSENTIAL = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt")
-
 logger = logs.get(__name__)
 
 
 @dataclass(frozen=True)
 class Spec:
     """What is scored and how. ``None`` for ``max_length`` and ``token_budget`` leaves the choice to the scorer.
+
+    With ``repo``, the directory must hold that repository's ``revision``, as the download wrote it down.
 
     Benchmarks named in ``unconditional`` get the column ``log_likelihood_unconditional`` besides: the log-likelihood
     of every continuation behind an empty context, as lm-eval's ``acc_mutual_info`` has it.
@@ -66,7 +54,9 @@ class Spec:
     parameters: int | None = None
     parameters_nonembedding: int | None = None
     tokens: int | None = None
+    repo: str | None = None
     revision: str | None = None
+    trust_remote_code: bool = False
     dtype: str = "float32"
     device: str = "auto"
     add_bos_token: bool | None = False
@@ -87,34 +77,6 @@ class Spec:
         if spec.dtype not in DTYPES:
             raise ElusiveError(f"--spec: dtype {spec.dtype!r} is not one of {', '.join(DTYPES)}")
         return spec
-
-
-@dataclass(frozen=True)
-class Checkpoint:
-    """A directory in Hugging Face format. ``revision`` and ``tokenizer`` are SHA-256 over the files that matter."""
-
-    directory: Path
-    revision: str
-    tokenizer: str
-
-    @classmethod
-    def open(cls, directory: Path, revision: str | None = None) -> Checkpoint:
-        """Check that the directory has a configuration, weights and a tokenizer, and hash them.
-
-        ``revision`` replaces the hash where the source knows better, for example the hub's commit.
-        """
-        if not directory.is_dir():
-            raise ElusiveError(f"{directory}: there is no such checkpoint directory")
-        if not (directory / "config.json").is_file():
-            raise ElusiveError(f"{directory}: has no config.json, so it is no checkpoint in Hugging Face format")
-        weights = sorted({path for pattern in _WEIGHTS for path in directory.glob(pattern)})
-        if not any(path.suffix in (".safetensors", ".bin") for path in weights):
-            raise ElusiveError(f"{directory}: has no weights (*.safetensors or pytorch_model*.bin)")
-        tokenizer = [path for name in _TOKENIZER if (path := directory / name).is_file()]
-        if not any(path.name in _TOKENIZER_ESSENTIAL for path in tokenizer):
-            raise ElusiveError(f"{directory}: has no tokenizer (one of {', '.join(_TOKENIZER_ESSENTIAL)})")
-        revision = revision or sha256_files([directory / "config.json", *weights, *tokenizer])
-        return cls(directory, revision, sha256_files(tokenizer))
 
 
 @dataclass(frozen=True)
@@ -237,7 +199,7 @@ def score_cells(
     Loads nothing heavy when there is nothing to do. Raises :class:`ElusiveError` when the checkpoint is incomplete or
     differs from the spec, or when a log-likelihood is not a finite number.
     """
-    checkpoint = Checkpoint.open(directory, spec.revision)
+    checkpoint = Checkpoint.open(directory, spec.revision, spec.repo)
     label = f"{spec.model}/{spec.checkpoint}"
     every = cells(spec, checkpoint, items, outputs)
     stale = [cell for cell in every if not cell.up_to_date]
@@ -304,7 +266,9 @@ def _score_stale(
 def _load(spec: Spec, checkpoint: Checkpoint, device: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     from elusive.scoring.loading import load
 
-    model, tokenizer = load(checkpoint.directory, spec.dtype, device, spec.add_bos_token, spec.threads)
+    model, tokenizer = load(
+        checkpoint.directory, spec.dtype, device, spec.add_bos_token, spec.threads, spec.trust_remote_code
+    )
     parameters = sum(parameter.numel() for parameter in model.parameters())
     if spec.parameters is not None and spec.parameters != parameters:
         raise ElusiveError(
@@ -373,6 +337,7 @@ def _metadata(
         "checkpoint": spec.checkpoint,
         "source": spec.source,
         "benchmark": cell.benchmark,
+        **({"repo": spec.repo} if spec.repo else {}),
         "revision": checkpoint.revision,
         "parameters": spec.parameters,
         "parameters_nonembedding": spec.parameters_nonembedding,

@@ -13,9 +13,16 @@ if TYPE_CHECKING:
 
 
 def load(
-    directory: Path, dtype: str = "float32", device: str = "cpu", add_bos_token: bool | None = False, threads: int = 1
+    directory: Path,
+    dtype: str = "float32",
+    device: str = "cpu",
+    add_bos_token: bool | None = False,
+    threads: int = 1,
+    trust_remote_code: bool = False,
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """Model (in evaluation mode, on ``device``) and tokenizer from local files alone; no code from them is run.
+    """Model (in evaluation mode, on ``device``) and tokenizer from local files alone.
+
+    No code from them is run unless ``trust_remote_code``: pickled weights pass torch's weights-only reader.
 
     Sets the process's number of threads, turns TF32 off and, on a GPU, deterministic algorithms on. Raises
     :class:`ElusiveError` when transformers cannot make a model or a tokenizer of the files.
@@ -44,10 +51,15 @@ def load(
     placement = {} if device == "cpu" else {"device_map": device}
     try:
         tokenizer = transformers.AutoTokenizer.from_pretrained(
-            directory, local_files_only=True, trust_remote_code=False, **options
+            directory, local_files_only=True, trust_remote_code=trust_remote_code, **options
         )
         model = transformers.AutoModelForCausalLM.from_pretrained(
-            directory, local_files_only=True, trust_remote_code=False, dtype=dtype, **placement
+            directory,
+            local_files_only=True,
+            trust_remote_code=trust_remote_code,
+            weights_only=True,
+            dtype=dtype,
+            **placement,
         )
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise ElusiveError(f"{directory}: transformers cannot load this checkpoint: {error}") from error
