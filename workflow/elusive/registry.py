@@ -116,6 +116,7 @@ class Registry:
     benchmarks: dict[str, Benchmark]
     ladder: dict[str, Any]
     scoring: dict[str, Any]
+    hub: dict[str, Any]
     batches: dict[str, tuple[str, ...]]
     compute: str = "exact"
 
@@ -163,6 +164,7 @@ def load(config: dict[str, Any], files: Iterable[str | Path] = ()) -> Registry:
     _check_schema(config, blame)
     ladder = _with_defaults(config.get("ladder", {}), "ladder")
     scoring = _with_defaults(config.get("scoring", {}), "scoring")
+    hub = _with_defaults(config.get("hub", {}), "hub")
     ladder["checkpoints"] = sorted(ladder["checkpoints"])
     entries = {section: list(enumerate(config[section])) for section in ("models", "families")}
     entries["benchmarks"] = _expand(config["benchmarks"], blame)
@@ -184,6 +186,7 @@ def load(config: dict[str, Any], files: Iterable[str | Path] = ()) -> Registry:
         benchmarks=benchmarks,
         ladder=ladder,
         scoring=scoring,
+        hub=hub,
         batches=_batches(scoring["batches"], list(benchmarks), blame),
         compute=compute,
     )

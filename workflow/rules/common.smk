@@ -44,6 +44,7 @@ ITEMS = "results/items/{benchmark}.parquet"
 CORPUS = "results/ladder/corpus"
 TOKENIZER = "results/ladder/tokenizer"
 CHECKPOINT = "results/checkpoints/{model}/{checkpoint}"
+CHECKPOINT_PARTIAL = "results/checkpoints/.partial/{model}/{checkpoint}"
 LOGPROBS = "results/logprobs/{model}/{checkpoint}/{benchmark}.parquet"
 METRICS = "results/metrics/{family}/{benchmark}.parquet"
 CORRELATIONS = "results/correlations/{family}/{benchmark}.parquet"
@@ -131,6 +132,24 @@ def get_checkpoint_directory(wildcards):
     return weights.path or CHECKPOINT.format(model=weights.model, checkpoint=weights.name)
 
 
+def get_download_output():
+    """Weights are removed after the last job that scores them, unless they are to be kept."""
+    return directory(CHECKPOINT) if REGISTRY.hub["keep"] else temp(directory(CHECKPOINT))
+
+
+def get_hub_source(wildcards):
+    model, checkpoint = REGISTRY.models[wildcards.model], REGISTRY.checkpoint(wildcards.model, wildcards.checkpoint)
+    return {"repo": model.repo, "revision": checkpoint.revision, "trust_remote_code": model.trust_remote_code}
+
+
+def get_download_spec(wildcards):
+    return json.dumps(get_hub_source(wildcards), sort_keys=True)
+
+
+def get_download_disk(wildcards):
+    return REGISTRY.models[wildcards.model].weights_bytes // 10**6 + 10
+
+
 def get_score_spec(wildcards):
     model = REGISTRY.models[wildcards.model]
     spec = {key: REGISTRY.scoring[key] for key in ("device", "token_budget", "threads")} | {
@@ -144,6 +163,8 @@ def get_score_spec(wildcards):
         "add_bos_token": model.add_bos_token,
         "unconditional": [name for name, asked in REGISTRY.benchmarks.items() if asked.unconditional],
     }
+    if model.source == "hub":
+        spec |= get_hub_source(wildcards)
     return json.dumps(spec, sort_keys=True)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -61,6 +62,12 @@ def load(
             dtype=dtype,
             **placement,
         )
+    except pickle.UnpicklingError as error:
+        # torch's own message advises to run whatever is in the file.
+        raise ElusiveError(
+            f"{directory}: its pickled weights (*.bin) hold something else than tensors, which could be programs, so "
+            "they are not read; use a revision with safetensors"
+        ) from error
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise ElusiveError(f"{directory}: transformers cannot load this checkpoint: {error}") from error
     return model.eval(), tokenizer
