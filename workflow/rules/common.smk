@@ -9,7 +9,7 @@ from snakemake.exceptions import WorkflowError
 CONFIG = os.path.join(workflow.basedir, "config.yaml")
 sys.path.insert(0, os.path.join(workflow.basedir, "workflow"))
 
-from elusive import environment, registry
+from elusive import demand, environment, registry
 from elusive.errors import ElusiveError
 from elusive.items import archive
 from elusive.scoring.version import SCORER_VERSION
@@ -168,8 +168,21 @@ def get_score_spec(wildcards):
     return json.dumps(spec, sort_keys=True)
 
 
-def get_score_memory(wildcards, attempt):
-    return attempt * (2000 + REGISTRY.models[wildcards.model].parameters * 6 // 10**6)
+def get_memory(wildcards, attempt):
+    return demand.memory_mb(REGISTRY.models[wildcards.model], attempt)
+
+
+def get_train_runtime(wildcards, attempt):
+    return demand.train_minutes(REGISTRY.models[wildcards.model], attempt)
+
+
+def get_score_runtime(batch):
+    """Minutes of a scoring job of ``batch``, as a function of what Snakemake knows of it."""
+    benchmarks = [REGISTRY.benchmarks[name] for name in REGISTRY.batches[batch]]
+    how = {key: REGISTRY.scoring[key] for key in ("device", "threads")}
+    return lambda wildcards, attempt: demand.score_minutes(
+        REGISTRY.models[wildcards.model], benchmarks, **how, attempt=attempt
+    )
 
 
 def get_benchmark_logprobs(wildcards):

@@ -39,6 +39,9 @@ rule train:
     priority: 100
     conda:
         "../../envs/elusive.yaml"
+    resources:
+        mem_mb=get_memory,
+        runtime=get_train_runtime,
     params:
         spec=get_train_spec,
         version=1,

@@ -20,7 +20,8 @@ for batch, benchmarks in REGISTRY.batches.items():
         threads: REGISTRY.scoring["threads"]
         resources:
             gpu=0 if REGISTRY.scoring["device"] == "cpu" else 1,
-            mem_mb=get_score_memory,
+            mem_mb=get_memory,
+            runtime=get_score_runtime(batch),
         params:
             spec=get_score_spec,
             version=SCORER_VERSION,
