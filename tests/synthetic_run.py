@@ -196,14 +196,13 @@ def _write_logprobs(
 
 
 def draw_figure(run: SyntheticRun, name: str, folder: Path) -> dict[str, Path]:
-    """Draw the figure called ``name`` (as in the report) of a synthetic run; the paths of its PNG, PDF and caption."""
+    """Draw the figure called ``name`` (as in the report) of a synthetic run; the paths of its files."""
     from elusive.figures import accuracy, loss, masses, scores, statistics, survival
 
     kind, _, rest = name.partition("/")
-    outputs = {
-        key: folder / f"{name}.{suffix}" for key, suffix in {"png": "png", "pdf": "pdf", "caption": "txt"}.items()
-    }
-    one = {"items": run.root / f"items/{rest}.parquet", "families": run.families, **outputs}
+    suffixes = {"png": "png", "pdf": "pdf", "caption": "txt", "data": "csv"}
+    outputs = {key: folder / f"{name}.{suffix}" for key, suffix in suffixes.items()}
+    one = {"items": run.root / f"items/{rest}.parquet", "families": run.families, "outputs": outputs}
     if kind == "survival":
         survival.write_survival(correlations=run.correlations(rest), **one)
     elif kind == "scores":
@@ -214,9 +213,9 @@ def draw_figure(run: SyntheticRun, name: str, folder: Path) -> dict[str, Path]:
         table = run.table("correlation_statistics")
         statistics.write_statistics(statistics=table, method=rest, **one | {"items": run.items()})
     elif kind == "accuracy":
-        accuracy.write_accuracy(scores=run.table("scores"), items=run.items(), **outputs)
+        accuracy.write_accuracy(scores=run.table("scores"), items=run.items(), outputs=outputs)
     else:
-        loss.write_loss(checkpoints=run.table("checkpoints"), **outputs)
+        loss.write_loss(checkpoints=run.table("checkpoints"), outputs=outputs)
     return outputs
 
 

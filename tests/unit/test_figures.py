@@ -8,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import polars as pl
+import polars.selectors as cs
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -53,6 +55,8 @@ def test_files_are_sound_and_the_same_twice(figure: str, run: SyntheticRun, tmp_
     assert pdf.startswith(b"%PDF") and pdf.rstrip().endswith(b"%%EOF")
     assert b"CreationDate" not in pdf and len(pdf) < 600_000
     assert "What to see:" in first["caption"].read_text(encoding="utf-8")
+    data = pl.read_csv(first["data"])
+    assert len(data) and all("\n" not in value for value in data.select(cs.string()).to_series(0).drop_nulls())
 
 
 @given(
@@ -199,9 +203,9 @@ def test_loss_without_any_loss_is_an_error(tmp_path: Path) -> None:
     pq.write_table(pa.table(columns), path)
     with pytest.raises(ElusiveError, match="no checkpoint has a validation loss"):
         loss.write_loss(
-            checkpoints=path, png=tmp_path / "figure.png", pdf=tmp_path / "f.pdf", caption=tmp_path / "f.txt"
+            checkpoints=path, outputs={name: tmp_path / f"figure.{name}" for name in ("png", "pdf", "caption", "data")}
         )
-    assert not (tmp_path / "figure.png").exists()
+    assert not list(tmp_path.glob("figure.*"))
 
 
 def test_accuracy_caption_names_what_stays_at_chance(run: SyntheticRun) -> None:
@@ -228,6 +232,18 @@ def test_numbers_are_written_as_in_print() -> None:
     assert style.format_share(0.0002, 1) == "< 0.1 %" and style.format_range(0.101, 0.104) == "0.10"
     assert style.join(["a"]) == "a" and style.join(["a", "b", "c"]) == "a, b and c"
     assert style.whole_powers((-28.3, -1.2)) == [-25, -20, -15, -10, -5]
+
+
+def test_data_of_a_figure_are_what_it_draws(run: SyntheticRun, tmp_path: Path) -> None:
+    data = pl.read_csv(draw_figure(run, "scores/piqa", tmp_path)["data"])
+    assert data["part"].unique().sort().to_list() == [1, 2, 3]
+    dots = data.filter(part=3).drop_nulls("brier")
+    for name, label in run.families.items():
+        metrics = pl.read_parquet(run.root / f"metrics/{name}/piqa.parquet")
+        drawn = dots.filter(family=label).sort("brier", "p_choices_correct")
+        assert drawn.select("brier", "p_choices_correct").equals(
+            metrics.select("brier", "p_choices_correct").sort("brier", "p_choices_correct")
+        )
 
 
 def test_breaks_of_scales() -> None:

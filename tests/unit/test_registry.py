@@ -258,6 +258,16 @@ def test_path_relative_to_home(config, local, tmp_path, monkeypatch):
     assert loaded.checkpoint("mine", "step1").path == str(tmp_path / "mine" / "step1")
 
 
+def test_figures_need_a_family(config):
+    config["families"][0]["plotted"] = False
+    loaded = registry.load(config)
+    assert [family.plotted for family in loaded.families.values()] == [False] + [True] * (len(loaded.families) - 1)
+    for family in config["families"]:
+        family["plotted"] = False
+    with pytest.raises(ElusiveError, match="families: no family is plotted"):
+        registry.load(config)
+
+
 def test_a_checkpoint_may_belong_to_several_families_and_patterns(config):
     config["families"] = [
         {"name": "a", "members": ["ladder-d32/*", "ladder-*/step40", "ladder-d32/step40"]},

@@ -25,7 +25,7 @@ def test_everything_is_made(finished, small_config):
     results = finished.directory / "results"
     for benchmark in (entry["name"] for entry in small_config["benchmarks"]):
         for kind in ("survival", "scores", "masses"):
-            for suffix in ("png", "pdf", "txt"):
+            for suffix in ("png", "pdf", "txt", "csv"):
                 assert (results / "figures" / kind / f"{benchmark}.{suffix}").stat().st_size > 0
     page = (results / "report.html").read_text()
     assert "Small (all)" in page and "WinoGrande" in page

@@ -88,6 +88,7 @@ class Family:
     name: str
     label: str
     members: tuple[Checkpoint, ...]
+    plotted: bool = True
 
 
 @dataclass(frozen=True)
@@ -177,6 +178,8 @@ def load(config: dict[str, Any], files: Iterable[str | Path] = ()) -> Registry:
     if compute == "nominal":
         models = {model.name: _with_nominal_flops(model, i, blame) for i, model in enumerate(models.values())}
     families = {entry["name"]: _family(entry, i, models, blame) for i, entry in enumerate(config["families"])}
+    if not any(family.plotted for family in families.values()):
+        raise blame.error(["families"], "no family is plotted: figures need at least one with 'plotted: true'")
     sources = config.get("sources", _schema()["properties"]["sources"]["default"])
     benchmarks = {entry["name"]: _benchmark(entry, i, sources, blame) for i, entry in entries["benchmarks"]}
     return Registry(
@@ -674,7 +677,7 @@ def _family(entry: dict[str, Any], index: int, models: dict[str, Model], blame: 
             + ", ".join(f"{c.model}/{c.name} with {c.tokens} tokens" for c in members.values()),
         )
     ordered = tuple(sorted(members.values(), key=lambda c: (c.flops, c.model, c.name)))
-    return Family(entry["name"], entry.get("label", entry["name"]), ordered)
+    return Family(entry["name"], entry.get("label", entry["name"]), ordered, entry.get("plotted", True))
 
 
 _TEMPLATE_KEYS = ("context", "contexts", "choices", "gold", "id", "subject", "cluster", "delimiter")

@@ -59,7 +59,7 @@ def get_table(table):
 
 def get_figure(figure, kind):
     """Outputs of a figure: `report` puts the PNG into what `snakemake --report` makes."""
-    files = {"png": "png", "pdf": "pdf", "caption": "txt"}
+    files = {"png": "png", "pdf": "pdf", "caption": "txt", "data": "csv"}
     paths = {name: FIGURE.format(figure=figure, format=format) for name, format in files.items()}
     return paths | {"png": report(paths["png"], caption="../report/figure.rst", category=f"{kind} figures")}
 
@@ -81,6 +81,10 @@ def get_figure_files(format):
 
 def get_family_labels():
     return {family.name: family.label for family in REGISTRY.families.values()}
+
+
+def get_plotted_families():
+    return {family.name: family.label for family in REGISTRY.families.values() if family.plotted}
 
 
 def get_family_members():

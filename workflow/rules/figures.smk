@@ -3,7 +3,7 @@
 
 rule figure_survival:
     input:
-        correlations=expand(CORRELATIONS, family=REGISTRY.families, allow_missing=True),
+        correlations=expand(CORRELATIONS, family=get_plotted_families(), allow_missing=True),
         items_table=ITEMS,
     output:
         **get_figure("survival/{benchmark}", "survival"),
@@ -14,7 +14,7 @@ rule figure_survival:
     conda:
         "../../envs/elusive.yaml"
     params:
-        families=get_family_labels(),
+        families=get_plotted_families(),
     message:
         "Figure: survival curves of {wildcards.benchmark}"
     script:
@@ -23,7 +23,7 @@ rule figure_survival:
 
 rule figure_scores:
     input:
-        metrics=expand(METRICS, family=REGISTRY.families, allow_missing=True),
+        metrics=expand(METRICS, family=get_plotted_families(), allow_missing=True),
         items_table=ITEMS,
     output:
         **get_figure("scores/{benchmark}", "scores"),
@@ -34,7 +34,7 @@ rule figure_scores:
     conda:
         "../../envs/elusive.yaml"
     params:
-        families=get_family_labels(),
+        families=get_plotted_families(),
     message:
         "Figure: how the metrics of {wildcards.benchmark} map onto each other"
     script:
@@ -43,7 +43,7 @@ rule figure_scores:
 
 rule figure_masses:
     input:
-        metrics=expand(METRICS, family=REGISTRY.families, allow_missing=True),
+        metrics=expand(METRICS, family=get_plotted_families(), allow_missing=True),
         items_table=ITEMS,
     output:
         **get_figure("masses/{benchmark}", "masses"),
@@ -54,7 +54,7 @@ rule figure_masses:
     conda:
         "../../envs/elusive.yaml"
     params:
-        families=get_family_labels(),
+        families=get_plotted_families(),
     message:
         "Figure: mass on correct and incorrect choices of {wildcards.benchmark}"
     script:
@@ -74,7 +74,7 @@ rule figure_statistics:
     conda:
         "../../envs/elusive.yaml"
     params:
-        families=get_family_labels(),
+        families=get_plotted_families(),
     message:
         "Figure: correlation statistics of all benchmarks ({wildcards.method})"
     script:

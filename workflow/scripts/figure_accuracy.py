@@ -8,7 +8,5 @@ if __name__ == "__main__":
         write_accuracy(
             scores=snakemake.input.scores,
             items=snakemake.input.items_table,
-            png=snakemake.output.png,
-            pdf=snakemake.output.pdf,
-            caption=snakemake.output.caption,
+            outputs=dict(snakemake.output.items()),
         )

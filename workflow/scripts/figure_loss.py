@@ -7,7 +7,5 @@ if __name__ == "__main__":
     with logs.to_file(snakemake.log[0]):
         write_loss(
             checkpoints=snakemake.input.checkpoints,
-            png=snakemake.output.png,
-            pdf=snakemake.output.pdf,
-            caption=snakemake.output.caption,
+            outputs=dict(snakemake.output.items()),
         )

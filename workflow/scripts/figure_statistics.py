@@ -10,7 +10,5 @@ if __name__ == "__main__":
             items=snakemake.input.items_table,
             families=snakemake.params.families,
             method=snakemake.wildcards.method,
-            png=snakemake.output.png,
-            pdf=snakemake.output.pdf,
-            caption=snakemake.output.caption,
+            outputs=dict(snakemake.output.items()),
         )

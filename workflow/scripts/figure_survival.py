@@ -9,7 +9,5 @@ if __name__ == "__main__":
             correlations=snakemake.input.correlations,
             items=snakemake.input.items_table,
             families=snakemake.params.families,
-            png=snakemake.output.png,
-            pdf=snakemake.output.pdf,
-            caption=snakemake.output.caption,
+            outputs=dict(snakemake.output.items()),
         )

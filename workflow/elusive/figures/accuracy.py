@@ -9,7 +9,7 @@ import plotnine as p9
 
 from elusive.figures import style
 from elusive.figures.data import Benchmark, PathLike, read_benchmark, read_extra
-from elusive.figures.save import save_figure
+from elusive.figures.save import Outputs, save_figure
 
 _COLUMNS = ["model", "checkpoint", "parameters", "flops", "benchmark"]
 _COLUMNS += ["chance", "accuracy", "accuracy_se", "above_chance_se"]
@@ -69,15 +69,13 @@ def caption_text(scores: pd.DataFrame, benchmarks: Sequence[Benchmark]) -> str:
     )
 
 
-def write_accuracy(
-    *, scores: PathLike, items: Sequence[PathLike], png: PathLike, pdf: PathLike, caption: PathLike
-) -> None:
+def write_accuracy(*, scores: PathLike, items: Sequence[PathLike], outputs: Outputs) -> None:
     """Draw and describe mean accuracy against compute.
 
     ``scores`` and ``checkpoints``: the summary tables; ``items``: items tables in the order of the panels;
-    ``png``, ``pdf``, ``caption``: where to write.
+    ``outputs``: where to write.
     """
     frame = read_extra(scores, _COLUMNS)
     frame = frame[frame["flops"] > 0]
     benchmarks = [read_benchmark(path) for path in items]
-    save_figure(plot(frame, benchmarks), caption_text(frame, benchmarks), png, pdf, caption)
+    save_figure(plot(frame, benchmarks), caption_text(frame, benchmarks), outputs)

@@ -9,7 +9,7 @@ import plotnine as p9
 from elusive.errors import ElusiveError
 from elusive.figures import style
 from elusive.figures.data import PathLike, read_extra
-from elusive.figures.save import save_figure
+from elusive.figures.save import Outputs, save_figure
 
 
 def plot(checkpoints: pd.DataFrame) -> p9.ggplot:
@@ -43,8 +43,8 @@ def caption_text(checkpoints: pd.DataFrame) -> str:
     )
 
 
-def write_loss(*, checkpoints: PathLike, png: PathLike, pdf: PathLike, caption: PathLike) -> None:
-    """Draw and describe the losses in the table ``checkpoints``; ``png``, ``pdf``, ``caption``: where to write.
+def write_loss(*, checkpoints: PathLike, outputs: Outputs) -> None:
+    """Draw and describe the losses in the table ``checkpoints``; ``outputs``: where to write.
 
     Raises :class:`ElusiveError` when no checkpoint has a loss: only models that the workflow trained have one.
     """
@@ -52,4 +52,4 @@ def write_loss(*, checkpoints: PathLike, png: PathLike, pdf: PathLike, caption: 
     frame = frame[frame["validation_loss"].notna() & (frame["flops"] > 0)]
     if frame.empty:
         raise ElusiveError(f"{checkpoints}: no checkpoint has a validation loss; only a ladder's have one")
-    save_figure(plot(frame), caption_text(frame), png, pdf, caption)
+    save_figure(plot(frame), caption_text(frame), outputs)

@@ -14,7 +14,7 @@ import plotnine as p9
 
 from elusive.figures import style
 from elusive.figures.data import Benchmark, PathLike, read_benchmark, read_metrics
-from elusive.figures.save import save_figure
+from elusive.figures.save import Outputs, save_figure
 
 #: Dots drawn for each family, chosen by a seeded draw.
 MAX_POINTS = 4000
@@ -111,15 +111,13 @@ def write_masses(
     metrics: Sequence[PathLike],
     items: PathLike,
     families: Mapping[str, str],
-    png: PathLike,
-    pdf: PathLike,
-    caption: PathLike,
+    outputs: Outputs,
 ) -> None:
     """Draw and describe the masses on correct and incorrect choices of one benchmark.
 
     ``metrics``: one metrics table a family; ``items``: the benchmark's items table; ``families``: name -> label, in
-    drawing order; ``png``, ``pdf``, ``caption``: where to write.
+    drawing order; ``outputs``: where to write.
     """
     frame = read_metrics(metrics, families, _COLUMNS)
     benchmark = read_benchmark(items)
-    save_figure(plot(frame, benchmark, families), caption_text(frame, benchmark, families), png, pdf, caption)
+    save_figure(plot(frame, benchmark, families), caption_text(frame, benchmark, families), outputs)

@@ -15,7 +15,7 @@ from plotnine.composition import Compose
 
 from elusive.figures import style
 from elusive.figures.data import Benchmark, PathLike, read_benchmark, read_metrics
-from elusive.figures.save import save_figure
+from elusive.figures.save import Outputs, save_figure
 
 BINS = 30
 
@@ -143,15 +143,13 @@ def write_scores(
     metrics: Sequence[PathLike],
     items: PathLike,
     families: Mapping[str, str],
-    png: PathLike,
-    pdf: PathLike,
-    caption: PathLike,
+    outputs: Outputs,
 ) -> None:
     """Draw and describe how the metrics of one benchmark map onto each other.
 
     ``metrics``: one metrics table a family; ``items``: the benchmark's items table; ``families``: name -> label, in
-    drawing order; ``png``, ``pdf``, ``caption``: where to write.
+    drawing order; ``outputs``: where to write.
     """
     frame = read_metrics(metrics, families, _COLUMNS)
     benchmark = read_benchmark(items)
-    save_figure(plot(frame, benchmark, families), caption_text(frame, benchmark, families), png, pdf, caption)
+    save_figure(plot(frame, benchmark, families), caption_text(frame, benchmark, families), outputs)

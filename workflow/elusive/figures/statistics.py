@@ -12,7 +12,7 @@ import plotnine as p9
 
 from elusive.figures import style
 from elusive.figures.data import Benchmark, PathLike, read_benchmark, read_frame
-from elusive.figures.save import save_figure
+from elusive.figures.save import Outputs, save_figure
 
 STATISTICS = {
     "mean": "mean",
@@ -155,19 +155,15 @@ def write_statistics(
     items: Sequence[PathLike],
     families: Mapping[str, str],
     method: str,
-    png: PathLike,
-    pdf: PathLike,
-    caption: PathLike,
+    outputs: Outputs,
 ) -> None:
     """Draw and describe the correlation statistics of all benchmarks for one ``method``.
 
     ``statistics``: the table correlation_statistics; ``items``: the benchmarks' items tables, in the order of the
-    rows; ``families``: name -> label, in drawing order; ``png``, ``pdf``, ``caption``: where to write.
+    rows; ``families``: name -> label, in drawing order; ``outputs``: where to write.
     """
     keys = ["family", "benchmark", "subject", "metric", "method", "nan_policy", "num_models"]
     values = [f"{s}{bound}" for s in STATISTICS for bound in ("", "_low", "_high")]
     frame = read_frame(statistics, "correlation_statistics", keys + values)
     benchmarks = [read_benchmark(path) for path in items]
-    save_figure(
-        plot(frame, benchmarks, families, method), caption_text(frame, benchmarks, families, method), png, pdf, caption
-    )
+    save_figure(plot(frame, benchmarks, families, method), caption_text(frame, benchmarks, families, method), outputs)

@@ -14,7 +14,7 @@ import plotnine as p9
 
 from elusive.figures import style
 from elusive.figures.data import Benchmark, PathLike, read_benchmark, read_frame
-from elusive.figures.save import save_figure
+from elusive.figures.save import Outputs, save_figure
 
 
 def method_of(metric: str) -> str:
@@ -156,16 +156,14 @@ def write_survival(
     correlations: Sequence[PathLike],
     items: PathLike,
     families: Mapping[str, str],
-    png: PathLike,
-    pdf: PathLike,
-    caption: PathLike,
+    outputs: Outputs,
 ) -> None:
     """Draw and describe the survival curves of one benchmark.
 
     ``correlations``: one correlations table a family; ``items``: the benchmark's items table; ``families``: name ->
-    label, in drawing order; ``png``, ``pdf``, ``caption``: where to write.
+    label, in drawing order; ``outputs``: where to write.
     """
     columns = ["family", "metric", "method", "correlation", "num_models"]
     frame = pd.concat([read_frame(path, "correlations", columns) for path in correlations], ignore_index=True)
     benchmark = read_benchmark(items)
-    save_figure(plot(frame, benchmark, families), caption_text(frame, benchmark, families), png, pdf, caption)
+    save_figure(plot(frame, benchmark, families), caption_text(frame, benchmark, families), outputs)
