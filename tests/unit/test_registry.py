@@ -77,6 +77,12 @@ def with_local(config, local, **changes):
     return config
 
 
+def with_models(config, *models):
+    config["models"] = list(models)
+    config["families"] = [{"name": "f", "members": ["*/*"]}]
+    return config
+
+
 def with_own(config, own, **changes):
     config["benchmarks"] = [{"name": "sciq"}, own | changes]
     return config
@@ -153,7 +159,7 @@ def commented(word):
     start = lines.index(f"#   - name: {word}")
     block = []
     for line in lines[start:]:
-        if not line.startswith("# "):
+        if not line.startswith("#   "):
             break
         block.append(line[4:])
     return yaml.safe_load("\n".join(block))[0]
@@ -167,11 +173,12 @@ def test_the_commented_examples_are_valid(config, local, own, tmp_path):
     for step in model["checkpoints"]:
         (tmp_path / "mine" / step).mkdir(exist_ok=True)
         (tmp_path / "mine" / step / "config.json").write_text("{}")
-    config["models"].append(model)
+    config["models"] += [model, commented("theirs")]
     benchmark["file"] = own["file"]
     config["benchmarks"].append(benchmark)
     loaded = load(config)
     assert loaded.checkpoint("mine", "step3000").tokens == 3000 * 2097152
+    assert loaded.checkpoint("theirs", "final").revision == "main"
     assert loaded.benchmarks["quiz"].files == (own["file"],)
 
 
@@ -330,6 +337,124 @@ def test_batches(config):
     assert load(config).batches == {"score_1": ("mmlu",), "score_2": ("piqa", "sciq")}
 
 
+# --- models of the hub
+
+THEIRS = {
+    "name": "theirs",
+    "source": "hub",
+    "repo": "owner/theirs",
+    "parameters": 1000,
+    "tokens_per_step": 10,
+    "checkpoints": ["step2", "step1", {"name": "final", "revision": "main", "tokens": 70}],
+}
+NOMINAL = THEIRS | {
+    "parameters_nominal": 900,
+    "checkpoints": [
+        {"name": f"step{step}", "tokens_nominal": 9 * step - 9, "revision": f"refs/pr/{step}"} for step in (1, 2, 3, 4)
+    ],
+}
+
+
+def test_hub_model(config):
+    loaded = load(with_models(config, THEIRS))
+    model = loaded.models["theirs"]
+    assert loaded.hub_models == [model] and loaded.ladder_models == []
+    assert [(c.name, c.revision, c.tokens, c.flops, c.path) for c in model.checkpoints] == [
+        ("step1", "step1", 10, 6e4, None),
+        ("step2", "step2", 20, 12e4, None),
+        ("final", "main", 70, 42e4, None),
+    ]
+    assert (model.source, model.repo, model.trust_remote_code, model.verified) == ("hub", "owner/theirs", False, None)
+    assert (model.dtype, model.add_bos_token, model.weights_bytes) == ("float32", False, 4000)
+
+
+def test_size_of_a_download(config):
+    half = load(with_models(config, THEIRS | {"dtype": "bfloat16"})).models["theirs"]
+    assert half.weights_bytes == 2000
+    given = load(with_models(config, THEIRS | {"download_gb": 1.5})).models["theirs"]
+    assert given.weights_bytes == 1_500_000_000
+
+
+def test_nominal_compute(config):
+    exact = load(with_models(config, NOMINAL))
+    assert (exact.compute, [c.flops for c in exact.models["theirs"].checkpoints]) == ("exact", [6e4, 12e4, 18e4, 24e4])
+    nominal = load(with_models(config | {"compute": "nominal"}, NOMINAL))
+    checkpoints = nominal.models["theirs"].checkpoints
+    assert nominal.compute == "nominal"
+    assert [c.flops for c in checkpoints] == [6 * 900 * tokens for tokens in (0, 9, 18, 27)]
+    assert [c.tokens for c in checkpoints] == [10, 20, 30, 40], "what it was trained on is the same"
+    assert [c.flops for c in nominal.families["f"].members] == [c.flops for c in checkpoints]
+    # Without nominal tokens a checkpoint has no compute, and two are too few for a correlation.
+    few = NOMINAL | {"checkpoints": NOMINAL["checkpoints"][:3]}
+    assert "has 2 checkpoint(s) of distinct compute" in message(with_models(config | {"compute": "nominal"}, few))
+
+
+def test_nominal_compute_is_all_or_nothing(config, local):
+    config["compute"] = "nominal"
+    assert "models[0]: ladder-d32 has no nominal numbers" in message(copy.deepcopy(config))
+    without = {key: value for key, value in NOMINAL.items() if key != "parameters_nominal"}
+    text = message(with_models(config, NOMINAL | {"name": "first"}, without))
+    assert "models[1]: theirs has no nominal number of parameters (parameters_nominal)" in text
+    assert "`compute: exact` takes exact numbers" in text
+    mixed = NOMINAL | {"checkpoints": [*NOMINAL["checkpoints"], "step9"]}
+    assert "theirs has no nominal number of tokens (tokens_nominal) for step9" in message(with_models(config, mixed))
+    assert "pythia-31m has no nominal number of parameters" in message(with_models(config, {"name": "pythia-31m"}))
+
+
+def test_built_in_model(config):
+    loaded = load(with_models(config, {"name": "pythia-410m"}))
+    model = loaded.models["pythia-410m"]
+    assert loaded.hub_models == [model]
+    assert [c.name for c in model.checkpoints] == [
+        f"step{step}" for step in (1, 32, 1000, 3000, 10000, 30000, 100000, 143000)
+    ]
+    assert model.checkpoints[2].flops == 6 * 405334016 * 2097152000
+    assert all(c.revision == c.name for c in model.checkpoints)
+    assert (model.repo, model.dtype, model.verified) == ("EleutherAI/pythia-410m", "float16", True)
+    assert (model.parameters, model.parameters_nonembedding, model.parameters_nominal) == (
+        405334016,
+        302311424,
+        410000000,
+    )
+    assert model.weights_bytes == 2 * 405334016
+
+
+def test_built_in_model_with_changes(config):
+    changes = {"checkpoints": ["step64000", "step2", "step0"], "dtype": "float32", "add_bos_token": None}
+    config["families"] = [{"name": "f", "members": ["ladder-*/*"]}]
+    config["models"].append({"name": "pythia-14m"} | changes)
+    model = load(config).models["pythia-14m"]
+    assert [(c.name, c.tokens) for c in model.checkpoints] == [
+        ("step0", 0),
+        ("step2", 2 * 2097152),
+        ("step64000", 64000 * 2097152),
+    ]
+    assert (model.dtype, model.add_bos_token) == ("float32", None)
+    assert model.weights_bytes == 2 * 14067712, "what is stored does not depend on what is computed with"
+
+
+def test_one_name_for_a_built_in_and_a_described_model(config):
+    config["models"].append(THEIRS | {"name": "pythia-14m"})
+    assert load(config).models["pythia-14m"].repo == "owner/theirs"
+
+
+@pytest.mark.parametrize("compute", ["exact", "nominal"])
+def test_the_preset_of_the_paper(compute):
+    path = ROOT / "workflow" / "presets" / "paper.yaml"
+    loaded = load(DEFAULT | yaml.safe_load(path.read_text()) | {"compute": compute}, [ROOT / "config.yaml", path])
+    assert sum(len(model.checkpoints) for model in loaded.models.values()) == 112
+    sizes = {name: len(family.members) for name, family in loaded.families.items()}
+    plotted = {"cerebras": 7, "incite-7b": 6, "amber": 13, "olmo-7b": 7, "pythia-12b": 8, "pythia-300b-tokens": 9}
+    assert list(sizes.items())[:6] == list(plotted.items())
+    wider = {name: size for name, size in sizes.items() if name not in plotted}
+    assert [wider.pop(name) for name in ("pythia-all", "olmo-1b", "olmo-all")] == [72, 7, 14]
+    assert sorted(wider.values()) == [8] * 8 + [9] * 7
+    for family in loaded.families.values():
+        # By the paper's count of tokens, Amber's first checkpoint has none.
+        with_compute = [c for c in family.members if c.flops > 0]
+        assert len(family.members) - len(with_compute) == (family.name == "amber" and compute == "nominal")
+
+
 # --- mistakes: (where the value is put, value, what the message says)
 
 MISTAKES = {
@@ -354,6 +479,7 @@ MISTAKES = {
     "mapping of models": (["models"], {"a": {}}, ["models: {'a': {}} is not allowed", "a list"]),
     "name for a model": (["models", 0], "d32", ["models[0]: 'd32' is not allowed", "a mapping of keys to values"]),
     "name for a benchmark": (["benchmarks", 0], "mmlu", ["benchmarks[0]: 'mmlu' is not allowed", "a mapping"]),
+    "misspelt compute": (["compute"], "nominl", ["compute: 'nominl'", "one of exact, nominal", "'nominal'?"]),
     "empty section": (["ladder"], None, ["ladder: an empty value (null) is not allowed", "a mapping"]),
     "list for a section": (["scoring"], [1], ["scoring: [1] is not allowed", "a mapping"]),
     "bool for a number": (["seed"], True, ["seed: True is not allowed", "a whole number"]),
@@ -467,6 +593,97 @@ def test_missing_key(config, section, key):
 def test_missing_source_of_a_local_model(config, local):
     del local["source"]
     assert "models[0]: the key 'source' is missing" in message(with_local(config, local))
+
+
+HUB_MISTAKES = {
+    "no repository": ({"repo": None}, ["repo: an empty value (null) is not allowed", "text"]),
+    "repository without owner": ({"repo": "gpt2"}, ["repo: 'gpt2' is not allowed", "like EleutherAI/pythia-410m"]),
+    "address for a repository": ({"repo": "https://huggingface.co/a/b"}, ["repo: 'https://huggingface.co/a/b' is not"]),
+    "leaves its directory": ({"repo": "../b"}, ["repo: '../b' is not allowed"]),
+    "branch that is an option": (
+        {"checkpoints": [{"name": "a", "revision": "--help", "tokens": 1}]},
+        ["checkpoints[0].revision: '--help'", "like main, step1000"],
+    ),
+    "number for a revision": (
+        {"checkpoints": [{"name": "a", "revision": 7, "tokens": 1}]},
+        ["checkpoints[0].revision: 7 is not allowed", 'write "7"'],
+    ),
+    "unknown tokens": ({"checkpoints": ["final"]}, ["checkpoints[0]: the training tokens of 'final' are not known"]),
+    "repeated checkpoint": ({"checkpoints": ["step1", "step1"]}, ["checkpoints[1]: 'step1' stands there twice"]),
+    "repeated revision": (
+        {"checkpoints": ["step1", {"name": "first", "revision": "step1", "tokens": 3}]},
+        ["checkpoints[1]: 'first' and 'step1' are both revision 'step1'"],
+    ),
+    "misspelt revision": (
+        {"checkpoints": [{"name": "a", "revison": "main", "tokens": 1}]},
+        ["checkpoints[0].revison: unknown key", "did you mean 'revision'?"],
+    ),
+    "path of a local model": ({"path": "x"}, ["path: unknown key", "repo"]),
+    "text for trust": ({"trust_remote_code": "yes"}, ["trust_remote_code: 'yes' is not allowed", "true or false"]),
+    "more without embeddings": ({"parameters_nonembedding": 1001}, ["parameters_nonembedding: 1001 is more than"]),
+    "fraction of parameters": ({"parameters": 4.1e8}, ["parameters: 410000000.0 is not", "write 410000000"]),
+    "nothing to download": ({"download_gb": 0}, ["download_gb: 0 is not allowed", "more than 0"]),
+    "unknown type": ({"dtype": "fp16"}, ["dtype: 'fp16' is not allowed", "float32, bfloat16, float16"]),
+}
+
+
+@pytest.mark.parametrize("mistake", HUB_MISTAKES)
+def test_mistake_in_a_hub_model(config, mistake):
+    changes, expected = HUB_MISTAKES[mistake]
+    text = message(with_models(config, THEIRS | changes))
+    for part in [f"models[0].{expected[0]}", *expected[1:]]:
+        assert part in text
+
+
+@pytest.mark.parametrize("key", ["repo", "parameters", "checkpoints"])
+def test_missing_key_of_a_hub_model(config, key):
+    entry = {k: value for k, value in THEIRS.items() if k != key}
+    assert f"models[0]: the key '{key}' is missing" in message(with_models(config, entry))
+
+
+BUILT_IN_MISTAKES = {
+    "unknown model": (
+        {"name": "pythia-410"},
+        ["models[0]: the key 'source' is missing", "'pythia-410' is no built-in model", "did you mean 'pythia-410m'?"],
+    ),
+    "name of a repository": ({"name": "Cerebras-GPT-13B"}, ["models[0]: ", "did you mean 'cerebras-gpt-13b'?"]),
+    "misspelt source": ({"name": "mine", "sorce": "local"}, ["models[0].sorce: unknown key", "did you mean 'source'?"]),
+    "misspelt key": (
+        {"name": "pythia-14m", "checkpoint": ["step1"]},
+        ["models[0].checkpoint: unknown key", "'checkpoints'?", "(allowed: name, checkpoints, dtype, add_bos_token)"],
+    ),
+    "key of another kind": ({"name": "pythia-14m", "parameters": 3}, ["models[0].parameters: unknown key"]),
+    "unknown checkpoint": (
+        {"name": "pythia-14m", "checkpoints": ["step1000", "step1500"]},
+        ["models[0].checkpoints[1]: pythia-14m has no checkpoint 'step1500'", "did you mean 'step", "154 in all"],
+    ),
+    "end of training by its branch": (
+        {"name": "pythia-14m", "checkpoints": ["main"]},
+        ["pythia-14m has no checkpoint 'main'", "`source: hub`"],
+    ),
+    "name of the paper's repository": (
+        {"name": "olmo-1b", "checkpoints": ["step20000-tokens84B"]},
+        ["olmo-1b has no checkpoint 'step20000-tokens84B'", "did you mean 'step20000-tokens83B'?"],
+    ),
+    "tokens of a built-in checkpoint": (
+        {"name": "pythia-14m", "checkpoints": [{"name": "step1", "tokens": 3}]},
+        ["models[0].checkpoints[0]: {'name': 'step1', 'tokens': 3} is not allowed", "text"],
+    ),
+    "repeated checkpoint": (
+        {"name": "pythia-14m", "checkpoints": ["step1", "step1"]},
+        ["models[0].checkpoints[1]: 'step1' stands there twice"],
+    ),
+    "no checkpoints": ({"name": "pythia-14m", "checkpoints": []}, ["models[0].checkpoints: []", "not empty"]),
+    "unknown type": ({"name": "pythia-14m", "dtype": "auto"}, ["models[0].dtype: 'auto'", "float32, bfloat16"]),
+}
+
+
+@pytest.mark.parametrize("mistake", BUILT_IN_MISTAKES)
+def test_mistake_in_a_built_in_model(config, mistake):
+    entry, expected = BUILT_IN_MISTAKES[mistake]
+    text = message(with_models(config, entry))
+    for part in expected:
+        assert part in text
 
 
 LOCAL_MISTAKES = {

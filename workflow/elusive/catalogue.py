@@ -104,7 +104,17 @@ def load() -> dict[str, Entry]:
     """Name -> model, in the order of the file."""
     content = yaml.load(FILE.read_text(encoding="utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     series = {name: _series(entry) for name, entry in content["series"].items()}
-    return {entry["name"]: _entry(entry, series) for entry in content["models"]}
+    models: dict[str, dict[str, Any]] = {}
+    for entry in content["models"]:
+        for model in _alike(entry, models) if "like" in entry else (entry,):
+            models[model["name"]] = model
+    return {name: _entry(model, series) for name, model in models.items()}
+
+
+def _alike(entry: dict[str, Any], models: dict[str, dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    changes = {key: value for key, value in entry.items() if key not in ("like", "names")}
+    for name in entry["names"]:
+        yield models[entry["like"]] | changes | {"name": name, "repo": entry["repo"].replace("{name}", name)}
 
 
 def _series(entry: dict[str, Any]) -> Series:
