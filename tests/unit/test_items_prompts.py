@@ -18,7 +18,7 @@ from elusive.items.sources import Rows, local_rows
 from lm_eval_tasks import lm_eval_items
 
 DATA = Path(__file__).parent / "data"
-NEW = ("mathqa", "mc_taco", "race", "xwinograd_en")
+load = lm_eval_tasks.load_yaml
 
 
 def assert_prompts_are_lm_evals(name, rows, definition=None):
@@ -95,10 +95,7 @@ def test_mathqa(problem, options, correct):
 )
 def test_mathqa_options(options, choices):
     row = mathqa_row("how much ?", options, "a")
-    assert (
-        list(BENCHMARKS["mathqa"].render(row).choices) == [choice.lstrip(" ,") for choice in choices]
-        or list(BENCHMARKS["mathqa"].render(row).choices) == choices
-    )
+    assert list(BENCHMARKS["mathqa"].render(row).choices) == choices
     assert_prompts_are_lm_evals("mathqa", [row])
 
 
@@ -171,17 +168,8 @@ def lm_eval_race_v2(monkeypatch):
     monkeypatch.setattr(
         lm_eval_tasks,
         "load_yaml",
-        lambda path: _with(
-            load(path), {f"doc_to_{kind}": before[f"doc_to_{kind}"] for kind in ("text", "target", "choice")}
-        ),
+        lambda path: load(path) | {key: before[key] for key in ("doc_to_text", "doc_to_target", "doc_to_choice")},
     )
-
-
-load = lm_eval_tasks.load_yaml
-
-
-def _with(config, changes):
-    return config | changes
 
 
 def test_race_version_2(lm_eval_race_v2):
@@ -192,7 +180,7 @@ def test_race_version_2(lm_eval_race_v2):
     ]
     assert_prompts_are_lm_evals("race", rows, BENCHMARKS["race_v2"])
     contexts = {name: BENCHMARKS[name].render(rows[0]).contexts[0] for name in ("race", "race_v2")}
-    assert contexts["race"] == "Article: Tom has a dog .\n\nI have a dog\nWho ?".replace("have a", "have  a", 1)
+    assert contexts["race"] == "Article: Tom has a dog .\n\nI have a dog\nWho ?"
     assert contexts["race_v2"] == "Article: Tom has a dog .\n\n _  .a dog\nWho ?"
 
 
