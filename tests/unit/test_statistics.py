@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -21,6 +22,7 @@ from elusive.correlations import METHODS, write_correlations
 from elusive.errors import ElusiveError
 from elusive.metrics import METRICS, VARIANTS
 from elusive.statistics import (
+    FURTHER,
     NAN_POLICIES,
     STATISTICS,
     distribution_statistics,
@@ -43,6 +45,13 @@ def area_under_survival(values: np.ndarray) -> float:
     return float(sum((values > low).mean() * (high - low) for low, high in itertools.pairwise(steps)))
 
 
+def authors_area(values: np.ndarray) -> float:
+    """The area under the survival function as the paper's code computes it."""
+    survival = stats.ecdf(values).sf
+    c, height = np.r_[-1.0, survival.quantiles, 1.0], np.r_[1.0, survival.probabilities, 0.0]
+    return float(np.trapezoid(height, c))
+
+
 @settings(deadline=None)
 @given(hnp.arrays(np.float64, st.tuples(st.integers(1, 30), st.integers(1, 4)), elements=CORRELATIONS))
 def test_statistics_equal_their_definitions(values):
@@ -51,7 +60,7 @@ def test_statistics_equal_their_definitions(values):
         defined = all_values[~np.isnan(all_values)]
         assert found["nan_fraction"][column] == np.isnan(all_values).mean()
         if len(defined) == 0:
-            assert all(np.isnan(found[name][column]) for name in STATISTICS)
+            assert all(np.isnan(found[name][column]) for name in (*STATISTICS, *FURTHER, "auc_trapezoid"))
             continue
         distances = [stats.wasserstein_distance(defined, [ideal]) for ideal in (-1, 1)]
         expected = {
@@ -60,7 +69,13 @@ def test_statistics_equal_their_definitions(values):
             "auc": area_under_survival(defined),
             "neg_wasserstein": -min(distances),
             "fraction_above_075": (defined > 0.75).mean(),
+            "q25": np.quantile(defined, 0.25),
+            "q75": np.quantile(defined, 0.75),
+            "iqr": stats.iqr(defined),
+            "fraction_below_0": (defined < 0).mean(),
+            "auc_trapezoid": authors_area(defined),
         }
+        assert set(expected) == {*STATISTICS, *FURTHER, "auc_trapezoid"}
         for name, value in expected.items():
             assert found[name][column] == pytest.approx(value, abs=1e-12), name
 
@@ -76,7 +91,8 @@ def test_intervals_are_within_range_and_hold_the_statistic(values, clusters):
     drawn = np.arange(len(values)) if codes is None else codes
     for column, all_values in enumerate(values.T):
         few = len(set(drawn[~np.isnan(all_values)])) < 2
-        for name, (least, most) in zip(STATISTICS, [(-1, 1), (-1, 1), (0, 2), (-1, 0), (0, 1)], strict=True):
+        ranges = [(-1, 1), (-1, 1), (0, 2), (-1, 0), (0, 1), (-1, 1), (-1, 1), (0, 2), (0, 1)]
+        for name, (least, most) in zip((*STATISTICS, *FURTHER), ranges, strict=True):
             low, value, high = (found[name + bound][column] for bound in ("_low", "", "_high"))
             assert np.isnan([low, high]).tolist() == [few, few]
             assert few or least - 1e-9 <= low <= value + 1e-9 <= high + 2e-9 <= most + 3e-9, name
@@ -98,10 +114,15 @@ def test_intervals_cover_at_the_nominal_rate(items):
         "neg_wasserstein": -0.5,
         "median": 1 - 2 * distribution.ppf(0.5),
         "fraction_above_075": distribution.cdf(0.125),
+        "q25": 1 - 2 * distribution.ppf(0.75),
+        "q75": 1 - 2 * distribution.ppf(0.25),
+        "iqr": 2 * (distribution.ppf(0.75) - distribution.ppf(0.25)),
+        "fraction_below_0": distribution.sf(0.5),
     }
     for name, truth in truths.items():
         # Order statistics and Wilson's interval cannot hit 95 % exactly with few items.
         least, most = (0.93, 0.97) if items >= 40 else (0.91, 0.995)
+        print(f"{items} items, {name}: {coverage(found, name, truth):.3f}")
         assert least < coverage(found, name, truth) < most, name
 
 
@@ -115,6 +136,10 @@ def test_intervals_of_clustered_items_cover_at_the_nominal_rate():
     above = stats.norm.sf(0.75 / np.hypot(0.2, 0.2))
     for name, truth in {"mean": 0.0, "median": 0.0}.items():
         assert 0.93 < coverage(found, name, truth) < 0.975, name
+    quartile = np.hypot(0.2, 0.2) * stats.norm.ppf(0.75)
+    for name, truth in {"q25": -quartile, "q75": quartile, "iqr": 2 * quartile, "fraction_below_0": 0.5}.items():
+        print(f"clusters, {name}: {coverage(found, name, truth):.3f}")
+        assert 0.92 < coverage(found, name, truth) < 0.985, name
     assert 0.9 < coverage(found, "fraction_above_075", above) < 0.995
     alone = distribution_statistics(values, None, seed=1)
     assert coverage(alone, "mean", 0.0) < 0.75, "items that share a cluster are not independent"
@@ -160,7 +185,8 @@ def statistics(run, tmp_path_factory) -> pl.DataFrame:
     output = tmp_path_factory.mktemp("statistics") / "statistics.parquet"
     write_statistics(correlations=run["correlations"], output_parquet=output, output_csv=output.with_suffix(".csv"))
     table = read_table(output, "correlation_statistics")
-    assert table.column_names == SCHEMAS["correlation_statistics"].names
+    contract = SCHEMAS["correlation_statistics"].names
+    assert table.column_names[: len(contract)] == contract
     frame = pl.from_arrow(table)
     assert pl.read_csv(output.with_suffix(".csv"), schema=frame.schema).equals(frame)
     return frame
@@ -174,7 +200,8 @@ def test_rows_of_the_statistics_table(statistics):
     assert statistics.filter(family="small")["num_models"].unique().to_list() == [4]
     assert statistics.filter(pl.col("subject").is_null())["num_items"].unique().to_list() == [60]
     assert statistics.filter(pl.col("subject").is_not_null())["num_items"].unique().to_list() == [12]
-    for name in STATISTICS:
+    assert statistics.filter(pl.col("subject").is_null())["num_clusters"].unique().to_list() == [5]
+    for name in (*STATISTICS, *FURTHER):
         known = statistics.filter(pl.col(name).is_not_null())
         assert not known[name].is_nan().any()
 
@@ -208,6 +235,49 @@ def test_without_any_defined_correlation_there_are_no_statistics(run, tmp_path):
     dropped, zero = rows.filter(nan_policy="drop"), rows.filter(nan_policy="zero")
     assert dropped["mean", "median_low", "auc_high", "fraction_above_075"].null_count().sum_horizontal().sum() == 24
     assert zero["mean"].unique().to_list() == [0.0]
+
+
+def test_items_of_one_text_are_drawn_together(run, tmp_path):
+    correlations = pl.from_arrow(read_table(run["correlations"][0], "correlations"))
+    plain = correlations.with_columns(subject=pl.lit(None, pl.String))
+    path = tmp_path / "correlations.parquet"
+    write_table(plain.to_arrow(), path, "correlations")
+    names = [f"i{n}" for n in range(60)]
+
+    def statistics(clusters: list[str | None] | None, name: str) -> pl.DataFrame:
+        items = write_items(tmp_path / f"{name}-items.parquet", [0] * 60, [2] * 60)
+        if clusters is not None:
+            table = read_table(items, "items").append_column("cluster", pa.array(clusters, pa.string()))
+            # Another order than the correlations'.
+            write_table(table.take(list(range(60))[::-1]), items, "items", {"benchmark": "quiz"})
+        output = tmp_path / f"{name}.parquet"
+        write_statistics(
+            correlations=[path], items=[items], output_parquet=output, output_csv=output.with_suffix(".csv")
+        )
+        return pl.from_arrow(read_table(output, "correlation_statistics"))
+
+    alone = statistics(None, "alone")
+    assert statistics([None] * 60, "null").equals(alone), "items without a cluster are drawn one by one"
+    assert statistics(names, "single").equals(alone)
+    assert alone["num_clusters"].unique().to_list() == [60]
+    texts = [f"text {n // 4}" if n < 40 else None for n in range(60)]
+    together = statistics(texts, "texts")
+    assert together["num_clusters"].unique().to_list() == [30]
+    row = {"metric": "log_p_vocab_correct", "method": "pearson", "nan_policy": "drop"}
+    values = plain.filter(metric=row["metric"], method=row["method"])["correlation"].to_numpy()
+    codes = np.array([n // 4 if n < 40 else n for n in range(60)])
+    # The seed is the table's own: only what it does not touch is compared.
+    expected = distribution_statistics(values[:, None], codes, seed=0)
+    for name in ("median_low", "q75_high", "iqr_low", "fraction_above_075_high"):
+        assert together.filter(**row)[name].item() == expected[name][0]
+    with pytest.raises(ElusiveError, match="'i59' has correlations but is not in the items table"):
+        short = tmp_path / "short.parquet"
+        table = read_table(write_items(short, [0] * 60, [2] * 60), "items")
+        table = table.append_column("cluster", pa.array(texts, pa.string())).slice(0, 59)
+        write_table(table, short, "items", {"benchmark": "quiz"})
+        write_statistics(
+            correlations=[path], items=[short], output_parquet=tmp_path / "s.parquet", output_csv=tmp_path / "s.csv"
+        )
 
 
 def test_order_of_files_does_not_matter(run, tmp_path):
