@@ -122,7 +122,7 @@ def make_run(
         return {"output_parquet": run.table(name), "output_csv": run.table(name).with_suffix(".csv")}
 
     correlations = sorted(root.glob("correlations/*/*.parquet"))
-    write_statistics(correlations=correlations, **outputs("correlation_statistics"))
+    write_statistics(correlations=correlations, items=run.items(), **outputs("correlation_statistics"))
     write_scores(metrics=sorted(root.glob("metrics/*/*.parquet")), **outputs("scores"))
     write_checkpoints(checkpoints=checkpoints.to_dict("records"), training=training, **outputs("checkpoints"))
     return run

@@ -121,7 +121,7 @@ def test_intervals_cover_at_the_nominal_rate(items):
     }
     for name, truth in truths.items():
         # Order statistics and Wilson's interval cannot hit 95 % exactly with few items.
-        least, most = (0.93, 0.97) if items >= 40 else (0.91, 0.995)
+        least, most = (0.93, 0.985 if name in FURTHER else 0.97) if items >= 40 else (0.91, 1.001)
         print(f"{items} items, {name}: {coverage(found, name, truth):.3f}")
         assert least < coverage(found, name, truth) < most, name
 

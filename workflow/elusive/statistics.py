@@ -23,8 +23,8 @@ benchmark with subjects (MMLU) in clusters, subject by subject; other items by t
   mean's interval. The seed comes from benchmark and subject alone: every family, metric, method and policy sees the
   same resamples, whatever else is computed and in which order. Correlations enter rounded to 2^-32, so that every sum
   of the matrix product is exact and no number of threads changes a bit.
-- median and quartiles: the order statistics whose ranks the binomial distribution gives (for the median, exact coverage
-  of at least 95 % for six or more items without ties); fractions: Wilson's interval, which keeps a width at 0 and 1.
+- median and quartiles: the order statistics whose ranks the binomial distribution gives, and -1 or 1 where there are
+  too few for one (exact coverage of at least 95 %); fractions: Wilson's interval, which keeps a width at 0 and 1.
   Clusters widen both by the linearised design effect, with Student's t for their number. ``iqr``: from the quartiles'
   intervals by the method of variance estimates recovery (Zou and Donner 2008), with the quartiles' correlation, 1/3
   for items drawn one by one.
@@ -207,20 +207,22 @@ def _quantile(sample: _Sample, ascending: np.ndarray, level: float) -> tuple[np.
     n = sample.n
 
     def nth(rank: np.ndarray) -> np.ndarray:
-        return np.take_along_axis(ascending, np.maximum(rank, 1)[None].astype(np.int64) - 1, axis=0)[0]
+        inside = np.clip(rank, 1, np.maximum(n, 1))[None].astype(np.int64)
+        value = np.take_along_axis(ascending, inside - 1, axis=0)[0]
+        return np.where(rank < 1, -1.0, np.where(rank > n, 1.0, value))
 
     position = (n - 1) * level
     below = np.floor(position)
     upper = position - below
-    value = nth(below + 1) * (1 - upper) + nth(np.minimum(below + 2, n)) * upper
+    value = np.where(n > 0, nth(below + 1) * (1 - upper) + nth(np.minimum(below + 2, n)) * upper, np.nan)
     # Values equal to the quantile count on either side, so that ties do not hide how much clusters differ.
     effect = sample.design_effect(_below(sample, value, level))
     known = ~np.isnan(sample.critical)
     widening = np.sqrt(effect) * sample.critical / _NORMAL
 
     def rank(level: float) -> np.ndarray:
-        reach = (n * level - np.maximum(stats.binom.ppf(0.025, n, level), 1)) * widening
-        return np.maximum(np.floor(n * level - np.where(known, reach, 0.0)), 1)
+        reach = (n * level - stats.binom.ppf(0.025, n, level)) * widening
+        return np.floor(n * level - np.where(known, reach, 0.0))
 
     return value, np.where(known, nth(rank(level)), np.nan), np.where(known, nth(n + 1 - rank(1 - level)), np.nan)
 

@@ -46,6 +46,7 @@ rule correlations:
 rule statistics:
     input:
         correlations=expand(CORRELATIONS, family=REGISTRY.families, benchmark=REGISTRY.benchmarks),
+        items_tables=expand(ITEMS, benchmark=REGISTRY.benchmarks),
     output:
         **get_table("correlation_statistics"),
     log:
