@@ -20,6 +20,7 @@ import pyarrow as pa
 from elusive import tables
 from elusive.correlations import write_correlations
 from elusive.metrics import write_metrics
+from elusive.reference import write_reference
 from elusive.statistics import write_checkpoints, write_scores, write_statistics
 
 CHOICES = {
@@ -35,6 +36,7 @@ CHOICES = {
 }
 SIZES = [280_000, 500_000, 780_000, 1_050_000, 1_520_000]
 STEPS = [32_768 * 2**k for k in range(7)]
+PUBLISHED = sorted((Path(__file__).parent.parent / "workflow/registry/reference").glob("*.csv"))
 
 
 @dataclass(frozen=True)
@@ -125,10 +127,101 @@ def make_run(
     write_statistics(correlations=correlations, items=run.items(), **outputs("correlation_statistics"))
     write_scores(metrics=sorted(root.glob("metrics/*/*.parquet")), **outputs("scores"))
     write_checkpoints(checkpoints=checkpoints.to_dict("records"), training=training, **outputs("checkpoints"))
+    write_reference(
+        scores=run.table("scores"),
+        items=run.items(),
+        published=PUBLISHED,
+        trained=set(checkpoints["model"]),
+        **outputs("reference"),
+    )
     return run
 
 
-def _write_items(root: Path, benchmark: str, gold: np.ndarray, seed: int) -> list[str]:
+@dataclass(frozen=True)
+class Planted:
+    """What a checkpoint gets right on a benchmark: the first ``correct`` items by ``accuracy``, and likewise the first
+    ``correct_norm`` by ``accuracy_norm``."""
+
+    model: str
+    checkpoint: str
+    benchmark: str
+    correct: int
+    correct_norm: int
+
+
+def make_planted_reference(
+    root: Path,
+    planted: list[Planted],
+    items: dict[str, dict[str, Any]],
+    published: list[Path] = PUBLISHED,
+    trained: tuple[str, ...] = (),
+) -> Path:
+    """Write log-likelihoods with the accuracies ``planted``, and through the real stages the table ``reference``.
+
+    ``items``: benchmark -> ``num_items`` and the metadata of its items table that matter. Each benchmark must have the
+    same checkpoints. The path of the table is returned; scores and items tables are beside it.
+    """
+    for benchmark, about in items.items():
+        gold = np.arange(about["num_items"]) % CHOICES[benchmark][1]
+        names = _write_items(root, benchmark, gold, 0, about)
+        members = []
+        for number, plant in enumerate(p for p in planted if p.benchmark == benchmark):
+            row = {"model": plant.model, "checkpoint": plant.checkpoint, "parameters": 10**6 + number, "tokens": 10**6}
+            members.append(row | {"flops": 6.0 * row["parameters"] * row["tokens"], "parameters_nonembedding": 10**5})
+            order = np.arange(len(gold))
+            right, right_norm = (order < plant.correct)[:, None], (order < plant.correct_norm)[:, None]
+            is_gold = np.arange(CHOICES[benchmark][1]) == gold[:, None]
+            scores = np.where(is_gold == right, -10.0, -20.0)
+            # 20 characters keep the order of the scores; 5 for the better ones put these last per character.
+            chars = np.where((right != right_norm) & (is_gold == right), 5, 20)
+            _write_logprobs(root, pd.Series(members[-1]), benchmark, names, gold, scores, chars)
+        write_metrics(
+            logprobs=sorted(root.glob(f"logprobs/*/*/{benchmark}.parquet")),
+            items=root / f"items/{benchmark}.parquet",
+            families={"planted": members},
+            benchmark=benchmark,
+            outputs={"planted": root / f"metrics/planted/{benchmark}.parquet"},
+        )
+    (root / "tables").mkdir(exist_ok=True)
+    scores = root / "tables/scores.parquet"
+    write_scores(
+        metrics=sorted(root.glob("metrics/planted/*.parquet")),
+        output_parquet=scores,
+        output_csv=root / "tables/scores.csv",
+    )
+    output = root / "tables/reference.parquet"
+    write_reference(
+        scores=scores,
+        items=sorted(root.glob("items/*.parquet")),
+        published=published,
+        trained=trained,
+        output_parquet=output,
+        output_csv=output.with_suffix(".csv"),
+    )
+    return output
+
+
+def planted_disagreements(root: Path) -> Path:
+    """A table ``reference`` with two accuracies that agree, one near, one that differs and two not comparable."""
+    planted = [
+        # Published: 888 of 2,376 and, per character, 832; one standard error is 24 or 23 items.
+        Planted("pythia-70m", "step143000", "arc_easy", 888, 832 + 35),
+        # Published: 0.38 and 0.41 in three decimals, nearest to 903 and 974 of 2,376.
+        Planted("cerebras-gpt-111m", "main", "arc_easy", 903 + 80, 0),
+        Planted("cerebras-gpt-256m", "main", "arc_easy", 974, 2376),
+        Planted("pythia-14m", "step143000", "arc_easy", 888, 836),
+        Planted("pythia-70m", "step143000", "sciq", 601, 540),
+    ]
+    items = {
+        "arc_easy": {"num_items": 2376, "num_items_total": 2376, "split": "test"},
+        "sciq": {"num_items": 1000, "num_items_total": 1000, "split": "validation"},
+    }
+    return make_planted_reference(root, planted, items)
+
+
+def _write_items(
+    root: Path, benchmark: str, gold: np.ndarray, seed: int, about: dict[str, Any] | None = None
+) -> list[str]:
     label, choices = CHOICES[benchmark]
     count = len(gold)
     names = [f"{benchmark}/{i:05d}" for i in range(count)]
@@ -155,6 +248,7 @@ def _write_items(root: Path, benchmark: str, gold: np.ndarray, seed: int) -> lis
         "chance": 1 / choices,
         "version": 1,
     }
+    metadata |= about or {}
     tables.write_table(pa.table(table), root / f"items/{benchmark}.parquet", "items", metadata)
     return names
 
@@ -171,7 +265,13 @@ def _log_likelihoods(generator: np.random.Generator, benchmark: str, gold: np.nd
 
 
 def _write_logprobs(
-    root: Path, row: Any, benchmark: str, items: list[str], gold: np.ndarray, scores: np.ndarray
+    root: Path,
+    row: Any,
+    benchmark: str,
+    items: list[str],
+    gold: np.ndarray,
+    scores: np.ndarray,
+    chars: np.ndarray | None = None,
 ) -> None:
     num_items, choices = scores.shape
     table = pa.table(
@@ -182,7 +282,7 @@ def _write_logprobs(
             "log_likelihood": scores.reshape(-1),
             "num_tokens": np.full(scores.size, 6),
             "num_bytes": np.full(scores.size, 20),
-            "num_chars": np.full(scores.size, 20),
+            "num_chars": np.full(scores.size, 20) if chars is None else chars.reshape(-1),
             "is_greedy": np.zeros(scores.size, dtype=bool),
         }
     )
@@ -229,6 +329,7 @@ def report_inputs(run: SyntheticRun, figures: Path) -> dict[str, Any]:
         "checkpoints": run.table("checkpoints"),
         "scores": run.table("scores"),
         "statistics": run.table("correlation_statistics"),
+        "reference": run.table("reference"),
         "figures": [str(path.relative_to(figures).with_suffix("")) for path in captions],
         "pngs": [path.with_suffix(".png") for path in captions],
         "captions": captions,

@@ -22,7 +22,7 @@ from elusive.figures.data import read_benchmark
 from elusive.report import findings
 from elusive.report.findings import Median, paper_order
 from elusive.report.report import provenance, read_figure, write_report
-from synthetic_run import SyntheticRun, draw_figure, make_run, report_inputs
+from synthetic_run import SyntheticRun, draw_figure, make_run, planted_disagreements, report_inputs
 
 BENCHMARKS = ("arc_easy", "mmlu", "sciq", "winogrande")
 
@@ -105,6 +105,34 @@ def test_nothing_is_loaded_from_elsewhere(page: str) -> None:
     assert all(address.startswith(("#", "data:image/png;base64,")) for address in parser.found)
     assert not re.search(r"@import|url\(|fetch\(|XMLHttpRequest|import\(", page)
     assert "default-src 'none'" in page
+
+
+def test_without_published_values_the_report_says_so(page: str) -> None:
+    section = page.split('<section id="published">')[1].split("</section>")[0]
+    assert "No accuracy of this run has a published one for the same model" in section
+    assert "<table" not in section and "z is" not in section
+
+
+def test_published_accuracies_stand_beside_the_measured_ones(run: SyntheticRun, tmp_path: Path) -> None:
+    reference = planted_disagreements(tmp_path / "planted")
+    inputs = report_inputs(run, run.root / "figures") | {"reference": reference}
+    write_report(**inputs, output=tmp_path / "report.html")
+    section = (tmp_path / "report.html").read_text(encoding="utf-8").split('<section id="published">')[1]
+    section = section.split("</section>")[0]
+    text = _text(section)
+    assert (
+        "4 accuracies of 3 checkpoints compared with published ones: 2 within 1 standard error, 1 within 2, 1 further "
+        "away. The largest difference in standard errors is that of cerebras-gpt-111m main on ARC-Easy (accuracy): "
+        "0.4137 measured, 0.3800 published, z = 3.4. 2 others cannot be compared" in text
+    )
+    lines = [_text(line).strip() for line in re.findall(r"<tr class=.*?</tr>", section, re.S)]
+    assert len(lines) == 6
+    assert lines[0].startswith(
+        "ARC-Easy cerebras-gpt-111m main accuracy 2,376 0.4137 ± 0.0101 0.3800 ± 0.0100 +0.0337 +3.39"
+    )
+    assert lines[0].endswith("✗ differs") and lines[1].endswith("? near") and lines[2].endswith("✓ agrees")
+    assert lines[-1].endswith("– not comparable measured on the validation split, published on the test split")
+    assert "EleutherAI/pythia@a19eecb" in text and "cerebras/Cerebras-GPT-111M model card" in text
 
 
 def test_same_inputs_give_the_same_bytes(run: SyntheticRun, page: str, tmp_path: Path) -> None:

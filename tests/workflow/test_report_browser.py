@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from elusive.report.report import write_report
-from synthetic_run import draw_figure, make_run, report_inputs
+from synthetic_run import draw_figure, make_run, planted_disagreements, report_inputs
 
 BENCHMARKS = ("arc_easy", "sciq")
 FIGURES = ("survival/arc_easy", "survival/sciq", "statistics/spearman", "masses/sciq", "loss")
@@ -35,7 +35,8 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in FIGURES:
         draw_figure(run, name, run.root / "figures")
     output = run.root / "report.html"
-    write_report(**report_inputs(run, run.root / "figures"), output=output)
+    reference = planted_disagreements(tmp_path_factory.mktemp("planted"))
+    write_report(**report_inputs(run, run.root / "figures") | {"reference": reference}, output=output)
     return output
 
 
@@ -166,6 +167,28 @@ def test_filters_show_what_was_chosen(chromium: str, report: Path, tmp_path: Pat
     # Figures of all benchmarks stay when one benchmark is chosen.
     assert set(found["benchmark"]) == set(found["all"]) - {"figure-survival-arc_easy"}
     assert found["families"] == ["Ladder (all)"] and found["tables"] == 1
+
+
+def test_published_accuracies_can_be_sorted(chromium: str, report: Path, tmp_path: Path) -> None:
+    script = """
+      const table = page.querySelector("#published table");
+      const column = i => [...table.tBodies[0].rows].map(row => row.cells[i].firstChild.textContent.trim());
+      const click = i => table.tHead.rows[0].cells[i].querySelector("button").click();
+      const found = {before: column(8)};
+      click(7); found.z = column(7); found.sort = table.tHead.rows[0].cells[7].getAttribute("aria-sort");
+      click(7); found.rising = column(7);
+      click(1); found.checkpoints = column(1);
+      click(8); found.states = column(8);
+      return found;
+    """
+    found = _in_frame(chromium, report, tmp_path, script, 1200)
+    assert found["before"][0] == "✗ differs" and found["before"][-1] == "– not comparable"
+    z = [float(text.replace("−", "-")) for text in found["z"] if text != "–"]
+    assert z == sorted(z, reverse=True) and found["z"][-2:] == ["–", "–"] and found["sort"] == "descending"
+    assert [float(text.replace("−", "-")) for text in found["rising"][:-2]] == z[::-1]
+    assert found["rising"][-2:] == ["–", "–"], "what cannot be compared stays last"
+    assert found["checkpoints"] == sorted(found["checkpoints"]) and len(set(found["checkpoints"])) == 3
+    assert found["states"][0] == "✗ differs"
 
 
 def test_nothing_overflows_on_a_phone(chromium: str, report: Path, tmp_path: Path) -> None:

@@ -50,9 +50,8 @@ from scipy import special, stats
 from elusive import logs
 from elusive.correlations import METHODS, checkpoint_blocks
 from elusive.errors import ElusiveError
-from elusive.files import atomic_path
 from elusive.metrics import METRICS, VARIANTS, FilePath, Member, present
-from elusive.tables import METADATA_KEY, read_metadata, read_table, write_table
+from elusive.tables import SCHEMAS, read_metadata, read_table, write_csv, write_table
 
 logger = logs.get(__name__)
 
@@ -430,7 +429,7 @@ def write_statistics(
         logger.info("statistics of %d families on %s: %d items", len(families), benchmark, len(families[0].items))
     table = pa.concat_tables(tables[key] for key in sorted(tables)).combine_chunks()
     write_table(table, output_parquet, "correlation_statistics", {"resamples": RESAMPLES, "level": 0.95})
-    _write_csv(read_table(output_parquet, "correlation_statistics"), output_csv)
+    write_csv(read_table(output_parquet, "correlation_statistics"), output_csv)
     logger.info("statistics: %d rows of %d families × benchmarks", len(table), len(tables))
 
 
@@ -453,25 +452,10 @@ def medians(statistics: pl.DataFrame, family: str, nan_policy: str = "drop") -> 
     )
 
 
-#: One row per checkpoint: what was trained, on how much, and how well it predicts held-out text.
-CHECKPOINTS = pa.schema(
-    {
-        "model": pa.string(),
-        "checkpoint": pa.string(),
-        "parameters": pa.int64(),
-        "parameters_nonembedding": pa.int64(),
-        "tokens": pa.int64(),
-        "flops": pa.float64(),
-        "flops_nonembedding": pa.float64(),
-        "validation_loss": pa.float64(),
-    }
-)
-
-
 def write_checkpoints(
     *, checkpoints: Sequence[Member], training: Sequence[FilePath], output_parquet: FilePath, output_csv: FilePath
 ) -> None:
-    """Write the table :data:`CHECKPOINTS` as Parquet and CSV, sorted by parameters, model, tokens and checkpoint.
+    """Write the table ``checkpoints`` as Parquet and CSV, sorted by parameters, model, tokens and checkpoint.
 
     ``checkpoints`` are those of the registry, with ``parameters_nonembedding`` (None where it is not known) besides;
     ``training`` holds the ``training.json`` of those that the workflow trained itself: without one,
@@ -497,33 +481,13 @@ def write_checkpoints(
             }
         )
     rows.sort(key=lambda r: (r["parameters"], r["model"], r["tokens"], r["checkpoint"]))
-    _write_both(pa.Table.from_pylist(rows, CHECKPOINTS), output_parquet, output_csv)
-
-
-#: One row per checkpoint × benchmark: its mean scores, and how far its accuracy is from guessing.
-SCORES = pa.schema(
-    {
-        "model": pa.string(),
-        "checkpoint": pa.string(),
-        "parameters": pa.int64(),
-        "tokens": pa.int64(),
-        "flops": pa.float64(),
-        "benchmark": pa.string(),
-        "num_items": pa.int32(),
-        "chance": pa.float64(),
-        "accuracy": pa.float64(),
-        "accuracy_se": pa.float64(),
-        "above_chance_se": pa.float64(),
-        "accuracy_norm": pa.float64(),
-        "p_choices_correct": pa.float64(),
-        "brier": pa.float64(),
-        "log_p_vocab_correct": pa.float64(),
-    }
-)
+    table = pa.Table.from_pylist(rows, SCHEMAS["checkpoints"])
+    write_table(table, output_parquet, "checkpoints")
+    write_csv(table, output_csv)
 
 
 def write_scores(*, metrics: Sequence[FilePath], output_parquet: FilePath, output_csv: FilePath) -> None:
-    """Write the table :data:`SCORES` as Parquet and CSV, sorted by benchmark, flops, model and checkpoint.
+    """Write the table ``scores`` as Parquet and CSV, sorted by benchmark, flops, model and checkpoint.
 
     ``metrics`` holds metrics tables of any families; a checkpoint in several of them has one row. ``chance`` is the
     mean of 1/K over the items; ``accuracy_se`` the standard error of ``accuracy`` over items (null for a single one);
@@ -552,16 +516,6 @@ def write_scores(*, metrics: Sequence[FilePath], output_parquet: FilePath, outpu
             if rows.setdefault(key, row) != row:
                 raise ElusiveError(f"{path}: scores {'/'.join(key[1:])} on {key[0]} otherwise than another file does")
     ordered = sorted(rows.values(), key=lambda r: (r["benchmark"], r["flops"], r["model"], r["checkpoint"]))
-    _write_both(pa.Table.from_pylist(ordered, SCORES), output_parquet, output_csv)
-
-
-def _write_both(table: pa.Table, output_parquet: FilePath, output_csv: FilePath) -> None:
-    table = table.replace_schema_metadata({METADATA_KEY: b"{}"})
-    with atomic_path(output_parquet) as temporary:
-        pq.write_table(table, temporary, compression="zstd")
-    _write_csv(table, output_csv)
-
-
-def _write_csv(table: pa.Table, output: FilePath) -> None:
-    with atomic_path(output) as temporary:
-        pl.from_arrow(table).write_csv(temporary)
+    table = pa.Table.from_pylist(ordered, SCHEMAS["scores"])
+    write_table(table, output_parquet, "scores")
+    write_csv(table, output_csv)

@@ -91,6 +91,51 @@ SCHEMAS: dict[str, pa.Schema] = {
         ("nan_fraction", pa.float64()),
         *[(f"{statistic}{bound}", pa.float64(), True) for statistic in _STATISTICS for bound in ("", "_low", "_high")],
     ),
+    "checkpoints": _schema(
+        ("model", pa.string()),
+        ("checkpoint", pa.string()),
+        ("parameters", pa.int64()),
+        ("parameters_nonembedding", pa.int64(), True),
+        ("tokens", pa.int64()),
+        ("flops", pa.float64()),
+        ("flops_nonembedding", pa.float64(), True),
+        ("validation_loss", pa.float64(), True),
+    ),
+    "scores": _schema(
+        ("model", pa.string()),
+        ("checkpoint", pa.string()),
+        ("parameters", pa.int64()),
+        ("tokens", pa.int64()),
+        ("flops", pa.float64()),
+        ("benchmark", pa.string()),
+        ("num_items", pa.int32()),
+        ("chance", pa.float64()),
+        ("accuracy", pa.float64()),
+        ("accuracy_se", pa.float64(), True),
+        ("above_chance_se", pa.float64()),
+        ("accuracy_norm", pa.float64()),
+        ("p_choices_correct", pa.float64()),
+        ("brier", pa.float64()),
+        ("log_p_vocab_correct", pa.float64()),
+    ),
+    "reference": _schema(
+        ("model", pa.string()),
+        ("checkpoint", pa.string()),
+        ("flops", pa.float64()),
+        ("benchmark", pa.string()),
+        ("metric", pa.string()),
+        ("num_items", pa.int32()),
+        ("num_items_published", pa.int32()),
+        ("measured", pa.float64()),
+        ("measured_se", pa.float64(), True),
+        ("published", pa.float64()),
+        ("published_se", pa.float64()),
+        ("difference", pa.float64()),
+        ("z", pa.float64(), True),
+        ("status", pa.string()),
+        ("note", pa.string(), True),
+        ("source", pa.string()),
+    ),
 }
 
 
@@ -147,6 +192,15 @@ def read_table(path: str | os.PathLike[str], name: str, columns: list[str] | Non
             found = table.schema.field(field.name).type
             raise ElusiveError(f"{path}: column {field.name!r} has type {found}, a {name} table has {field.type}")
     return table
+
+
+def write_csv(table: pa.Table, output: str | os.PathLike[str]) -> None:
+    """Write a table without lists as CSV: a header line, nulls as nothing, floats with every digit they need."""
+    with atomic_path(output) as temporary:
+        # Not at the top of the module: whoever only reads tables does not wait for polars.
+        import polars as pl
+
+        pl.from_arrow(table).write_csv(temporary)
 
 
 def read_metadata(path: str | os.PathLike[str]) -> dict[str, Any]:

@@ -95,3 +95,25 @@ rule checkpoints:
         "Table of checkpoints"
     script:
         "../scripts/checkpoints.py"
+
+
+rule reference:
+    input:
+        scores=get_table("scores")["parquet"],
+        items_table=expand(ITEMS, benchmark=REGISTRY.benchmarks),
+        published=PUBLISHED,
+    output:
+        **get_table("reference"),
+    log:
+        "results/logs/reference.log",
+    benchmark:
+        "results/benchmarks/reference.tsv"
+    localrule: True
+    conda:
+        "../../envs/elusive.yaml"
+    params:
+        trained=[model.name for model in REGISTRY.ladder_models],
+    message:
+        "Comparison with published accuracies"
+    script:
+        "../scripts/reference.py"

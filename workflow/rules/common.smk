@@ -51,6 +51,9 @@ CORRELATIONS = "results/correlations/{family}/{benchmark}.parquet"
 TABLE = "results/tables/{table}.{format}"
 FIGURE = "results/figures/{figure}.{format}"
 REPORT = "results/report.html"
+PUBLISHED = [
+    os.path.join(workflow.basedir, "workflow", "registry", "reference", name) for name in ("cerebras.csv", "pythia.csv")
+]
 
 
 def get_table(table):
@@ -208,6 +211,8 @@ def get_all_logprobs(benchmarks=None):
 
 def get_all_outputs():
     tables = [
-        path for table in ("correlation_statistics", "scores", "checkpoints") for path in get_table(table).values()
+        path
+        for table in ("correlation_statistics", "scores", "checkpoints", "reference")
+        for path in get_table(table).values()
     ]
     return [REPORT, *tables, *get_all_logprobs(), *get_figure_files("png"), *get_figure_files("pdf")]

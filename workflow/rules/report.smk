@@ -8,6 +8,7 @@ rule report:
         checkpoints=get_table("checkpoints")["parquet"],
         scores=get_table("scores")["parquet"],
         statistics=get_table("correlation_statistics")["parquet"],
+        reference=get_table("reference")["parquet"],
         pngs=get_figure_files("png"),
         captions=get_figure_files("txt"),
     output:

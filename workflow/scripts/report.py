@@ -11,6 +11,7 @@ if __name__ == "__main__":
             checkpoints=snakemake.input.checkpoints,
             scores=snakemake.input.scores,
             statistics=snakemake.input.statistics,
+            reference=snakemake.input.reference,
             figures=snakemake.params.figures,
             pngs=snakemake.input.pngs,
             captions=snakemake.input.captions,

@@ -21,7 +21,9 @@ from elusive.errors import ElusiveError
 from elusive.figures.data import Benchmark, PathLike, read_benchmark, read_extra, read_frame
 from elusive.figures.style import METRICS, format_count, format_number, format_power, format_range, format_share
 from elusive.files import atomic_path
+from elusive.reference import AGREES, NEAR
 from elusive.report import findings
+from elusive.report.published import published_rows, published_sources, published_summary
 
 logger = logs.get(__name__)
 
@@ -238,6 +240,7 @@ def _environment() -> jinja2.Environment:
     environment.filters |= {
         "heat": _heat,
         "number": lambda value: "–" if value is None else format_number(value),
+        "signed": lambda value, digits: ("+" if round(value, digits) > 0 else "") + format_number(value, digits),
         "share": format_share,
         "count": lambda value: f"{value:,}",
     }
@@ -251,6 +254,7 @@ def write_report(
     checkpoints: PathLike,
     scores: PathLike,
     statistics: PathLike,
+    reference: PathLike,
     figures: Sequence[str],
     pngs: Sequence[PathLike],
     captions: Sequence[PathLike],
@@ -261,10 +265,10 @@ def write_report(
     """Write the report to ``output``; the same inputs give the same bytes.
 
     ``items``: items tables, in the order in which benchmarks are shown; ``logprobs``: all tables of log-likelihoods, of
-    which only the metadata are read; ``checkpoints``, ``scores``, ``statistics`` (correlation_statistics): summary
-    tables. ``figures`` names each figure (``kind`` or ``kind/benchmark``), ``pngs`` and ``captions`` are its files.
-    ``families``: name -> label, in order, the first being the one whose findings come first; ``members``: name -> list
-    of (model, checkpoint).
+    which only the metadata are read; ``checkpoints``, ``scores``, ``statistics`` (correlation_statistics) and
+    ``reference``: summary tables. ``figures`` names each figure (``kind`` or ``kind/benchmark``), ``pngs`` and
+    ``captions`` are its files. ``families``: name -> label, in order, the first being the one whose findings come
+    first; ``members``: name -> list of (model, checkpoint).
     """
     benchmarks = [read_benchmark(path) for path in items]
     names = [b.name for b in benchmarks]
@@ -272,6 +276,8 @@ def write_report(
     columns = ["model", "checkpoint", "parameters", "parameters_nonembedding", "tokens", "flops", "validation_loss"]
     trained = read_extra(checkpoints, columns)
     accuracies = read_extra(scores, ["model", "checkpoint", "benchmark", "accuracy", "above_chance_se"])
+    published = tables.read_table(reference, "reference").to_pandas()
+    labels = {b.name: b.label for b in benchmarks}
     found = findings.signals(accuracies, benchmarks)
     family_table = family_rows(trained, families, members)
     models = {row["label"]: int(row["checkpoints"]) for row in family_table}
@@ -308,6 +314,10 @@ def write_report(
             kinds={kind: KINDS.get(kind, kind) for kind in kinds},
             figures={kind: [f for f in shown if f.kind == kind] for kind in kinds},
             statistics=statistics_data(table, benchmarks, families),
+            published=published_rows(published, labels),
+            published_summary=published_summary(published, labels),
+            published_sources=published_sources(published),
+            limits=(f"{AGREES:g}", f"{NEAR:g}"),
             notes=findings.notes(benchmarks, models),
             provenance=provenance([tables.read_metadata(path) for path in logprobs]),
         )
