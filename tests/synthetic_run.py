@@ -18,6 +18,7 @@ import pandas as pd
 import pyarrow as pa
 
 from elusive import tables
+from elusive.attribution import write_attribution
 from elusive.correlations import write_correlations
 from elusive.metrics import write_metrics
 from elusive.reference import write_reference
@@ -125,6 +126,7 @@ def make_run(
 
     correlations = sorted(root.glob("correlations/*/*.parquet"))
     write_statistics(correlations=correlations, items=run.items(), **outputs("correlation_statistics"))
+    write_attribution(correlations=correlations, items=run.items(), **outputs("attribution"))
     write_scores(metrics=sorted(root.glob("metrics/*/*.parquet")), **outputs("scores"))
     write_checkpoints(checkpoints=checkpoints.to_dict("records"), training=training, **outputs("checkpoints"))
     write_reference(
@@ -297,7 +299,7 @@ def _write_logprobs(
 
 def draw_figure(run: SyntheticRun, name: str, folder: Path) -> dict[str, Path]:
     """Draw the figure called ``name`` (as in the report) of a synthetic run; the paths of its files."""
-    from elusive.figures import accuracy, loss, masses, scores, statistics, survival
+    from elusive.figures import accuracy, attribution, loss, masses, scores, statistics, survival
 
     kind, _, rest = name.partition("/")
     suffixes = {"png": "png", "pdf": "pdf", "caption": "txt", "data": "csv"}
@@ -312,6 +314,9 @@ def draw_figure(run: SyntheticRun, name: str, folder: Path) -> dict[str, Path]:
     elif kind == "statistics":
         table = run.table("correlation_statistics")
         statistics.write_statistics(statistics=table, method=rest, **one | {"items": run.items()})
+    elif kind == "attribution":
+        table = run.table("attribution")
+        attribution.write_attribution(attribution=table, method=rest, **one | {"items": run.items()})
     elif kind == "accuracy":
         accuracy.write_accuracy(scores=run.table("scores"), items=run.items(), outputs=outputs)
     else:

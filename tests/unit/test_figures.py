@@ -35,6 +35,8 @@ FIGURES = (
     "survival/arc_challenge",
     "statistics/pearson",
     "statistics/spearman",
+    "attribution/pearson",
+    "attribution/spearman",
     "scores/arc_challenge",
     "masses/arc_challenge",
     "loss",

@@ -334,6 +334,17 @@ def _clusters(items: pl.DataFrame, path: FilePath | None) -> np.ndarray:
     return _codes(joined["cluster"].to_list())
 
 
+def drawing_units(items: pl.DataFrame, path: FilePath | None) -> np.ndarray | None:
+    """Numbers, int64 [items], equal for items of a whole benchmark that are drawn together; None for one by one.
+
+    ``items`` has the columns ``item`` and ``subject``: items of one subject belong together where there are several,
+    else those of one cluster in the items table ``path``.
+    """
+    several = items["subject"].drop_nulls().n_unique() > 1
+    units = _codes(items["subject"].fill_null("").to_list()) if several else _clusters(items, path)
+    return units if len(np.unique(units)) < len(units) else None
+
+
 def summarise(families: Sequence[_Family], items: FilePath | None) -> list[pa.Table]:
     """The correlation_statistics rows of each of ``families``, all on the same items of the same benchmark.
 
@@ -368,7 +379,7 @@ def summarise(families: Sequence[_Family], items: FilePath | None) -> list[pa.Ta
             distribution_statistics(
                 np.stack(kept[start : start + _COLUMNS])[:, rows].T,
                 drawn if num_clusters < len(drawn) else None,
-                _seed(first.benchmark, subject),
+                bootstrap_seed(first.benchmark, subject),
             )
             for start in range(0, len(kept), _COLUMNS)
         ]
@@ -391,7 +402,7 @@ def summarise(families: Sequence[_Family], items: FilePath | None) -> list[pa.Ta
     return [pa.concat_tables(tables) for tables in parts]
 
 
-def _seed(benchmark: str, subject: str | None) -> int:
+def bootstrap_seed(benchmark: str, subject: str | None) -> int:
     """The bootstrap's seed of one set of items."""
     return int.from_bytes(hashlib.sha256(json.dumps([benchmark, subject]).encode()).digest()[:8], "big")
 

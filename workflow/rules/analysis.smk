@@ -61,6 +61,24 @@ rule statistics:
         "../scripts/statistics.py"
 
 
+rule attribution:
+    input:
+        correlations=expand(CORRELATIONS, family=REGISTRY.families, benchmark=REGISTRY.benchmarks),
+        items_table=expand(ITEMS, benchmark=REGISTRY.benchmarks),
+    output:
+        **get_table("attribution"),
+    log:
+        "results/logs/attribution.log",
+    benchmark:
+        "results/benchmarks/attribution.tsv"
+    conda:
+        "../../envs/elusive.yaml"
+    message:
+        "What each transformation of the chain costs"
+    script:
+        "../scripts/attribution.py"
+
+
 rule scores:
     input:
         metrics=expand(METRICS, family=REGISTRY.families, benchmark=REGISTRY.benchmarks),

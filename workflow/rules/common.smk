@@ -73,6 +73,7 @@ def get_all_figures():
         "scores": REGISTRY.benchmarks,
         "masses": REGISTRY.benchmarks,
         "statistics": ["pearson", "spearman", "kendall"],
+        "attribution": ["pearson", "spearman"],
     }
     names = [f"{kind}/{name}" for kind, members in kinds.items() for name in members] + ["accuracy"]
     return names + (["loss"] if REGISTRY.ladder_models else [])
@@ -212,7 +213,7 @@ def get_all_logprobs(benchmarks=None):
 def get_all_outputs():
     tables = [
         path
-        for table in ("correlation_statistics", "scores", "checkpoints", "reference")
+        for table in ("correlation_statistics", "attribution", "scores", "checkpoints", "reference")
         for path in get_table(table).values()
     ]
     return [REPORT, *tables, *get_all_logprobs(), *get_figure_files("png"), *get_figure_files("pdf")]

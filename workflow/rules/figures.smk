@@ -81,6 +81,26 @@ rule figure_statistics:
         "../scripts/figure_statistics.py"
 
 
+rule figure_attribution:
+    input:
+        attribution=get_table("attribution")["parquet"],
+        items_table=expand(ITEMS, benchmark=REGISTRY.benchmarks),
+    output:
+        **get_figure("attribution/{method}", "attribution"),
+    log:
+        "results/logs/figures/attribution/{method}.log",
+    benchmark:
+        "results/benchmarks/figures/attribution/{method}.tsv"
+    conda:
+        "../../envs/elusive.yaml"
+    params:
+        families=get_plotted_families(),
+    message:
+        "Figure: what each transformation of the chain costs ({wildcards.method})"
+    script:
+        "../scripts/figure_attribution.py"
+
+
 rule figure_accuracy:
     input:
         scores=get_table("scores")["parquet"],

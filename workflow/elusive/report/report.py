@@ -31,6 +31,7 @@ logger = logs.get(__name__)
 KINDS = {
     "survival": "Survival curves of the correlations",
     "statistics": "Statistics of the correlations",
+    "attribution": "What each transformation costs",
     "scores": "From one metric to the next",
     "masses": "Correct and incorrect mass",
     "accuracy": "Accuracy against compute",

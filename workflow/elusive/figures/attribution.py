@@ -1,0 +1,156 @@
+"""What each transformation of the chain costs: from log p_vocab down to the Brier score and to accuracy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
+import plotnine as p9
+
+from elusive.figures import style
+from elusive.figures.data import Benchmark, PathLike, read_benchmark, read_extra
+from elusive.figures.save import Outputs, save_figure
+
+#: Steps in the order of the paper's chain: their names in the key, and colours.
+STEPS = {
+    "exponentiate": ("exponentiate (log p_vocab to p_vocab)", "#7FA5F0"),
+    "renormalise": ("renormalise (to p_choices)", "#3B3B3B"),
+    "square": ("square (to −Brier)", "#F0895F"),
+    "threshold": ("threshold (to accuracy)", "#B40426"),
+}
+_KEYS = ["family", "benchmark", "method", "score", "order", "nan_policy", "step", "num_models"]
+_COLUMNS = [*_KEYS, "correlation_before", "correlation_after", "drop", "drop_low", "drop_high"]
+_ROW_SHARE = 0.8
+
+
+def _tidy(
+    attribution: pd.DataFrame, benchmarks: Sequence[Benchmark], families: Mapping[str, str], method: str
+) -> pd.DataFrame:
+    """One row a bar: where it starts and ends, the interval of its end given its start, and its height ``y``."""
+    names = [b.name for b in benchmarks]
+    steps = list(STEPS) if method == "pearson" else [step for step in STEPS if step != "exponentiate"]
+    # The first two steps are the same on the way to either score.
+    wanted = (attribution["score"] == "accuracy") | (attribution["step"] == "square")
+    chosen = attribution[
+        wanted
+        & (attribution["method"] == method)
+        & (attribution["order"] == "exponentiate_first")
+        & (attribution["nan_policy"] == "zero")
+        & attribution["step"].isin(steps)
+        & attribution["benchmark"].isin(names)
+        & attribution["family"].isin(families)
+    ]
+    lane = (chosen["step"].map(steps.index) + 0.5) / len(steps) - 0.5
+    return pd.DataFrame(
+        {
+            "family": pd.Categorical(chosen["family"].map(families), list(families.values())),
+            "benchmark": chosen["benchmark"],
+            "step": pd.Categorical(chosen["step"].map(lambda s: STEPS[s][0]), [STEPS[s][0] for s in steps]),
+            "before": chosen["correlation_before"],
+            "after": chosen["correlation_after"],
+            "after_low": chosen["correlation_before"] - chosen["drop_high"],
+            "after_high": chosen["correlation_before"] - chosen["drop_low"],
+            "y": len(names) - 1 - chosen["benchmark"].map(names.index) - _ROW_SHARE * lane,
+        }
+    )
+
+
+def plot(
+    attribution: pd.DataFrame, benchmarks: Sequence[Benchmark], families: Mapping[str, str], method: str
+) -> p9.ggplot:
+    """Draw the steps of one method; ``attribution`` is the whole table, ``families`` maps name to label."""
+    frame = _tidy(attribution, benchmarks, families, method)
+    rows = len(benchmarks)
+    columns = min(len(families), 3)
+    bands = -(-len(families) // columns)
+    colours = {label: colour for label, colour in STEPS.values() if label in set(frame["step"])}
+    return (
+        p9.ggplot(frame, p9.aes(y="y", yend="y", color="step"))
+        + p9.geom_vline(xintercept=0, size=0.4, color="#999999")
+        + p9.geom_hline(yintercept=[i + 0.5 for i in range(rows - 1)], size=0.3, color="#CFCFCF")
+        + p9.geom_segment(p9.aes(x="before", xend="after"), size=1.4, lineend="butt")
+        + p9.geom_segment(p9.aes(x="after_low", xend="after_high"), size=0.3, na_rm=True, show_legend=False)
+        + p9.geom_point(p9.aes(x="after"), size=0.9, stroke=0, show_legend=False)
+        + p9.facet_wrap("family", ncol=columns, labeller=lambda label: style.wrap([label])[0])
+        + p9.scale_color_manual(colours)
+        + p9.scale_y_continuous(
+            breaks=[rows - 1 - i for i in range(rows)],
+            labels=[b.label for b in benchmarks],
+            limits=(-0.5, rows - 0.5),
+            expand=(0, 0),
+        )
+        + p9.labs(x=f"mean over items of the {method.capitalize()} correlation with log FLOPs", y="", color="")
+        + p9.guides(color=p9.guide_legend(nrow=2))
+        + style.theme(style.PAGE_WIDTH, 1.1 + bands * (0.3 + (0.16 if rows > 14 else 0.3) * rows))
+        + p9.theme(
+            axis_text_y=p9.element_text(size=5.5 if rows > 14 else 7),
+            legend_position="top",
+            legend_justification="left",
+            legend_box_spacing=0.01,
+            panel_grid_major_y=p9.element_blank(),
+            axis_ticks_major_y=p9.element_blank(),
+        )
+    )
+
+
+def caption_text(
+    attribution: pd.DataFrame, benchmarks: Sequence[Benchmark], families: Mapping[str, str], method: str
+) -> str:
+    """What the attribution figure of one method shows, with its numbers."""
+    first = next(iter(families))
+    rows = attribution[
+        (attribution["family"] == first)
+        & (attribution["method"] == method)
+        & (attribution["score"] == "accuracy")
+        & (attribution["order"] == "exponentiate_first")
+        & (attribution["nan_policy"] == "zero")
+        & attribution["benchmark"].isin([b.name for b in benchmarks])
+    ]
+    drops = rows.pivot(index="benchmark", columns="step", values="drop").mean()
+    parts = [
+        f"{style.format_number(drops[step])} by {text}"
+        for step, text in (
+            ("exponentiate", "exponentiating"),
+            ("renormalise", "renormalising over the choices"),
+            ("threshold", "thresholding"),
+        )
+        if step != "exponentiate" or method == "pearson"
+    ]
+    models = attribution.groupby("family")["num_models"].max()
+    members = "; ".join(f"“{label}” ({models[name]} checkpoints)" for name, label in families.items())
+    items = ", ".join(f"{b.label} {b.num_items:,}" for b in benchmarks)
+    omitted = (
+        ""
+        if method == "pearson"
+        else f" Exponentiating is left out: {method.capitalize()}'s coefficient sees only ranks, which stay."
+    )
+    return (
+        f"What each transformation costs, by benchmark ({method.capitalize()}).\n\n"
+        "Rows: benchmarks. Horizontal axis: mean over items of the correlation between an item's score and log10 of "
+        "the training FLOPs. Each bar is one transformation, from the mean correlation before it to the one after it "
+        "(dot); bars to the left lose correlation. The first bar of a row starts at log p_vocab; squaring and "
+        "thresholding both start at p_choices. Thin lines: 95 % interval of the loss, drawn at its end. The losses "
+        "add up to the whole "
+        f"fall. An undefined correlation counts as 0.{omitted}\n\n"
+        f"Items: {items}. Families: {members}.\n\n"
+        f"What to see: in “{families[first]}”, averaged over the benchmarks, the correlation falls by "
+        f"{style.format_number(drops['total'])} from log p_vocab to accuracy: {style.join(parts)}."
+    )
+
+
+def write_attribution(
+    *,
+    attribution: PathLike,
+    items: Sequence[PathLike],
+    families: Mapping[str, str],
+    method: str,
+    outputs: Outputs,
+) -> None:
+    """Draw and describe what each transformation costs for one ``method``.
+
+    ``attribution``: the table of that name; ``items``: the benchmarks' items tables, in the order of the rows;
+    ``families``: name -> label, in drawing order; ``outputs``: where to write.
+    """
+    frame = read_extra(attribution, _COLUMNS)
+    benchmarks = [read_benchmark(path) for path in items]
+    save_figure(plot(frame, benchmarks, families, method), caption_text(frame, benchmarks, families, method), outputs)
