@@ -10,9 +10,12 @@ here such rows are refused unless they are of the commit in question.
 from __future__ import annotations
 
 import re
+import tempfile
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from elusive import logs
 from elusive.errors import ElusiveError
@@ -21,6 +24,9 @@ logger = logs.get(__name__)
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _MAIN = "main"
+_PASSING = (408, 425, 429, 500, 502, 503, 504)  # statuses of an answer that may be another one soon
+_PAUSES = (1, 2, 4)  # seconds
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -38,20 +44,17 @@ class Dataset:
         Raises :class:`ElusiveError` when there is no such repository or revision, or the hub cannot be reached.
         """
         from huggingface_hub import HfApi
-        from huggingface_hub.errors import OfflineModeIsEnabled
 
         revision = revision or _MAIN
         if _COMMIT.fullmatch(revision):
             return cls(repo, revision, revision)
         try:
-            commit = HfApi().dataset_info(repo, revision=revision, timeout=60).sha
+            commit = _patiently(repo, lambda: HfApi().dataset_info(repo, revision=revision, timeout=60).sha)
         except Exception as error:
             commit = _cached_commit(repo, revision) if _unreachable(error) else None
             if commit is None:
                 raise _explained(repo, revision, error) from error
-            offline = isinstance(error, OfflineModeIsEnabled)
-            why = "HF_HUB_OFFLINE is set" if offline else f"the hub does not answer ({error})"
-            logger.warning("%s: %s; taking %s for %s, as in the cache", repo, why, commit, revision)
+            logger.warning("%s: %s; taking %s for %s, as in the cache", repo, _why(error), commit, revision)
         else:
             _remember_commit(repo, revision, commit)
         return cls(repo, revision, commit)
@@ -61,41 +64,48 @@ class Dataset:
 
         Raises :class:`ElusiveError` when configuration or split do not exist or cannot be loaded.
         """
-        import datasets
-
-        datasets.disable_progress_bars()
         try:
-            builder = datasets.load_dataset_builder(self.repo, config, revision=self.commit)
-            if builder.hash != self.commit:
-                builder = self._cached_builder(config)
-            builder.download_and_prepare()
-            missing = [split for split in splits if split not in (builder.info.splits or {})]
-            if missing:
-                there = ", ".join(builder.info.splits or {})
-                raise ElusiveError(f"{self}: there is no split {missing[0]!r}; its splits are: {there}")
-            return [builder.as_dataset(split=split).to_list() for split in splits]
+            return _patiently(self.repo, lambda: self._load(config, splits))
         except ElusiveError:
             raise
         except Exception as error:
             raise _explained(self.repo, self.revision, error) from error
 
-    def _cached_builder(self, config: str | None) -> Any:
-        """What the cache holds of this commit; ``datasets`` itself takes whichever commit it cached last."""
+    def _load(self, config: str | None, splits: tuple[str, ...]) -> list[list[dict[str, Any]]]:
+        import datasets
+
+        datasets.disable_progress_bars()
+        builder = self._cached_builder(config or "default")
+        if builder is None:
+            builder = datasets.load_dataset_builder(self.repo, config, revision=self.commit)
+        if builder.hash != self.commit:
+            builder = self._cached_builder(config or "*")
+            if builder is None:
+                # With nothing to fall back on, `datasets` says what is wrong.
+                with tempfile.TemporaryDirectory() as empty:
+                    datasets.load_dataset_builder(self.repo, config, revision=self.commit, cache_dir=empty)
+                raise _NotCached(f"{self.repo} was not reached")
+        builder.download_and_prepare()
+        missing = [split for split in splits if split not in (builder.info.splits or {})]
+        if missing:
+            there = ", ".join(builder.info.splits or {})
+            raise ElusiveError(f"dataset {self}: there is no split {missing[0]!r}; its splits are: {there}")
+        return [builder.as_dataset(split=split).to_list() for split in splits]
+
+    def _cached_builder(self, pattern: str) -> Any:
+        """What the cache holds of this commit, of the configuration that matches ``pattern``; None if nothing."""
         from datasets import config as settings
         from datasets.naming import camelcase_to_snakecase
         from datasets.packaged_modules.cache.cache import Cache
 
         namespace, name = self.repo.split("/")
         root = Path(settings.HF_DATASETS_CACHE) / f"{namespace}___{camelcase_to_snakecase(name)}"
-        found = sorted(root.glob(f"{config or '*'}/*/{self.commit}"))
+        found = sorted(root.glob(f"{pattern}/*/{self.commit}"))
         if not found:
-            raise ElusiveError(
-                f"{self}: the hub does not answer, and the cache ({root}) does not hold this commit; connect to the "
-                "network (unset HF_HUB_OFFLINE), or name a 'revision' that the cache holds"
-            )
+            return None
         if len({path.parts[-3] for path in found}) > 1:
             names = ", ".join(sorted(path.parts[-3] for path in found))
-            raise ElusiveError(f"{self}: the cache holds several configurations: {names}; give one as 'config'")
+            raise ElusiveError(f"dataset {self}: the cache holds several configurations: {names}; give one as 'config'")
         name_of_config, version = found[0].parts[-3:-1]
         return Cache(
             dataset_name=name, repo_id=self.repo, config_name=name_of_config, version=version, hash=self.commit
@@ -103,6 +113,33 @@ class Dataset:
 
     def __str__(self) -> str:
         return f"{self.repo}@{self.revision}"
+
+
+class _NotCached(ConnectionError):
+    """The hub did not answer ``datasets``, which would have taken another commit from the cache."""
+
+
+def _patiently(repo: str, ask: Callable[[], T]) -> T:
+    """What ``ask`` gives; it is called again, with longer and longer pauses, while the hub does not answer."""
+    for pause in (*_PAUSES, None):
+        try:
+            return ask()
+        except Exception as error:
+            if pause is None or not _unreachable(error) or _offline():
+                raise
+            logger.warning("%s: %s; trying again in %d s", repo, _why(error), pause)
+            time.sleep(pause)
+    raise AssertionError("unreachable")
+
+
+def _offline() -> bool:
+    from huggingface_hub import constants
+
+    return constants.is_offline_mode()
+
+
+def _why(error: Exception) -> str:
+    return "HF_HUB_OFFLINE is set" if _offline() else f"the hub does not answer ({error})"
 
 
 def _reference(repo: str, revision: str) -> Path:
@@ -139,12 +176,14 @@ def _chain(error: BaseException | None) -> list[BaseException]:
 
 
 def _unreachable(error: BaseException) -> bool:
-    import httpx
+    import httpx2
     from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 
-    server = isinstance(error, HfHubHTTPError) and error.response is not None and error.response.status_code >= 500
-    lost = (OfflineModeIsEnabled, httpx.TransportError, ConnectionError, TimeoutError)
-    return server or any(isinstance(each, lost) for each in _chain(error))
+    lost = (OfflineModeIsEnabled, httpx2.TransportError, ConnectionError, TimeoutError)
+    return any(
+        isinstance(each, lost) or (isinstance(each, HfHubHTTPError) and each.response.status_code in _PASSING)
+        for each in _chain(error)
+    )
 
 
 def _explained(repo: str, revision: str, error: Exception) -> ElusiveError:
@@ -171,9 +210,13 @@ def _explained(repo: str, revision: str, error: Exception) -> ElusiveError:
     elif isinstance(error, OSError) and error.errno == 28:
         advice = "free some space, or set HF_HOME to a folder on another disk"
     elif _unreachable(error):
-        advice = (
-            "the hub does not answer: check the network, HF_ENDPOINT, HF_HUB_OFFLINE and the proxies, or take the rows "
-            "from elsewhere with `source: archive` (see `sources`) or `source: file`"
+        if _offline():
+            advice = "HF_HUB_OFFLINE is set, and this is not in the cache: unset it, set HF_HOME to where the cache is"
+        else:
+            advice = "the hub does not answer: check the network, HF_ENDPOINT and the proxies"
+        advice += (
+            ", or take the rows from elsewhere: with `source: archive` (or `sources`) where the archive has them, or "
+            "with `source: file`"
         )
     else:
         return ElusiveError(f"{where}: cannot be loaded: {type(error).__name__}: {said}")
