@@ -55,6 +55,8 @@ def outputs(directory: Path) -> list[Path]:
 
 def arguments(checkpoint, items, outputs, **overrides) -> list[str]:
     paths = [["--items", *items], ["--outputs", *outputs]]
+    if finished := overrides.pop("finished", None):
+        paths.append(["--finished", finished])
     flat = [str(value) for some in paths for value in some]
     return ["--checkpoint", str(checkpoint), *flat, "--spec", spec(device="cpu", **overrides)]
 
@@ -142,6 +144,29 @@ def test_only_what_is_missing_or_broken_is_scored(checkpoint, items, copy, score
     run(checkpoint, items, copy, parameters=198_144)
     assert [p.read_bytes() for p in copy] == [p.read_bytes() for p in scored]
     assert copy[2].stat().st_mtime_ns == before[2][1]
+
+
+def test_finished_tables_come_back_when_outputs_were_deleted(checkpoint, items, scored, tmp_path):
+    finished = tmp_path / "finished"
+    paths = [tmp_path / "out" / path.name for path in scored]
+    options = {"finished": finished, "parameters": 198_144}
+    run(checkpoint, items, paths, **options)
+    kept = [finished / "tiny" / "step1" / path.name for path in paths]
+    assert all(path.samefile(second) for path, second in zip(paths, kept, strict=True)), "a link takes no space"
+    paths[0].unlink()
+    paths[1].unlink()
+    kept[1].write_bytes(kept[1].read_bytes()[:1000])
+    before = state([kept[0], paths[2]])
+    run(checkpoint, items, paths, **options)
+    assert state([paths[0], paths[2]]) == before, "not scored again"
+    assert [path.read_bytes() for path in paths] == [path.read_bytes() for path in scored]
+    assert paths[1].samefile(kept[1])
+    # What is wanted now is something else.
+    paths[0].unlink()
+    run(checkpoint, items[:1], paths[:1], add_bos_token=True, **options)
+    assert read_metadata(paths[0])["add_bos_token"] is True
+    assert paths[0].samefile(kept[0])
+    assert read_metadata(paths[2])["add_bos_token"] is False
 
 
 @pytest.mark.parametrize("change", ["scorer", "dtype", "max_length", "add_bos_token", "weights", "items", "protocol"])

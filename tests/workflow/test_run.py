@@ -120,6 +120,24 @@ def test_a_new_scorer_version_rescores_everything(copy_of_finished, archive_path
     assert changed == {name for name in before if "/step2/" in name}
 
 
+def test_tables_of_an_older_scorer_are_not_current_after_a_failure(
+    copy_of_finished, archive_path, tmp_path, small_config
+):
+    clone = copy_repository(tmp_path / "newer")
+    version = clone / "workflow/elusive/scoring/version.py"
+    version.write_text(version.read_text().replace("SCORER_VERSION = ", "SCORER_VERSION = 1"))
+    run = Run(clone, copy_of_finished.directory, small_config, archive_path)
+    target = "results/logprobs/small-d32/step2/arc_easy.parquet"
+    items = run.directory / "results/items/mmlu.parquet"
+    whole, times = items.read_bytes(), items.stat()
+    items.write_bytes(whole[:-200])
+    os.utime(items, ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert "mmlu.parquet" in run.fail(target)
+    items.write_bytes(whole)
+    os.utime(items, ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert run.planned(target) == {"score": 1}
+
+
 def test_number_of_cores_does_not_change_a_byte(finished, repository, tmp_path, small_config, archive_path):
     run = Run(repository, tmp_path / "one", small_config, archive_path)
     run.succeed(*ANALYSIS, cores=1)

@@ -44,6 +44,15 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         shutil.rmtree(holder, ignore_errors=True)
 
 
+def link(existing: str | os.PathLike[str], path: str | os.PathLike[str]) -> None:
+    """Give the file ``existing`` the name ``path`` as well, replacing what is there; a copy where links cannot be."""
+    with atomic_path(path) as temporary:
+        try:
+            os.link(existing, temporary)
+        except OSError:
+            shutil.copy2(existing, temporary)
+
+
 def sha256_file(path: str | os.PathLike[str]) -> str:
     """Hex SHA-256 of a file's bytes."""
     with open(path, "rb") as handle:

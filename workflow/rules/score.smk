@@ -9,8 +9,7 @@ for batch, benchmarks in REGISTRY.batches.items():
             checkpoint=get_checkpoint_directory,
             items_table=expand(ITEMS, benchmark=benchmarks),
         output:
-            # Finished benchmarks stay when another one is added: the job reuses what is still valid.
-            update(expand(LOGPROBS, benchmark=benchmarks, allow_missing=True)),
+            expand(LOGPROBS, benchmark=benchmarks, allow_missing=True),
         log:
             f"results/logs/{batch}/{{model}}/{{checkpoint}}.log",
         benchmark:
@@ -27,6 +26,7 @@ for batch, benchmarks in REGISTRY.batches.items():
             version=SCORER_VERSION,
         message:
             "Scoring {wildcards.model}/{wildcards.checkpoint}"
+        # Snakemake's update() would keep finished benchmarks too, but calls tables current that a failed job left behind.
         shell:
             "python -m elusive score --checkpoint {input.checkpoint} --items {input.items_table} --outputs {output} "
-            "--spec {params.spec:q} --token-cache results/tokens --log {log}"
+            "--spec {params.spec:q} --token-cache results/tokens --finished results/finished --log {log}"

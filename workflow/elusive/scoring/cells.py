@@ -1,8 +1,10 @@
 """One job: a checkpoint against a batch of benchmarks, one table of log-likelihoods each.
 
 A table is written as soon as its benchmark is done, so that a job that is killed loses one benchmark at most. A table
-whose fingerprint still matches is left as it is. The fingerprint covers what decides the numbers: the checkpoint's
-files, the items, the protocol, type, BOS rule, length limit and the version of the scorer.
+whose fingerprint still matches is left as it is. Snakemake deletes the outputs of a job before it starts and after it
+failed; a finished table has a second name elsewhere (a link, which takes no space) and comes back from there. The
+fingerprint covers what decides the numbers: the checkpoint's files, the items, the protocol, type, BOS rule, length
+limit and the version of the scorer.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ import pyarrow as pa
 import elusive
 from elusive import logs
 from elusive.errors import ElusiveError
+from elusive.files import link
 from elusive.scoring.checkpoint import Checkpoint
 from elusive.scoring.tokenize import Requests, TokenCache, resolve_max_length, tokenize
 from elusive.scoring.version import SCORER_VERSION
@@ -81,10 +84,14 @@ class Spec:
 
 @dataclass(frozen=True)
 class Cell:
-    """One benchmark of the job: its items, where its table goes, and the fingerprint that the table must carry."""
+    """One benchmark of the job: its items, where its table goes, and the fingerprint that the table must carry.
+
+    ``finished`` is the table's second name, if it gets one.
+    """
 
     items: Path
     output: Path
+    finished: Path | None
     benchmark: str
     protocol: str
     items_sha256: str
@@ -94,13 +101,28 @@ class Cell:
     @property
     def up_to_date(self) -> bool:
         """Whether the table exists and was made from the same inputs in the same way."""
+        return self._matches(self.output)
+
+    def recover(self) -> None:
+        """Take the table from under its second name where that is the one that is wanted."""
+        if self.finished and not self.up_to_date and self._matches(self.finished):
+            link(self.finished, self.output)
+
+    def keep(self) -> None:
+        """Give the table its second name."""
+        if self.finished and not (self.finished.exists() and self.finished.samefile(self.output)):
+            link(self.output, self.finished)
+
+    def _matches(self, path: Path) -> bool:
         try:
-            return read_metadata(self.output).get("fingerprint") == self.fingerprint
+            return read_metadata(path).get("fingerprint") == self.fingerprint
         except ElusiveError:
             return False
 
 
-def cells(spec: Spec, checkpoint: Checkpoint, items: Sequence[Path], outputs: Sequence[Path]) -> list[Cell]:
+def cells(
+    spec: Spec, checkpoint: Checkpoint, items: Sequence[Path], outputs: Sequence[Path], finished: Path | None = None
+) -> list[Cell]:
     """The cells of a job; ``items`` and ``outputs`` belong together pairwise."""
     if len(items) != len(outputs):
         raise ElusiveError(f"{len(items)} items tables but {len(outputs)} outputs; they must be equally many")
@@ -122,7 +144,8 @@ def cells(spec: Spec, checkpoint: Checkpoint, items: Sequence[Path], outputs: Se
             **({"unconditional": True} if unconditional else {}),
         }
         fingerprint = hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
-        result.append(Cell(path, output, benchmark, protocol, digest, unconditional, fingerprint))
+        second = finished / spec.model / spec.checkpoint / output.name if finished else None
+        result.append(Cell(path, output, second, benchmark, protocol, digest, unconditional, fingerprint))
     return result
 
 
@@ -190,19 +213,30 @@ class Tally:
 
 
 def score_cells(
-    spec: Spec, directory: Path, items: Sequence[Path], outputs: Sequence[Path], tokens: TokenCache | None = None
+    spec: Spec,
+    directory: Path,
+    items: Sequence[Path],
+    outputs: Sequence[Path],
+    tokens: TokenCache | None = None,
+    finished: Path | None = None,
 ) -> list[Cell]:
     """Bring all tables of a checkpoint up to date and return the cells that had to be scored.
 
-    ``tokens`` saves tokenising again what another checkpoint of the same tokenizer was scored on.
+    ``tokens`` saves tokenising again what another checkpoint of the same tokenizer was scored on, the directory
+    ``finished`` keeps every table under ``model/checkpoint`` whatever becomes of ``outputs``.
 
     Loads nothing heavy when there is nothing to do. Raises :class:`ElusiveError` when the checkpoint is incomplete or
     differs from the spec, or when a log-likelihood is not a finite number.
     """
     checkpoint = Checkpoint.open(directory, spec.revision, spec.repo)
     label = f"{spec.model}/{spec.checkpoint}"
-    every = cells(spec, checkpoint, items, outputs)
+    every = cells(spec, checkpoint, items, outputs, finished)
+    for cell in every:
+        cell.recover()
     stale = [cell for cell in every if not cell.up_to_date]
+    for cell in every:
+        if cell not in stale:
+            cell.keep()
     if len(stale) < len(every):
         logger.info("scoring %s: %d of %d tables are up to date", label, len(every) - len(stale), len(every))
     if stale:
@@ -257,6 +291,7 @@ def _score_stale(
         with tally.timing("write"):
             metadata = _metadata(spec, checkpoint, cell, model, max_length, scorer.path)
             write_table(_table(every, scores), cell.output, "logprobs", metadata)
+            cell.keep()
         tally.counts["choices"] += len(every.item)
         tally.counts["tokens asked for"] += scores.tokens_asked
         tally.counts["tokens run"] += scores.tokens_run

@@ -26,6 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="JSON: model, checkpoint, source, parameters, tokens, dtype, ...; a list of such for several checkpoints",
     )
     parser.add_argument("--token-cache", type=Path, help="directory that keeps tokenised benchmarks between jobs")
+    parser.add_argument("--finished", type=Path, help="directory that keeps finished tables when outputs are deleted")
 
 
 def run(args: argparse.Namespace) -> None:
@@ -47,4 +48,5 @@ def run(args: argparse.Namespace) -> None:
     tokens = TokenCache(args.token_cache)
     count = len(args.items)
     for number, (spec, checkpoint) in enumerate(zip(specs, args.checkpoint, strict=True)):
-        score_cells(spec, checkpoint, args.items, args.outputs[number * count : (number + 1) * count], tokens)
+        outputs = args.outputs[number * count : (number + 1) * count]
+        score_cells(spec, checkpoint, args.items, outputs, tokens, args.finished)
