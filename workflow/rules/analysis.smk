@@ -11,6 +11,7 @@ rule metrics:
         "results/logs/metrics/{benchmark}.log",
     benchmark:
         "results/benchmarks/metrics/{benchmark}.tsv"
+    localrule: True
     conda:
         "../../envs/elusive.yaml"
     params:
@@ -33,6 +34,7 @@ rule correlations:
         "results/logs/correlations/{benchmark}.log",
     benchmark:
         "results/benchmarks/correlations/{benchmark}.tsv"
+    localrule: True
     conda:
         "../../envs/elusive.yaml"
     params:
@@ -53,6 +55,7 @@ rule statistics:
         "results/logs/statistics.log",
     benchmark:
         "results/benchmarks/statistics.tsv"
+    localrule: True
     conda:
         "../../envs/elusive.yaml"
     message:
@@ -88,6 +91,7 @@ rule scores:
         "results/logs/scores.log",
     benchmark:
         "results/benchmarks/scores.tsv"
+    localrule: True
     conda:
         "../../envs/elusive.yaml"
     message:
@@ -105,6 +109,7 @@ rule checkpoints:
         "results/logs/checkpoints.log",
     benchmark:
         "results/benchmarks/checkpoints.tsv"
+    localrule: True
     conda:
         "../../envs/elusive.yaml"
     params:

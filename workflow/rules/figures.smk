@@ -11,6 +11,7 @@ rule figure_survival:
         "results/logs/figures/survival/{benchmark}.log",
     benchmark:
         "results/benchmarks/figures/survival/{benchmark}.tsv"
+    localrule: True
     conda:
         "../../envs/elusive.yaml"
     params:
@@ -31,6 +32,7 @@ rule figure_scores:
         "results/logs/figures/scores/{benchmark}.log",
     benchmark:
         "results/benchmarks/figures/scores/{benchmark}.tsv"
+    localrule: True
     conda:
         "../../envs/elusive.yaml"
     params:
@@ -51,6 +53,7 @@ rule figure_masses:
         "results/logs/figures/masses/{benchmark}.log",
     benchmark:
         "results/benchmarks/figures/masses/{benchmark}.tsv"
+    localrule: True
     conda:
         "../../envs/elusive.yaml"
     params:
@@ -71,6 +74,7 @@ rule figure_statistics:
         "results/logs/figures/statistics/{method}.log",
     benchmark:
         "results/benchmarks/figures/statistics/{method}.tsv"
+    localrule: True
     conda:
         "../../envs/elusive.yaml"
     params:
@@ -111,6 +115,7 @@ rule figure_accuracy:
         "results/logs/figures/accuracy.log",
     benchmark:
         "results/benchmarks/figures/accuracy.tsv"
+    localrule: True
     conda:
         "../../envs/elusive.yaml"
     message:
@@ -128,6 +133,7 @@ rule figure_loss:
         "results/logs/figures/loss.log",
     benchmark:
         "results/benchmarks/figures/loss.tsv"
+    localrule: True
     conda:
         "../../envs/elusive.yaml"
     message:

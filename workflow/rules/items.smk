@@ -8,6 +8,7 @@ rule archive:
         "results/logs/archive.log",
     benchmark:
         "results/benchmarks/archive.tsv"
+    localrule: True
     conda:
         "../../envs/elusive.yaml"
     params:
@@ -27,6 +28,7 @@ rule items:
         "results/logs/items/{benchmark}.log",
     benchmark:
         "results/benchmarks/items/{benchmark}.tsv"
+    localrule: True
     conda:
         "../../envs/elusive.yaml"
     params:

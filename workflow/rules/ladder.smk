@@ -11,6 +11,7 @@ rule corpus:
         "results/logs/ladder/corpus.log",
     benchmark:
         "results/benchmarks/ladder/corpus.tsv"
+    localrule: True
     conda:
         "../../envs/elusive.yaml"
     params:
