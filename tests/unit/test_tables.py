@@ -8,14 +8,18 @@ import subprocess
 import sys
 
 import numpy as np
+import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from elusive import files
 from elusive.errors import ElusiveError
-from elusive.tables import SCHEMAS, read_metadata, read_table, write_table
+from elusive.metrics import VARIANTS
+from elusive.statistics import FURTHER
+from elusive.tables import OPTIONAL, SCHEMAS, content_hash, data_dictionary, read_metadata, read_table, write_table
 from score_tables import logprobs_table
+from synthetic_run import make_run
 
 
 @pytest.fixture
@@ -184,3 +188,51 @@ def test_not_a_number_is_not_null(tmp_path, table):
     path = tmp_path / "logprobs.parquet"
     write_table(replaced(table, "log_likelihood", pa.array([np.nan] * 5)), path, "logprobs")
     assert read_table(path, "logprobs")["log_likelihood"].null_count == 0
+
+
+def test_every_column_that_a_run_writes_is_described(tmp_path):
+    """In the files of a synthetic run, which the real stages wrote but for items and log-likelihoods."""
+    run = make_run(tmp_path, num_items=20, benchmarks=("arc_easy", "mmlu"))
+    dictionary = data_dictionary().to_pylist()
+    for name in SCHEMAS:
+        kept = [row for row in dictionary if row["table"] == name]
+        known = {row["column"]: row for row in kept}
+        assert len(known) == len(kept) and all(row["meaning"] for row in kept)
+        folder = kept[0]["file"].split("/")[0]
+        paths = [run.table(name)] if folder == "tables" else sorted((tmp_path / folder).rglob("*.parquet"))
+        assert paths
+        for path in paths:
+            for field in pq.read_schema(path):
+                row = known[field.name]
+                assert field.metadata[b"description"].decode() == row["meaning"]
+                assert field.metadata.get(b"unit", b"").decode() == row["unit"]
+                assert row["type"] in (str(field.type), "list<string>") and field.nullable == (row["nulls"] == "yes")
+            assert pl.read_parquet(path).columns == pq.read_schema(path).names
+
+
+def test_optional_columns_are_those_of_the_stages():
+    """What the stages can add beyond a synthetic run is described under the same names."""
+    assert set(VARIANTS) == set(OPTIONAL["metrics"].names)
+    assert {f"{name}{end}" for name in FURTHER for end in ("", "_low", "_high")} < set(
+        OPTIONAL["correlation_statistics"].names
+    )
+
+
+def test_descriptions_keep_bytes_values_and_hashes(tmp_path, table):
+    write_table(table, tmp_path / "a.parquet", "logprobs")
+    again = read_table(tmp_path / "a.parquet", "logprobs")
+    write_table(again, tmp_path / "b.parquet", "logprobs")
+    assert (tmp_path / "a.parquet").read_bytes() == (tmp_path / "b.parquet").read_bytes()
+    bare = pa.table(list(again.columns), schema=pa.schema([f.remove_metadata() for f in again.schema]))
+    assert content_hash(bare) == content_hash(again)
+    joined = pa.concat_tables([bare, again])
+    assert len(joined) == 2 * len(table), "tables of files with and without descriptions go together"
+
+
+def test_optional_columns_get_their_type(tmp_path, table):
+    extra = table.append_column("log_likelihood_unconditional", pa.array([-1] * len(table), pa.int32()))
+    write_table(extra, tmp_path / "a.parquet", "logprobs")
+    assert read_table(tmp_path / "a.parquet", "logprobs")["log_likelihood_unconditional"].type == pa.float64()
+    wrong = table.append_column("log_likelihood_unconditional", pa.array(["x"] * len(table)))
+    with pytest.raises(ElusiveError, match="do not fit a logprobs table"):
+        write_table(wrong, tmp_path / "a.parquet", "logprobs")

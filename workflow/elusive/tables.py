@@ -10,6 +10,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,74 +24,135 @@ from elusive.files import atomic_path
 METADATA_KEY = b"elusive"
 
 
-def _schema(*fields: tuple[str, pa.DataType] | tuple[str, pa.DataType, bool]) -> pa.Schema:
-    return pa.schema([pa.field(f[0], f[1], nullable=len(f) == 3 and f[2]) for f in fields])
+@dataclass(frozen=True)
+class _Column:
+    """A column of the contract: what it means stands in the files as well, as metadata of the field."""
+
+    name: str
+    type: pa.DataType
+    meaning: str
+    unit: str = ""
+    nullable: bool = False
+
+    def field(self) -> pa.Field:
+        about = {"description": self.meaning} | ({"unit": self.unit} if self.unit else {})
+        return pa.field(self.name, self.type, nullable=self.nullable, metadata=about)
 
 
-_STATISTICS = ["mean", "median", "auc", "neg_wasserstein", "fraction_above_075"]
+def _schema(*columns: _Column) -> pa.Schema:
+    return pa.schema([column.field() for column in columns])
 
-#: table name -> required columns (name, type, nullable), in the order in which they are written.
+
+_MODEL = _Column("model", pa.string(), "name of the model")
+_CHECKPOINT = _Column("checkpoint", pa.string(), "name of the checkpoint")
+_PARAMETERS = _Column("parameters", pa.int64(), "N, parameters of the model, embeddings included")
+_TOKENS = _Column("tokens", pa.int64(), "D, tokens that the checkpoint was trained on", "tokens")
+_FLOPS = _Column("flops", pa.float64(), "training compute, 6·N·D", "FLOPs")
+_FAMILY = _Column("family", pa.string(), "name of the family of checkpoints")
+_BENCHMARK = _Column("benchmark", pa.string(), "name of the benchmark")
+_ITEM = _Column("item", pa.string(), "id of the item, unique within its benchmark")
+_SUBJECT = _Column("subject", pa.string(), "subject of the item; null for benchmarks without subjects", nullable=True)
+_WHOLE = replace(_SUBJECT, meaning="subject that the row is of; null for the whole benchmark")
+_NUM_CHOICES = _Column("num_choices", pa.int8(), "K, number of choices of the item")
+_METRIC = _Column("metric", pa.string(), "name of the metric, a column of the metrics tables")
+_METHOD = _Column("method", pa.string(), "pearson, spearman or kendall")
+_NUM_MODELS = _Column("num_models", pa.int32(), "number of checkpoints correlated")
+_NUM_ITEMS = _Column("num_items", pa.int32(), "number of items")
+
+
+def _score(name: str, meaning: str, unit: str = "", nullable: bool = False) -> _Column:
+    return _Column(name, pa.float64(), meaning, unit, nullable)
+
+
+def _with_interval(statistics: Mapping[str, str]) -> list[_Column]:
+    """Columns of each statistic and of the ends of its interval."""
+    ends = {"": "", "_low": ": lower end of its 95 % interval", "_high": ": upper end of its 95 % interval"}
+    return [
+        _Column(f"{name}{end}", pa.float64(), f"{meaning}{text}", nullable=True)
+        for name, meaning in statistics.items()
+        for end, text in ends.items()
+    ]
+
+
+#: table name -> required columns with their types, meanings and units, in the order in which they are written.
 SCHEMAS: dict[str, pa.Schema] = {
     "items": _schema(
-        ("item", pa.string()),
-        ("subject", pa.string(), True),
-        ("contexts", pa.list_(pa.string())),
-        ("continuations", pa.list_(pa.string())),
-        ("gold", pa.int8()),
-        ("num_choices", pa.int8()),
+        _ITEM,
+        _SUBJECT,
+        _Column(
+            "contexts", pa.list_(pa.string()), "what stands before the scored text: one per choice, or one for all"
+        ),
+        _Column("continuations", pa.list_(pa.string()), "the scored text: one per choice, or one for all"),
+        _Column("gold", pa.int8(), "index of the correct choice, from 0"),
+        _NUM_CHOICES,
     ),
     "logprobs": _schema(
-        ("item", pa.string()),
-        ("choice", pa.int8()),
-        ("is_gold", pa.bool_()),
-        ("log_likelihood", pa.float64()),
-        ("num_tokens", pa.int32()),
-        ("num_bytes", pa.int32()),
-        ("num_chars", pa.int32()),
-        ("is_greedy", pa.bool_()),
+        _ITEM,
+        _Column("choice", pa.int8(), "index of the choice, from 0"),
+        _Column("is_gold", pa.bool_(), "whether the choice is the correct one"),
+        _Column("log_likelihood", pa.float64(), "natural log of P(continuation | context), summed over tokens", "nats"),
+        _Column("num_tokens", pa.int32(), "tokens of the continuation", "tokens"),
+        _Column("num_bytes", pa.int32(), "UTF-8 bytes of the choice's text", "bytes"),
+        _Column("num_chars", pa.int32(), "characters of the choice's text", "characters"),
+        _Column("is_greedy", pa.bool_(), "whether each token of the continuation is the likeliest one at its place"),
     ),
     "metrics": _schema(
-        ("model", pa.string()),
-        ("checkpoint", pa.string()),
-        ("parameters", pa.int64()),
-        ("tokens", pa.int64()),
-        ("flops", pa.float64()),
-        ("benchmark", pa.string()),
-        ("subject", pa.string(), True),
-        ("item", pa.string()),
-        ("num_choices", pa.int8()),
-        ("log_p_vocab_correct", pa.float64()),
-        ("p_vocab_correct", pa.float64()),
-        ("log_p_vocab_incorrect", pa.float64()),
-        ("p_vocab_incorrect", pa.float64()),
-        ("log_p_choices_correct", pa.float64()),
-        ("p_choices_correct", pa.float64()),
-        ("brier", pa.float64()),
-        ("accuracy", pa.float64()),
-        ("accuracy_norm", pa.float64()),
-        ("margin_log", pa.float64()),
+        _MODEL,
+        _CHECKPOINT,
+        _PARAMETERS,
+        _TOKENS,
+        _FLOPS,
+        _BENCHMARK,
+        _SUBJECT,
+        _ITEM,
+        _NUM_CHOICES,
+        _score("log_p_vocab_correct", "log-likelihood of the correct choice", "nats"),
+        _score("p_vocab_correct", "probability of the correct choice's text"),
+        _score("log_p_vocab_incorrect", "log of the summed probabilities of the wrong choices' texts", "nats"),
+        _score("p_vocab_incorrect", "summed probabilities of the wrong choices' texts"),
+        _score("log_p_choices_correct", "log of p_choices_correct", "nats"),
+        _score("p_choices_correct", "the correct choice's share of the probability of all choices"),
+        _score(
+            "brier", "mean over choices of (1 if correct, else 0, minus the choice's share) squared; lower is better"
+        ),
+        _score("accuracy", "1 if the correct choice has the largest log-likelihood (the first of equal ones), else 0"),
+        _score("accuracy_norm", "1 if it has the largest log-likelihood per character, else 0: lm-eval's acc_norm"),
+        _score("margin_log", "log-likelihood of the correct choice minus that of the best wrong one", "nats"),
     ),
     "correlations": _schema(
-        ("family", pa.string()),
-        ("benchmark", pa.string()),
-        ("subject", pa.string(), True),
-        ("item", pa.string()),
-        ("metric", pa.string()),
-        ("method", pa.string()),
-        ("correlation", pa.float64(), True),
-        ("num_models", pa.int32()),
+        _FAMILY,
+        _BENCHMARK,
+        _SUBJECT,
+        _ITEM,
+        _METRIC,
+        _METHOD,
+        _Column(
+            "correlation",
+            pa.float64(),
+            "of the item's metric (losses negated) with log10 FLOPs over the family's checkpoints; null if undefined",
+            nullable=True,
+        ),
+        _NUM_MODELS,
     ),
     "correlation_statistics": _schema(
-        ("family", pa.string()),
-        ("benchmark", pa.string()),
-        ("subject", pa.string(), True),
-        ("metric", pa.string()),
-        ("method", pa.string()),
-        ("nan_policy", pa.string()),
-        ("num_items", pa.int32()),
-        ("num_models", pa.int32()),
-        ("nan_fraction", pa.float64()),
-        *[(f"{statistic}{bound}", pa.float64(), True) for statistic in _STATISTICS for bound in ("", "_low", "_high")],
+        _FAMILY,
+        _BENCHMARK,
+        _WHOLE,
+        _METRIC,
+        _METHOD,
+        _Column("nan_policy", pa.string(), "undefined correlations: drop leaves them out, zero counts them as 0"),
+        _NUM_ITEMS,
+        _NUM_MODELS,
+        _Column("nan_fraction", pa.float64(), "share of the items whose correlation is undefined"),
+        *_with_interval(
+            {
+                "mean": "mean correlation over items",
+                "median": "median correlation over items",
+                "auc": "area under the survival function P(C > c) over [-1, 1]: 1 + mean",
+                "neg_wasserstein": "minus the Wasserstein distance to the nearer of all +1 and all -1: |mean| - 1",
+                "fraction_above_075": "share of items with a correlation above 0.75",
+            }
+        ),
     ),
     "attribution": _schema(
         ("family", pa.string()),
@@ -111,51 +174,141 @@ SCHEMAS: dict[str, pa.Schema] = {
         ("share_high", pa.float64(), True),
     ),
     "checkpoints": _schema(
-        ("model", pa.string()),
-        ("checkpoint", pa.string()),
-        ("parameters", pa.int64()),
-        ("parameters_nonembedding", pa.int64(), True),
-        ("tokens", pa.int64()),
-        ("flops", pa.float64()),
-        ("flops_nonembedding", pa.float64(), True),
-        ("validation_loss", pa.float64(), True),
+        _MODEL,
+        _CHECKPOINT,
+        _PARAMETERS,
+        _Column("parameters_nonembedding", pa.int64(), "parameters outside the embeddings; null if unknown", "", True),
+        _TOKENS,
+        _FLOPS,
+        _Column("flops_nonembedding", pa.float64(), "6·D times the parameters outside the embeddings", "FLOPs", True),
+        _Column("validation_loss", pa.float64(), "loss on held-out text, if trained here", "nats per token", True),
     ),
     "scores": _schema(
-        ("model", pa.string()),
-        ("checkpoint", pa.string()),
-        ("parameters", pa.int64()),
-        ("tokens", pa.int64()),
-        ("flops", pa.float64()),
-        ("benchmark", pa.string()),
-        ("num_items", pa.int32()),
-        ("chance", pa.float64()),
-        ("accuracy", pa.float64()),
-        ("accuracy_se", pa.float64(), True),
-        ("above_chance_se", pa.float64()),
-        ("accuracy_norm", pa.float64()),
-        ("p_choices_correct", pa.float64()),
-        ("brier", pa.float64()),
-        ("log_p_vocab_correct", pa.float64()),
+        _MODEL,
+        _CHECKPOINT,
+        _PARAMETERS,
+        _TOKENS,
+        _FLOPS,
+        _BENCHMARK,
+        _NUM_ITEMS,
+        _score("chance", "expected accuracy of guessing: mean over items of 1/K"),
+        _score("accuracy", "share of items whose correct choice has the largest log-likelihood"),
+        _score("accuracy_se", "standard error of accuracy over items; null for a single one", nullable=True),
+        _score("above_chance_se", "accuracy minus chance, in the standard errors that guessing would have"),
+        _score("accuracy_norm", "share of items whose correct choice has the largest log-likelihood per character"),
+        _score("p_choices_correct", "mean over items of the correct choice's share among the choices"),
+        _score("brier", "mean Brier score over items; lower is better"),
+        _score("log_p_vocab_correct", "mean log-likelihood of the correct choice over items", "nats"),
     ),
     "reference": _schema(
-        ("model", pa.string()),
-        ("checkpoint", pa.string()),
-        ("flops", pa.float64()),
-        ("benchmark", pa.string()),
-        ("metric", pa.string()),
-        ("num_items", pa.int32()),
-        ("num_items_published", pa.int32()),
-        ("measured", pa.float64()),
-        ("measured_se", pa.float64(), True),
-        ("published", pa.float64()),
-        ("published_se", pa.float64()),
-        ("difference", pa.float64()),
-        ("z", pa.float64(), True),
-        ("status", pa.string()),
-        ("note", pa.string(), True),
-        ("source", pa.string()),
+        _MODEL,
+        _CHECKPOINT,
+        _FLOPS,
+        _BENCHMARK,
+        replace(_METRIC, meaning="accuracy or accuracy_norm"),
+        replace(_NUM_ITEMS, meaning="number of items measured"),
+        replace(_NUM_ITEMS, name="num_items_published", meaning="number of items of the published accuracy"),
+        _score("measured", "accuracy of this run"),
+        _score("measured_se", "its standard error over items; null for a single one", nullable=True),
+        _score("published", "published accuracy"),
+        _score("published_se", "its standard error over items"),
+        _score("difference", "measured minus published"),
+        _score("z", "difference in standard errors of an accuracy of num_items items", nullable=True),
+        _Column("status", pa.string(), "agrees (|z| ≤ 1), near (|z| ≤ 2), differs, or not comparable"),
+        _Column("note", pa.string(), "why the two are not comparable", nullable=True),
+        _Column("source", pa.string(), "where the published value stands"),
     ),
 }
+
+#: table name -> columns that a table may have after the required ones, with their types, meanings and units.
+OPTIONAL: dict[str, pa.Schema] = {
+    "items": _schema(
+        _Column(
+            "choices",
+            pa.list_(pa.string()),
+            "text of each choice, whose length normalises its log-likelihood",
+            "",
+            True,
+        ),
+        _Column("cluster", pa.string(), "equal for items that ask about the same text; null for others", "", True),
+    ),
+    "logprobs": _schema(
+        _Column("log_likelihood_unconditional", pa.float64(), "log-likelihood behind an empty context", "nats", True),
+    ),
+    "metrics": _schema(
+        _score("log_p_vocab_choices", "log of the summed probabilities of all choices' texts", "nats", True),
+        *[
+            _score(f"p_choices_correct_per_{unit}", f"p_choices_correct of log-likelihoods per {unit}", "", True)
+            for unit in ("token", "byte", "char")
+        ],
+        _score("margin_per_byte", "margin_log of log-likelihoods per byte", "nats per byte", True),
+        _score("accuracy_per_token", "accuracy of log-likelihoods per token", "", True),
+        _score("accuracy_per_byte", "accuracy of log-likelihoods per byte", "", True),
+        _score("is_greedy", "1 if greedy decoding gives the correct choice, else 0", "", True),
+        _score(
+            "log_p_vocab_correct_pmi",
+            "log-likelihood of the correct choice minus that behind an empty context",
+            "nats",
+            True,
+        ),
+        _score(
+            "p_choices_correct_pmi",
+            "p_choices_correct of log-likelihoods minus those behind an empty context",
+            "",
+            True,
+        ),
+        _score("margin_pmi", "margin_log of log-likelihoods minus those behind an empty context", "nats", True),
+        _score("accuracy_pmi", "accuracy of log-likelihoods minus those behind an empty context", "", True),
+    ),
+    "correlation_statistics": _schema(
+        _Column("num_clusters", pa.int32(), "number of clusters in which items are drawn for the intervals", "", True),
+        *_with_interval(
+            {
+                "q25": "lower quartile of the correlations",
+                "q75": "upper quartile of the correlations",
+                "iqr": "distance between the quartiles",
+                "fraction_below_0": "share of items with a correlation below 0",
+            }
+        ),
+        _score(
+            "auc_trapezoid", "auc as the paper's authors compute it, by the trapezoid rule; biased by ties", "", True
+        ),
+    ),
+}
+
+#: Tables that are many files -> where below results/; the others are files of their name in tables/.
+_FILES = {
+    "items": "items/{benchmark}.parquet",
+    "logprobs": "logprobs/{model}/{checkpoint}/{benchmark}.parquet",
+    "metrics": "metrics/{family}/{benchmark}.parquet",
+    "correlations": "correlations/{family}/{benchmark}.parquet",
+}
+
+
+def data_dictionary() -> pa.Table:
+    """Every column of every table, in the tables' order: where it is, what type it has, and what it means.
+
+    Columns, all strings: ``table``, ``file`` (below results/), ``column``, ``type``, ``nulls`` (whether it may have
+    some), ``always`` (no: only in some runs), ``unit`` (empty: none), ``meaning``.
+    """
+    rows = []
+    for name, required in SCHEMAS.items():
+        optional = OPTIONAL.get(name, pa.schema([]))
+        for field in [*required, *optional]:
+            about = {key.decode(): value.decode() for key, value in field.metadata.items()}
+            rows.append(
+                {
+                    "table": name,
+                    "file": _FILES.get(name, f"tables/{name}.parquet"),
+                    "column": field.name,
+                    "type": "list<string>" if pa.types.is_list(field.type) else str(field.type),
+                    "nulls": "yes" if field.nullable else "no",
+                    "always": "no" if field.name in optional.names else "yes",
+                    "unit": about.get("unit", ""),
+                    "meaning": about["description"],
+                }
+            )
+    return pa.Table.from_pylist(rows)
 
 
 def write_table(
@@ -163,12 +316,14 @@ def write_table(
 ) -> None:
     """Check ``table`` against the contract of ``name`` and write it to ``path`` in one piece.
 
-    Required columns come first in the contract's order, extra ones after them in the order given. ``metadata`` is
-    stored as JSON (sorted keys) under the key ``elusive``. Raises :class:`ElusiveError` on a missing column, a
+    Required columns come first in the contract's order, extra ones after them in the order given. Columns that the
+    contract knows carry their meaning and unit as the Arrow field's metadata ``description`` and ``unit``. ``metadata``
+    is stored as JSON (sorted keys) under the key ``elusive``. Raises :class:`ElusiveError` on a missing column, a
     value that does not fit its type, or a null where the contract has none.
     """
     required = SCHEMAS[name]
-    extra = [field for field in table.schema if field.name not in required.names]
+    known = {field.name: field for field in OPTIONAL.get(name, ())}
+    extra = [known.get(field.name, field) for field in table.schema if field.name not in required.names]
     missing = [column for column in required.names if column not in table.column_names]
     if missing:
         raise ElusiveError(f"{path}: a {name} table needs the columns {missing}")

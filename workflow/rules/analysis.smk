@@ -140,3 +140,21 @@ rule reference:
         "Comparison with published accuracies"
     script:
         "../scripts/reference.py"
+
+
+rule data_dictionary:
+    input:
+        os.path.join(workflow.basedir, "workflow", "elusive", "tables.py"),
+    output:
+        DATA_DICTIONARY,
+    log:
+        "results/logs/data_dictionary.log",
+    benchmark:
+        "results/benchmarks/data_dictionary.tsv"
+    localrule: True
+    conda:
+        "../../envs/elusive.yaml"
+    message:
+        "What the columns of the tables mean"
+    script:
+        "../scripts/data_dictionary.py"

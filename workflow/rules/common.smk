@@ -51,6 +51,7 @@ CORRELATIONS = "results/correlations/{family}/{benchmark}.parquet"
 TABLE = "results/tables/{table}.{format}"
 FIGURE = "results/figures/{figure}.{format}"
 REPORT = "results/report.html"
+DATA_DICTIONARY = TABLE.format(table="data_dictionary", format="csv")
 PUBLISHED = [
     os.path.join(workflow.basedir, "workflow", "registry", "reference", name) for name in ("cerebras.csv", "pythia.csv")
 ]
@@ -216,4 +217,4 @@ def get_all_outputs():
         for table in ("correlation_statistics", "attribution", "scores", "checkpoints", "reference")
         for path in get_table(table).values()
     ]
-    return [REPORT, *tables, *get_all_logprobs(), *get_figure_files("png"), *get_figure_files("pdf")]
+    return [REPORT, DATA_DICTIONARY, *tables, *get_all_logprobs(), *get_figure_files("png"), *get_figure_files("pdf")]
