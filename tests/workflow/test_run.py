@@ -70,6 +70,9 @@ def test_tables_satisfy_the_contract(finished, small_config):
     statistics = read_table(results / "tables" / "correlation_statistics.parquet", "correlation_statistics")
     csv = pl.read_csv(results / "tables" / "correlation_statistics.csv", infer_schema_length=None)
     assert len(csv) == len(statistics)
+    assert len(read_table(results / "tables" / "reference.parquet", "reference")) == 0, "nobody published this ladder"
+    dictionary = pl.read_csv(results / "tables" / "data_dictionary.csv")
+    assert set(dictionary["table"]) == set(SCHEMAS) and dictionary["meaning"].null_count() == 0
 
 
 def test_a_second_run_does_nothing(finished):
@@ -222,6 +225,38 @@ def test_own_checkpoints_and_own_benchmark_by_configuration_alone(copy_of_finish
     assert logprobs["is_gold"].to_pylist() == [True, False, False, True, True, False]
     # The same weights under another name give the same scores.
     assert read_metadata(directory / "results/logprobs/mine/step8/quiz.parquet")["tokens"] == 2048
+
+
+def test_accuracies_of_published_models_are_compared(copy_of_finished, small_config):
+    directory = copy_of_finished.directory
+    steps = {"step1": "step2", "step2": "step4", "step4": "step8"}
+    for name, trained in steps.items():
+        shutil.copytree(directory / "results/checkpoints/small-d64" / trained, directory / "weights" / name)
+    small_config["models"] = [
+        {
+            "name": "pythia-70m",
+            "source": "local",
+            "path": "weights/{checkpoint}",
+            "parameters": 512 * 64 + 12 * 64**2 + 13 * 64 + 2 * 64,
+            "tokens_per_step": 256,
+            "checkpoints": list(steps),
+        }
+    ]
+    small_config["families"] = [{"name": "pythia", "members": ["pythia-70m/*"]}]
+    copy_of_finished.configure(small_config)
+    copy_of_finished.succeed("results/tables/reference.csv")
+    rows = read_table(directory / "results/tables/reference.parquet", "reference").to_pylist()
+    # No published value of MMLU, and no accuracy per character of WinoGrande.
+    wanted = [("arc_easy", "accuracy"), ("arc_easy", "accuracy_norm"), ("winogrande", "accuracy")]
+    assert [(r["benchmark"], r["metric"], r["checkpoint"]) for r in rows] == [(*w, c) for w in wanted for c in steps]
+    assert {row["num_items"] for row in rows} == {12}
+    metrics = pl.read_parquet(directory / "results/metrics/pythia/*.parquet")
+    for row in rows:
+        found = metrics.filter(benchmark=row["benchmark"], checkpoint=row["checkpoint"])[row["metric"]].mean()
+        assert row["measured"] == pytest.approx(found)
+        scale = row["published_se"] * (row["num_items_published"] / 12) ** 0.5
+        assert row["z"] == pytest.approx((row["measured"] - row["published"]) / scale)
+        assert row["status"] == ("agrees" if abs(row["z"]) <= 1 else "near" if abs(row["z"]) <= 2 else "differs")
 
 
 @pytest.mark.parametrize("place", ["results/items/mmlu.parquet", "results/logprobs/small-d64/step4/mmlu.parquet"])
