@@ -74,6 +74,7 @@ rule attribution:
         "results/logs/attribution.log",
     benchmark:
         "results/benchmarks/attribution.tsv"
+    localrule: True
     conda:
         "../../envs/elusive.yaml"
     message:

@@ -95,6 +95,7 @@ rule figure_attribution:
         "results/logs/figures/attribution/{method}.log",
     benchmark:
         "results/benchmarks/figures/attribution/{method}.tsv"
+    localrule: True
     conda:
         "../../envs/elusive.yaml"
     params:
