@@ -155,23 +155,25 @@ SCHEMAS: dict[str, pa.Schema] = {
         ),
     ),
     "attribution": _schema(
-        ("family", pa.string()),
-        ("benchmark", pa.string()),
-        ("method", pa.string()),
-        ("score", pa.string()),
-        ("order", pa.string()),
-        ("nan_policy", pa.string()),
-        ("step", pa.string()),
-        ("num_items", pa.int32()),
-        ("num_models", pa.int32()),
-        ("correlation_before", pa.float64(), True),
-        ("correlation_after", pa.float64(), True),
-        ("drop", pa.float64(), True),
-        ("drop_low", pa.float64(), True),
-        ("drop_high", pa.float64(), True),
-        ("share", pa.float64(), True),
-        ("share_low", pa.float64(), True),
-        ("share_high", pa.float64(), True),
+        _FAMILY,
+        _BENCHMARK,
+        _METHOD,
+        _Column("score", pa.string(), "metric that the path from log_p_vocab_correct ends in: accuracy or brier"),
+        _Column("order", pa.string(), "which of two steps comes first: exponentiate_first or renormalise_first"),
+        _Column(
+            "nan_policy", pa.string(), "undefined correlations: drop leaves their items out, zero counts them as 0"
+        ),
+        _Column("step", pa.string(), "exponentiate, renormalise, threshold or square; total: all steps of the path"),
+        replace(_NUM_ITEMS, meaning="number of items, the same for all metrics of the path"),
+        _NUM_MODELS,
+        _score("correlation_before", "mean correlation over items of the metric before the step", "", True),
+        _score("correlation_after", "mean correlation over items of the metric after the step", "", True),
+        *_with_interval(
+            {
+                "drop": "correlation_before minus correlation_after",
+                "share": "drop in units of the path's total; null where the total's interval has 0 in it",
+            }
+        ),
     ),
     "checkpoints": _schema(
         _MODEL,
