@@ -25,6 +25,9 @@ def _write(path, rows):
         path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     elif path.suffix == ".json":
         path.write_text(json.dumps(rows, ensure_ascii=False), encoding="utf-8")
+    elif path.suffix == ".tsv":
+        lines = ["\t".join(rows[0]), *("\t".join(map(str, row.values())) for row in rows)]
+        path.write_text("".join(line + "\n" for line in lines), encoding="utf-8")
     elif path.suffix == ".csv":
         with path.open("w", encoding="utf-8", newline="") as file:
             writer = csv.DictWriter(file, list(rows[0]))
@@ -60,6 +63,21 @@ def test_every_kind_of_file_gives_the_same_items(tmp_path, suffix):
     # Text that looks like a number, a list, a null or a template stays the text it is.
     assert [item.choices for item in items] == [("3", "2"), ("None", "[2]"), ("{{ x }}", "rot")]
     assert [item.continuations for item in items] == [(" 3", " 2"), (" None", " [2]"), (" {{ x }}", " rot")]
+
+
+def test_quotation_marks_of_a_tsv_file_are_text(tmp_path):
+    rows = [{"question": '"Why?" he "said', "right": '"', "wrong": "''"}]
+    (item,) = _items(tmp_path, rows, ".tsv", id=None)
+    assert item.contexts == ('Q: "Why?" he "said\nA:',)
+    assert item.choices == ("''", '"')
+
+
+def test_clusters(tmp_path):
+    items = _items(tmp_path, ROWS, cluster="area")
+    assert items[0].cluster == items[1].cluster is not None
+    assert items[2].cluster is None
+    braced = _items(tmp_path, ROWS, cluster="{{ area }}-{{ qid }}")
+    assert len({item.cluster for item in braced}) == 3
 
 
 def test_metadata(tmp_path):
@@ -199,6 +217,9 @@ def test_repeated_id(tmp_path):
         ("a.csv", b"question,right,right\nq,r,w\n", "the header names a field twice"),
         ("a.csv", b'question,right,wrong\n"q"x,r,w\n', "line 2: not CSV"),
         ("a.csv", b"", "has no rows"),
+        ("a.tsv", b"question\tright\twrong\nq\tr\n", "row 1: not as many fields as the header has"),
+        ("a.tsv", b"question\tright\tright\nq\tr\tw\n", "the header names a field twice"),
+        ("a.tsv", b"question\tright\twrong\n", "has no rows"),
         ("a.csv", b"question,right,wrong\n\xff,r,w\n", "is not UTF-8 text"),
         ("a.parquet", b"PAR1 and no more", "not a readable Parquet file"),
         ("a.parquet", b"", "not a readable Parquet file"),
@@ -237,6 +258,10 @@ def test_unreadable_file(tmp_path):
         ({"id": "a b"}, "key 'id': "),
         ({"file": "rows.txt"}, r"key 'file': rows\.txt must end in one of \.jsonl, \.json, \.csv, \.tsv, \.parquet"),
         ({"file": "absent.csv"}, r"key 'file': there is no file absent\.csv"),
+        ({"num_fewshot": 1}, "key 'shots_file' is missing: solved examples have to come from somewhere"),
+        ({"shots_file": "absent.csv"}, r"key 'shots_file': there is no file absent\.csv"),
+        ({"dataset": "a/b"}, "key 'split' is missing"),
+        ({"dataset": "a/b", "split": "test", "num_fewshot": 2}, "key 'shots_split' is missing"),
     ],
 )
 def test_validation_names_benchmark_and_key(tmp_path, changes, message):

@@ -455,6 +455,155 @@ def test_the_preset_of_the_paper(compute):
         assert len(family.members) - len(with_compute) == (family.name == "amber" and compute == "nominal")
 
 
+def test_batches_may_have_patterns(config):
+    config["benchmarks"] = [{"name": name} for name in ("sciq", "mmlu_virology", "mmlu_anatomy", "piqa")]
+    config["scoring"]["batches"] = [["mmlu_*"], ["piqa", "s*"]]
+    assert load(config).batches == {"score_1": ("mmlu_virology", "mmlu_anatomy"), "score_2": ("piqa", "sciq")}
+    config["scoring"]["batches"] = [["*a*"], ["sciq", "piqa"]]
+    assert "batches[1][1]: 'piqa' stands in the batches twice" in message(config)
+    config["scoring"]["batches"] = [["race*"], ["*"]]
+    assert "batches[0][0]: 'race*' is not among the benchmarks" in message(config)
+
+
+# --- where the rows of benchmarks come from
+
+
+def sources_of(config, *entries, sources=None):
+    config["benchmarks"] = [{"name": entry} if isinstance(entry, str) else entry for entry in entries]
+    if sources:
+        config["sources"] = sources
+    return {name: benchmark.source for name, benchmark in load(config).benchmarks.items()}
+
+
+def test_the_first_source_that_has_a_benchmark_is_taken(config):
+    names = ["piqa", "race", "sciq", "mmlu", "mmlu_virology"]
+    held = {"piqa": "archive", "race": "hub", "sciq": "archive", "mmlu": "archive", "mmlu_virology": "archive"}
+    assert sources_of(config, *names) == held
+    assert sources_of(config, *names, sources=["archive", "hub"]) == held
+    assert set(sources_of(config, *names, sources=["hub", "archive"]).values()) == {"hub"}
+    assert set(sources_of(config, *names, sources=["hub"]).values()) == {"hub"}
+    del config["sources"]
+    assert sources_of(config, *names) == held
+
+
+def test_the_archive_alone_lacks_some(config):
+    config["sources"] = ["archive"]
+    config["benchmarks"] = [{"name": "piqa"}, {"name": "race"}]
+    assert "benchmarks[1].name: the archive does not hold race: add hub to the 'sources', or give a" in message(config)
+    config["benchmarks"] = [{"name": "piqa", "num_fewshot": 2}]
+    assert "the archive does not hold piqa with solved examples: add hub" in message(config)
+    config["benchmarks"] = [{"name": "mmlu", "num_fewshot": 2}]
+    assert load(config).benchmarks["mmlu"].source == "archive"
+
+
+def test_a_benchmark_may_name_its_source(config, tmp_path):
+    file = tmp_path / "rows.parquet"
+    file.touch()
+    entries = [
+        {"name": "piqa", "source": "hub"},
+        {"name": "sciq", "revision": "main"},
+        {"name": "openbookqa", "dataset": "mirror/openbookqa"},
+        {"name": "arc_easy", "num_fewshot": 5},
+        {"name": "mathqa", "file": str(file)},
+        {"name": "race", "source": "file", "file": str(file)},
+        {"name": "hellaswag", "file": str(file), "shots_file": str(file), "num_fewshot": 1},
+    ]
+    assert sources_of(config, *entries) == {
+        "piqa": "hub",
+        "sciq": "hub",
+        "openbookqa": "hub",
+        "arc_easy": "hub",
+        "mathqa": "file",
+        "race": "file",
+        "hellaswag": "file",
+    }
+    benchmarks = load(config).benchmarks
+    assert benchmarks["hellaswag"].files == (str(file), str(file))
+    assert benchmarks["piqa"].files == ()
+    assert benchmarks["openbookqa"].spec["dataset"] == "mirror/openbookqa"
+    assert {benchmark.spec["source"] for benchmark in benchmarks.values()} == {"hub", "file"}
+
+
+TEMPLATES = {"context": "{{ q }}", "choices": "c", "gold": "g"}
+SOURCE_MISTAKES = [
+    ({"name": "race", "source": "archive"}, "[0].source: the archive does not hold race: write hub or file"),
+    ({"name": "piqa", "source": "net"}, "[0].source: 'net' is not allowed: it must be one of archive, hub, file"),
+    ({"name": "race", "source": "file"}, "[0]: the key 'file' is missing: race is to come from a file"),
+    ({"name": "race", "file": "absent.jsonl"}, "[0].file: there is no file absent.jsonl"),
+    ({"name": "race", "file": "FILE.txt"}, "must end in one of .jsonl, .json, .csv, .tsv, .parquet"),
+    ({"name": "race", "source": "hub", "file": "FILE.jsonl"}, "[0].file: this key goes with the source file, not hub"),
+    ({"name": "piqa", "source": "archive", "revision": "x"}, "[0].revision: this key goes with the source hub, not"),
+    ({"name": "piqa", "file": "FILE.jsonl", "config": "x"}, "[0].config: this key goes with the source hub, not with"),
+    ({"name": "piqa", "file": "FILE.jsonl", "num_fewshot": 1}, "[0]: the key 'shots_file' is missing"),
+    ({"name": "piqa", "split": "test"}, "[0].split: piqa is built in; its splits are given"),
+    ({"name": "piqa", "file": "FILE.jsonl", "dataset": "a/b"}, "[0].file: rows come from a 'file' or from a 'dataset'"),
+    ({"name": "piqa", "dataset": "piqa"}, "[0].dataset: 'piqa' is not allowed: it must be like allenai/ai2_arc"),
+    ({"name": "mine", "dataset": "a/b", **TEMPLATES}, "key 'split' is missing"),
+    ({"name": "mine", "dataset": "a/b", "split": "s", **TEMPLATES, "context": "q"}, "key 'context': 'q' uses no field"),
+    (
+        {"name": "mine", "dataset": "a/b", "source": "file", **TEMPLATES},
+        "[0].source: 'file' is not allowed: with 'dataset' it is hub",
+    ),
+    (
+        {"name": "mine", "file": "FILE.jsonl", "split": "test", **TEMPLATES},
+        "[0].split: this key goes with 'dataset', and the rows come from a file",
+    ),
+]
+
+
+@pytest.mark.parametrize(("entry", "expected"), SOURCE_MISTAKES)
+def test_mistake_in_where_rows_come_from(config, tmp_path, entry, expected):
+    for suffix in (".jsonl", ".txt"):
+        (tmp_path / f"FILE{suffix}").touch()
+    place = str(tmp_path / "FILE")
+    config["benchmarks"] = [{k: v.replace("FILE", place) if k == "file" else v for k, v in entry.items()}]
+    assert expected in message(config)
+
+
+def test_own_benchmark_of_a_dataset(config):
+    entry = {"name": "mine", "dataset": "a/b", "split": "test", **TEMPLATES}
+    config["benchmarks"] = [entry]
+    mine = load(config).benchmarks["mine"]
+    assert (mine.source, mine.files, mine.spec) == ("hub", (), entry | {"source": "hub"})
+
+
+# --- patterns of names
+
+
+def test_a_pattern_stands_for_all_built_in_names_that_match(config):
+    config["benchmarks"] = [
+        {"name": "mmlu_*", "limit": 20, "unconditional": True},
+        {"name": "arc_?a*"},
+        {"name": "mmlu"},
+    ]
+    benchmarks = load(config).benchmarks
+    subjects = [name for name, definition in BENCHMARKS.items() if definition.subject]
+    assert list(benchmarks) == [*subjects, "arc_easy", "mmlu"]
+    assert len(subjects) == 57
+    for name in subjects:
+        assert benchmarks[name].spec == {"name": name, "limit": 20, "source": "archive"}
+        assert benchmarks[name].unconditional
+    assert benchmarks["mmlu_high_school_us_history"].label == "MMLU high school us history"
+    assert "limit" not in benchmarks["mmlu"].spec
+
+
+@pytest.mark.parametrize(
+    ("entries", "expected"),
+    [
+        ([{"name": "mlu_*"}], ["benchmarks[0].name: no built-in benchmark matches 'mlu_*'", "mmlu_<subject>"]),
+        ([{"name": "mmlu_*"}, {"name": "mmlu_virology"}], ["benchmarks[1].name: 'mmlu_virology' is already", "[0]"]),
+        ([{"name": "arc_*", "label": "ARC"}], ["[0].label: 'arc_*' stands for 2 built-in benchmarks: give it to one"]),
+        ([{"name": "arc_*", "file": "x.csv"}], ["benchmarks[0].file: 'arc_*' stands for 2"]),
+        ([{"name": "arc_[ec]*"}], ["benchmarks[0].name: 'arc_[ec]*' is not allowed", "mmlu_*"]),
+    ],
+)
+def test_mistake_in_a_pattern(config, entries, expected):
+    config["benchmarks"] = entries
+    text = message(config)
+    for part in expected:
+        assert part in text
+
+
 # --- mistakes: (where the value is put, value, what the message says)
 
 MISTAKES = {
