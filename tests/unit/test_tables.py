@@ -190,6 +190,10 @@ def test_not_a_number_is_not_null(tmp_path, table):
     assert read_table(path, "logprobs")["log_likelihood"].null_count == 0
 
 
+def test_every_column_has_a_meaning():
+    assert [f"{row['table']}.{row['column']}" for row in data_dictionary().to_pylist() if not row["meaning"]] == []
+
+
 def test_every_column_that_a_run_writes_is_described(tmp_path):
     """In the files of a synthetic run, which the real stages wrote but for items and log-likelihoods."""
     run = make_run(tmp_path, num_items=20, benchmarks=("arc_easy", "mmlu"))

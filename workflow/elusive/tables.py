@@ -39,8 +39,14 @@ class _Column:
         return pa.field(self.name, self.type, nullable=self.nullable, metadata=about)
 
 
-def _schema(*columns: _Column) -> pa.Schema:
-    return pa.schema([column.field() for column in columns])
+def _schema(*columns: _Column | tuple[str, pa.DataType] | tuple[str, pa.DataType, bool]) -> pa.Schema:
+    """A schema of columns; a tuple (name, type, nullable) is one whose meaning is not written down yet."""
+    return pa.schema(
+        [
+            column.field() if isinstance(column, _Column) else pa.field(*column[:2], nullable=column[2:] == (True,))
+            for column in columns
+        ]
+    )
 
 
 _MODEL = _Column("model", pa.string(), "name of the model")
@@ -297,7 +303,7 @@ def data_dictionary() -> pa.Table:
     for name, required in SCHEMAS.items():
         optional = OPTIONAL.get(name, pa.schema([]))
         for field in [*required, *optional]:
-            about = {key.decode(): value.decode() for key, value in field.metadata.items()}
+            about = {key.decode(): value.decode() for key, value in (field.metadata or {}).items()}
             rows.append(
                 {
                     "table": name,
@@ -307,7 +313,7 @@ def data_dictionary() -> pa.Table:
                     "nulls": "yes" if field.nullable else "no",
                     "always": "no" if field.name in optional.names else "yes",
                     "unit": about.get("unit", ""),
-                    "meaning": about["description"],
+                    "meaning": about.get("description", ""),
                 }
             )
     return pa.Table.from_pylist(rows)
