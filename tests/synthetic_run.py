@@ -19,8 +19,11 @@ import pyarrow as pa
 
 from elusive import tables
 from elusive.attribution import write_attribution
+from elusive.authors import write_authors_variants
+from elusive.checkpoint_intervals import write_checkpoint_intervals
 from elusive.correlations import write_correlations
 from elusive.metrics import write_metrics
+from elusive.null import write_null_bands
 from elusive.reference import write_reference
 from elusive.statistics import write_checkpoints, write_scores, write_statistics
 
@@ -127,6 +130,11 @@ def make_run(
     correlations = sorted(root.glob("correlations/*/*.parquet"))
     write_statistics(correlations=correlations, items=run.items(), **outputs("correlation_statistics"))
     write_attribution(correlations=correlations, items=run.items(), **outputs("attribution"))
+    described = {family: members.to_dict("records") for family, (_, members) in _family_members(checkpoints).items()}
+    metrics = sorted(root.glob("metrics/*/*.parquet"))
+    write_null_bands(families=described, items=run.items(), **outputs("null_bands"))
+    write_checkpoint_intervals(metrics=metrics, **outputs("checkpoint_intervals"))
+    write_authors_variants(metrics=metrics, **outputs("authors_variants"))
     write_scores(metrics=sorted(root.glob("metrics/*/*.parquet")), **outputs("scores"))
     write_checkpoints(checkpoints=checkpoints.to_dict("records"), training=training, **outputs("checkpoints"))
     write_reference(

@@ -57,14 +57,14 @@ def pearson(x: np.ndarray, scores: np.ndarray) -> np.ndarray:
     result = np.full(scores.shape[1], np.nan)
     if len(x) == 0:
         return result
-    x = _unit(np.asarray(x, np.float64)[:, None])
+    x = unit(np.asarray(x, np.float64)[:, None])
     for start in range(0, scores.shape[1], _BLOCK):
         block = np.asarray(scores[:, start : start + _BLOCK], np.float64)
-        result[start : start + _BLOCK] = (x * _unit(block)).sum(axis=0)
+        result[start : start + _BLOCK] = (x * unit(block)).sum(axis=0)
     return np.clip(result, -1.0, 1.0)
 
 
-def _unit(columns: np.ndarray) -> np.ndarray:
+def unit(columns: np.ndarray) -> np.ndarray:
     """The columns centred and divided by their Euclidean norm, without underflow; NaN for a constant one."""
     with np.errstate(divide="ignore", invalid="ignore"):
         # Relative to the first row a constant column is exactly 0, whatever the rounding of its mean.

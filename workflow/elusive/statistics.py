@@ -158,13 +158,13 @@ def distribution_statistics(values: np.ndarray, clusters: np.ndarray | None, see
             "iqr": _range(sample, q25, q75),
             "fraction_below_0": _fraction(sample, sample.values < 0),
         }
-        trapezoid = _trapezoid(ascending, sample.n)
+        area = trapezoid(ascending, sample.n)
     bounded = {
         name + bound: column
         for name in (*STATISTICS, *FURTHER)
         for bound, column in zip(("", "_low", "_high"), columns[name], strict=True)
     }
-    return {"nan_fraction": (len(values) - sample.n) / len(values), **bounded, "auc_trapezoid": trapezoid}
+    return {"nan_fraction": (len(values) - sample.n) / len(values), **bounded, "auc_trapezoid": area}
 
 
 def _mean_interval(sample: _Sample, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -250,8 +250,11 @@ def _range(sample: _Sample, lower: tuple[np.ndarray, ...], upper: tuple[np.ndarr
     return value, low, np.minimum(value + reach(high75 - q75, q25 - low25), 2.0)
 
 
-def _trapezoid(ascending: np.ndarray, n: np.ndarray) -> np.ndarray:
-    """Area under the survival function by the trapezoid rule; ``ascending`` [items, columns] has its NaNs last."""
+def trapezoid(ascending: np.ndarray, n: np.ndarray) -> np.ndarray:
+    """Area under each column's survival function by the trapezoid rule, as in the paper's code: float64 [columns].
+
+    ``ascending`` [items, columns] is sorted with NaNs last, ``n`` [columns] counts the others; NaN where there is none.
+    """
     if len(ascending) == 0:
         return np.full(len(n), np.nan)
     index = np.arange(len(ascending))[:, None]
@@ -259,7 +262,7 @@ def _trapezoid(ascending: np.ndarray, n: np.ndarray) -> np.ndarray:
     last = np.where(np.diff(ascending, axis=0, append=np.inf) > 0, index, len(ascending))
     last[-1:] = index[-1]
     at_most = np.minimum(np.minimum.accumulate(last[::-1], axis=0)[::-1] + 1, n)
-    survival = 1 - at_most / n
+    survival = 1 - at_most / np.maximum(n, 1)
     c = np.concatenate([np.full((1, len(n)), -1.0), np.where(index < n, ascending, 1.0), np.ones((1, len(n)))])
     ends = np.zeros((1, len(n)))
     height = np.concatenate([ends + 1, np.where(index < n, survival, 0.0), ends])

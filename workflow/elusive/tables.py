@@ -208,6 +208,76 @@ SCHEMAS: dict[str, pa.Schema] = {
         _score("brier", "mean Brier score over items; lower is better"),
         _score("log_p_vocab_correct", "mean log-likelihood of the correct choice over items", "nats"),
     ),
+    "null_bands": _schema(
+        _FAMILY,
+        _BENCHMARK,
+        _METHOD,
+        _Column("source", pa.string(), "exact, monte_carlo, or normal_scores (exact for scores that are normal)"),
+        _NUM_MODELS,
+        _NUM_ITEMS,
+        *[
+            _score(name, f"{what} of one item's correlation when scores have nothing to do with compute")
+            for name, what in {
+                "q025": "2.5 % quantile",
+                "q25": "lower quartile",
+                "median": "median",
+                "q75": "upper quartile",
+                "q975": "97.5 % quantile",
+                "deviation": "standard deviation",
+            }.items()
+        ],
+        _score("fraction_above_075", "probability that it is above 0.75"),
+        _score("fraction_below_0", "probability that it is below 0"),
+        *[
+            _score(f"{statistic}_{kind}{bound}", f"{level} quantile of {what} if {how}")
+            for statistic, what in {
+                "mean": "the mean over num_items items",
+                "median": "their median",
+                "fraction_above_075": "their share above 0.75",
+            }.items()
+            for kind, how in {
+                "independent": "items are independent of each other",
+                "dependent": "all items follow one order of the checkpoints",
+            }.items()
+            for bound, level in {"_low": "2.5 %", "_high": "97.5 %"}.items()
+        ],
+    ),
+    "checkpoint_intervals": _schema(
+        _FAMILY,
+        _BENCHMARK,
+        _METRIC,
+        _METHOD,
+        _NUM_ITEMS,
+        _NUM_MODELS,
+        _Column("num_runs", pa.int32(), "number of models that these checkpoints belong to"),
+        _score("mean", "mean correlation over items", nullable=True),
+        _score("median", "median correlation over items", nullable=True),
+        *[
+            _score(f"{statistic}_{name}{bound}", f"{end} end of its 95 % interval, by leaving {what} out", "", True)
+            for name, what in {"checkpoints": "single checkpoints", "models": "whole models"}.items()
+            for statistic in ("mean", "median")
+            for bound, end in {"_low": "lower", "_high": "upper"}.items()
+        ],
+        *[
+            _score(f"mean_shuffled_{bound}", f"{level} quantile of the mean when compute is shuffled", "", True)
+            for bound, level in {"low": "2.5 %", "high": "97.5 %"}.items()
+        ],
+        _score("lag1_autocorrelation", "of rank residuals between a model's neighbouring checkpoints", "", True),
+        _score("effective_checkpoints", "independent checkpoints that would say as much, by it", "", True),
+    ),
+    "authors_variants": _schema(
+        _FAMILY,
+        _BENCHMARK,
+        _METRIC,
+        _METHOD,
+        _Column("statistic", pa.string(), "mean, median, auc or nan_fraction of the correlations over items"),
+        _NUM_ITEMS,
+        _NUM_MODELS,
+        _score("ours", "its value as in correlation_statistics", nullable=True),
+        _score("authors", "its value as the paper's code computes it", nullable=True),
+        _score("difference", "authors minus ours", nullable=True),
+        _score("largest_difference", "largest difference of one item's correlation, without sign", nullable=True),
+    ),
     "reference": _schema(
         _MODEL,
         _CHECKPOINT,

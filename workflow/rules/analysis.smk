@@ -83,6 +83,60 @@ rule attribution:
         "../scripts/attribution.py"
 
 
+rule null_bands:
+    input:
+        items_tables=expand(ITEMS, benchmark=REGISTRY.benchmarks),
+    output:
+        **get_table("null_bands"),
+    log:
+        "results/logs/null_bands.log",
+    benchmark:
+        "results/benchmarks/null_bands.tsv"
+    localrule: True
+    conda:
+        "../../envs/elusive.yaml"
+    params:
+        families=rules.metrics.params.families,
+    message:
+        "What correlations are by chance"
+    script:
+        "../scripts/null_bands.py"
+
+
+rule checkpoint_intervals:
+    input:
+        metrics=expand(METRICS, family=REGISTRY.families, benchmark=REGISTRY.benchmarks),
+    output:
+        **get_table("checkpoint_intervals"),
+    log:
+        "results/logs/checkpoint_intervals.log",
+    benchmark:
+        "results/benchmarks/checkpoint_intervals.tsv"
+    conda:
+        "../../envs/elusive.yaml"
+    message:
+        "How far the correlations depend on single checkpoints"
+    script:
+        "../scripts/checkpoint_intervals.py"
+
+
+rule authors_variants:
+    input:
+        metrics=expand(METRICS, family=REGISTRY.families, benchmark=REGISTRY.benchmarks),
+    output:
+        **get_table("authors_variants"),
+    log:
+        "results/logs/authors_variants.log",
+    benchmark:
+        "results/benchmarks/authors_variants.tsv"
+    conda:
+        "../../envs/elusive.yaml"
+    message:
+        "What the paper's own computation changes"
+    script:
+        "../scripts/authors_variants.py"
+
+
 rule scores:
     input:
         metrics=expand(METRICS, family=REGISTRY.families, benchmark=REGISTRY.benchmarks),

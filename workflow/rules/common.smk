@@ -212,9 +212,7 @@ def get_all_logprobs(benchmarks=None):
 
 
 def get_all_outputs():
-    tables = [
-        path
-        for table in ("correlation_statistics", "attribution", "scores", "checkpoints", "reference")
-        for path in get_table(table).values()
-    ]
+    names = ["correlation_statistics", "attribution", "null_bands", "checkpoint_intervals", "authors_variants"]
+    names += ["scores", "checkpoints", "reference"]
+    tables = [path for name in names for path in get_table(name).values()]
     return [REPORT, DATA_DICTIONARY, *tables, *get_all_logprobs(), *get_figure_files("png"), *get_figure_files("pdf")]
