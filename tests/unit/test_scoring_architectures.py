@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+import types
+
 import numpy as np
 import pytest
 import torch
@@ -10,7 +13,7 @@ import transformers
 from elusive.items.archive import Archive
 from elusive.items.benchmarks import BENCHMARKS
 from elusive.items.sources import archive_rows
-from elusive.scoring import loglikelihood, onednn
+from elusive.scoring import loglikelihood, onednn, packed, precision
 from elusive.scoring.tokenize import resolve_max_length, tokenize
 from scoring_checkpoints import lm_eval_scores, random_model, train_tokenizer
 
@@ -62,6 +65,26 @@ ARCHITECTURES = {
     # A window within the model's length, so that not every node sees the whole path to it.
     "mistral_window": (transformers.MistralConfig(**GQA, sliding_window=20), "plain+head"),
     "gemma2": (transformers.Gemma2Config(**GQA, head_dim=16, sliding_window=16), "plain"),
+    "llama4_chunks": (
+        transformers.Llama4TextConfig(
+            **GQA, head_dim=16, attention_chunk_size=16, intermediate_size_mlp=96, num_local_experts=1, moe_layers=[]
+        ),
+        "plain",
+    ),
+    "gpt_neo_local": (
+        transformers.GPTNeoConfig(
+            vocab_size=512,
+            hidden_size=64,
+            num_layers=2,
+            num_heads=4,
+            attention_types=[[["global", "local"], 1]],
+            window_size=16,
+            max_position_embeddings=256,
+            bos_token_id=0,
+            eos_token_id=0,
+        ),
+        "plain+head",
+    ),
     # No positions that could be given, or no attention at all.
     "bloom": (transformers.BloomConfig(vocab_size=512, hidden_size=64, n_layer=2, n_head=4), "plain+head"),
     "falcon_alibi": (transformers.FalconConfig(**SMALL, alibi=True), "plain+head"),
@@ -88,7 +111,7 @@ def pairs(archive_path):
 @pytest.mark.parametrize("name", ["gpt_neox", "llama", "granite", "bloom"])
 def test_a_gpu_gives_the_same(tokenizer, pairs, name):
     config, path = ARCHITECTURES[name]
-    model = random_model(config)
+    model = random_model(copy.deepcopy(config))
     values, greedy = lm_eval_scores(model, tokenizer, pairs)
     contexts, continuations = zip(*pairs, strict=True)
     max_length = resolve_max_length(model.config, tokenizer)
@@ -103,7 +126,7 @@ def test_a_gpu_gives_the_same(tokenizer, pairs, name):
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_equals_lm_eval(tokenizer, pairs, name):
     config, path = ARCHITECTURES[name]
-    model = random_model(config)
+    model = random_model(copy.deepcopy(config))
     values, greedy = lm_eval_scores(model, tokenizer, pairs)
     contexts, continuations = zip(*pairs, strict=True)
     max_length = resolve_max_length(model.config, tokenizer)
@@ -116,3 +139,33 @@ def test_equals_lm_eval(tokenizer, pairs, name):
     assert scorer.path.replace("+onednn", "") == path
     # Mamba reads the weights of its linear layers itself.
     assert ("+onednn" in scorer.path) == (onednn.available() and name != "mamba")
+
+
+@pytest.fixture(scope="module")
+def sample(tokenizer, pairs):
+    contexts, continuations = zip(*pairs, strict=True)
+    return lambda model: tokenize(tokenizer, contexts, continuations, resolve_max_length(model.config, tokenizer))
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_half_precision_hides_no_wrong_way(sample, monkeypatch, name):
+    """Even where nothing is known about the architecture, rounding is not taken for an excuse."""
+    config, path = ARCHITECTURES[name]
+    monkeypatch.setattr(packed, "fits", lambda *_: True)
+    model = random_model(copy.deepcopy(config)).bfloat16()
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    scorer = loglikelihood.Scorer(model, sample(model), 256)
+    assert scorer.path == path
+    after = model.state_dict()
+    assert all(after[key].dtype == value.dtype and torch.equal(after[key], value) for key, value in before.items())
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_half_precision_without_memory_for_float32(sample, monkeypatch, name):
+    """Then a way is held against what rounding may do: enough for packing, if not for a cap that changes little."""
+    config, path = ARCHITECTURES[name]
+    monkeypatch.setattr(packed, "fits", lambda *_: True)
+    monkeypatch.setattr(precision.psutil, "virtual_memory", lambda: types.SimpleNamespace(available=1 << 20))
+    model = random_model(copy.deepcopy(config)).bfloat16()
+    scorer = loglikelihood.Scorer(model, sample(model), 256)
+    assert scorer.path == ("plain+head" if name == "gemma2" else path)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import shutil
 import signal
 import subprocess
+import threading
 import time
 from pathlib import Path
 
@@ -19,7 +21,7 @@ import transformers
 from elusive.errors import ElusiveError
 from elusive.items.build import build_items
 from elusive.scoring import cells as scoring_cells
-from elusive.scoring import command
+from elusive.scoring import command, imports, loading, loglikelihood
 from elusive.tables import SCHEMAS, content_hash, read_metadata, read_table, write_table
 from scoring_checkpoints import (
     JOB,
@@ -293,6 +295,7 @@ def test_several_checkpoints_in_one_job(checkpoint, items, scored, tmp_path):
         outputs=targets,
         spec=json.dumps([*specs, specs[0]]),
         token_cache=tmp_path / "tokens",
+        finished=None,
     )
     command.run(given)
     every = [path.read_bytes() for path in targets]
@@ -308,14 +311,15 @@ def test_several_checkpoints_in_one_job(checkpoint, items, scored, tmp_path):
 def test_cached_tokens_give_the_same_table(checkpoint, items, scored, tmp_path, monkeypatch):
     cache = tmp_path / "tokens"
     given = {"checkpoint": [checkpoint], "items": items, "spec": spec(device="cpu", parameters=198_144)}
-    command.run(argparse.Namespace(**given, outputs=outputs(tmp_path / "a"), token_cache=cache))
+    command.run(argparse.Namespace(**given, outputs=outputs(tmp_path / "a"), token_cache=cache, finished=None))
     files = sorted(cache.iterdir())
-    assert len(files) == 3
-    files[0].write_bytes(files[0].read_bytes()[:100])  # damaged: made anew
+    assert len(files) == 3 + 1  # one for each benchmark, and the trial's
+    largest = max(files, key=lambda path: path.stat().st_size)
+    largest.write_bytes(largest.read_bytes()[:100])  # damaged: made anew
     calls = []
     tokenize = scoring_cells.tokenize
     monkeypatch.setattr(scoring_cells, "tokenize", lambda *args: calls.append(1) or tokenize(*args))
-    command.run(argparse.Namespace(**given, outputs=outputs(tmp_path / "b"), token_cache=cache))
+    command.run(argparse.Namespace(**given, outputs=outputs(tmp_path / "b"), token_cache=cache, finished=None))
     assert len(calls) == 1
     for name in ("a", "b"):
         assert [p.read_bytes() for p in outputs(tmp_path / name)] == [p.read_bytes() for p in scored]
@@ -377,3 +381,127 @@ def test_choices_of_a_table_without_texts():
     assert every.text == ["yes", "no", "–", "rest", "rest"]
     assert every.is_gold.tolist() == [False, True, False, True, False]
     assert every.names[4] == "item 'b', choice 1"
+
+
+def test_a_job_imports_no_compiler_and_no_tokenizer_it_does_not_need(checkpoint, items, tmp_path):
+    names = (
+        "torch._dynamo",
+        "torch.distributed.tensor",
+        "scipy",
+        "pandas",
+        "transformers.models.auto.tokenization_auto",
+    )
+    code = (
+        JOB
+        + f"""
+import sys
+print([name for name in {names} if name in sys.modules])
+import torch
+print(callable(torch._dynamo.optimize), torch._dynamo.__name__, torch.compiler.is_compiling())
+"""
+    )
+    for path in (tmp_path / "first", tmp_path / "second"):
+        given = [*arguments(checkpoint, items, outputs(path)), "--token-cache", str(tmp_path / "tokens")]
+        process = start_python(code, *given, stdout=subprocess.PIPE)
+        printed, _ = process.communicate(timeout=600)
+        assert process.returncode == 0
+        expected = ["transformers.models.auto.tokenization_auto"] if path.name == "first" else []
+        assert printed.splitlines() == [str(expected), "True torch._dynamo False"]
+
+
+def test_a_model_that_lean_imports_break_is_loaded_with_all_of_them(checkpoint, monkeypatch):
+    @contextlib.contextmanager
+    def broken():
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(transformers.AutoModelForCausalLM, "from_pretrained", lambda *_, **__: 1 / 0)
+            yield
+
+    monkeypatch.setattr(imports, "lean", broken)
+    assert loading.load_model(checkpoint).num_parameters() == 198_144
+
+
+def test_tokenising_ahead_gives_the_same_bytes(checkpoint, items, scored, tmp_path, monkeypatch):
+    ahead, threads = scoring_cells._ahead, set()
+    tokenize = scoring_cells.tokenize
+
+    def noted(*args):
+        threads.add(threading.current_thread().name)
+        return tokenize(*args)
+
+    monkeypatch.setattr(scoring_cells, "tokenize", noted)
+    monkeypatch.setattr(scoring_cells, "_ahead", lambda prepare, every, in_thread: ahead(prepare, every, True))
+    run(checkpoint, items, outputs(tmp_path), parameters=198_144)
+    assert [p.read_bytes() for p in outputs(tmp_path)] == [p.read_bytes() for p in scored]
+    assert threads == {"MainThread", "tokenize_0"}  # the trial's and the benchmarks'
+
+
+@pytest.mark.parametrize("in_thread", [False, True])
+def test_what_was_prepared_comes_in_order_and_errors_in_their_turn(in_thread):
+    made, taken = [], []
+
+    def prepare(number):
+        made.append(number)
+        if number == 3:
+            raise ElusiveError("mmlu: no")
+        return number * 10
+
+    with pytest.raises(ElusiveError, match="mmlu: no"):
+        for number, ready in scoring_cells._ahead(prepare, [1, 2, 3, 4], in_thread):
+            time.sleep(0.05)
+            assert len(made) == len(taken) + 1 + in_thread
+            taken.append((number, ready))
+    assert taken == [(1, 10), (2, 20)]
+    assert made == [1, 2, 3]
+
+
+def test_the_trial_takes_part_of_every_benchmark(checkpoint, items, scored, copy, monkeypatch):
+    """Whatever is stale: how a model is run may not depend on it."""
+    trials = []
+    trial = scoring_cells._Prompts.trial
+    monkeypatch.setattr(scoring_cells._Prompts, "trial", lambda *args: trials.append(trial(*args)) or trials[-1])
+    run(checkpoint, items, copy[:1] + outputs(copy[0].parent / "others")[1:], parameters=198_144)
+    copy[0].unlink()
+    run(checkpoint, items, copy, parameters=198_144)
+    assert copy[0].read_bytes() == scored[0].read_bytes()
+    first, second = trials
+    assert (first.tokens == second.tokens).all()
+    whole = [tokens_of(checkpoint, path) for path in items]
+    found = {first.fed(i).tobytes() for i in range(len(first))}
+    for requests in whole:
+        every = [requests.fed(i).tobytes() for i in range(len(requests))]
+        tried = [some for some in every if some in found]
+        assert 4 <= len(tried) < len(every)
+        assert max(map(len, tried)) > 0.8 * max(map(len, every))  # the longest in characters
+
+
+def tokens_of(checkpoint, path):
+    every = scoring_cells.choices(read_table(path, "items"))
+    tokenizer = transformers.AutoTokenizer.from_pretrained(checkpoint)
+    return scoring_cells.tokenize(tokenizer, every.context, every.continuation, 512)
+
+
+def test_examples_before_every_question_of_an_own_benchmark_run_once(checkpoint, tmp_path, monkeypatch):
+    """The prompts of an own benchmark that starts with solved examples, through items, job and table."""
+    examples = "".join(f"Question: what is {n} + {n}?\nAnswer: it is {2 * n}\n\n" for n in range(5))
+    with (tmp_path / "quiz.jsonl").open("w") as file:
+        for n in range(60):
+            row = {"question": f"which number is {n}{' really' * (n % 7)}?", "options": [f"it is {n}", "none", "all"]}
+            file.write(json.dumps(row | {"answer": n % 3}) + "\n")
+    own = {"name": "quiz", "file": str(tmp_path / "quiz.jsonl"), "choices": "options", "gold": "answer"}
+    own["context"] = examples.replace("\n", "\\n").join(['{{ "', '" }}']) + "Question: {{ question }}\nAnswer:"
+    build_items(own, tmp_path / "quiz.parquet", None)
+    results = []
+    score = loglikelihood.Scorer.score
+    monkeypatch.setattr(loglikelihood.Scorer, "score", lambda *args: results.append(score(*args)) or results[-1])
+    run(checkpoint, [tmp_path / "quiz.parquet"], [tmp_path / "out.parquet"], parameters=198_144)
+    (scores,) = results
+    assert scores.tokens_run < scores.tokens_asked / 10
+    items = read_table(tmp_path / "quiz.parquet", "items").to_pylist()
+    assert items[7]["contexts"] == [examples + "Question: which number is 7?\nAnswer:"]
+    model = transformers.AutoModelForCausalLM.from_pretrained(checkpoint)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(checkpoint)
+    expected, _ = lm_eval_scores(
+        model, tokenizer, [(item["contexts"][0], text) for item in items for text in item["continuations"]]
+    )
+    found = read_table(tmp_path / "out.parquet", "logprobs")["log_likelihood"].to_numpy()
+    np.testing.assert_allclose(found, expected, atol=1e-4, rtol=1e-6)

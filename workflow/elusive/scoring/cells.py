@@ -10,11 +10,13 @@ limit and the version of the scorer.
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import json
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,17 +29,26 @@ from elusive import logs
 from elusive.errors import ElusiveError
 from elusive.files import link
 from elusive.scoring.checkpoint import Checkpoint
-from elusive.scoring.tokenize import Requests, TokenCache, resolve_max_length, tokenize
+from elusive.scoring.tokenize import (
+    Requests,
+    TokenCache,
+    configured_max_length,
+    pack,
+    resolve_max_length,
+    tokenize,
+)
 from elusive.scoring.version import SCORER_VERSION
 from elusive.tables import content_hash, read_metadata, read_table, write_table
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
     from elusive.scoring.loglikelihood import Scores
-    from elusive.scoring.tokenize import Requests
 
 DTYPES = ("float32", "bfloat16", "float16", "auto")
+#: The most benchmarks that take part in the trial of how to run a model.
+_TRIAL_BENCHMARKS = 12
+
 logger = logs.get(__name__)
 
 
@@ -244,7 +255,7 @@ def score_cells(
         with tally.timing("import"):
             from elusive.scoring import devices, loading, loglikelihood  # noqa: F401
         with devices.reserve(spec.device) as device:
-            path = _score_stale(spec, checkpoint, stale, every[0], device, tokens or TokenCache(), tally)
+            path = _score_stale(spec, checkpoint, stale, every, device, tokens or TokenCache(), tally)
         logger.info("scored %s (%s): %d tables, %s", label, path, len(stale), tally)
     return stale
 
@@ -253,110 +264,187 @@ def _score_stale(
     spec: Spec,
     checkpoint: Checkpoint,
     stale: Sequence[Cell],
-    first: Cell,
+    every: Sequence[Cell],
     device: str,
     tokens: TokenCache,
     tally: Tally,
 ) -> str:
-    """Score and write the cells one after the other; returns how the model was run.
+    """Score and write the ``stale`` ones of the job's cells one after the other; returns how the model was run.
 
-    How is tried on the job's ``first`` cell, stale or not, so that a resumed job gives the same bytes.
+    How is tried on all of the job's benchmarks, stale or not, so that a resumed job gives the same bytes.
     """
     from elusive.scoring.loglikelihood import Scorer
 
     label = f"{spec.model}/{spec.checkpoint}"
     with tally.timing("load"):
-        model, tokenizer = _load(spec, checkpoint, device)
-    max_length = resolve_max_length(model.config, tokenizer, spec.max_length)
+        model = _load(spec, checkpoint, device)
+    prompts = _Prompts(spec, checkpoint, model.config, tokens)
 
     def prepare(cell: Cell) -> tuple[Choices, Requests]:
         with tally.timing("tokenize"):
-            every = choices(read_table(cell.items, "items"))
-            return every, _requests(tokenizer, every, max_length, spec, checkpoint, cell, tokens)
+            return prompts.of(cell)
 
-    sample = prepare(first)[1]
+    with tally.timing("tokenize"):
+        trial = prompts.trial(every)
     with tally.timing("compute"):
-        scorer = Scorer(model, sample, max_length, spec.token_budget)
-    for cell in stale:
-        every, requests = prepare(cell)
+        scorer = Scorer(model, trial, prompts.max_length, spec.token_budget)
+    # A job with one processor to compute on has none to spare.
+    for cell, (some, requests) in _ahead(prepare, stale, in_thread=device != "cpu" or spec.threads > 1):
         with tally.timing("compute"):
-            progress = _ItemProgress(f"scoring {label} on {cell.benchmark}", np.resize(every.item_index, len(requests)))
+            progress = _ItemProgress(f"scoring {label} on {cell.benchmark}", np.resize(some.item_index, len(requests)))
             scores = scorer.score(requests, progress)
         bad = np.flatnonzero(~np.isfinite(scores.log_likelihood))
         if len(bad):
             raise ElusiveError(
-                f"{label} on {cell.benchmark}: the log-likelihood of {every.names[bad[0] % len(every.item)]} is "
+                f"{label} on {cell.benchmark}: the log-likelihood of {some.names[bad[0] % len(some.item)]} is "
                 f"{scores.log_likelihood[bad[0]]} in {model.dtype}; float16 overflows on some models, try float32"
             )
         with tally.timing("write"):
-            metadata = _metadata(spec, checkpoint, cell, model, max_length, scorer.path)
-            write_table(_table(every, scores), cell.output, "logprobs", metadata)
+            metadata = _metadata(spec, checkpoint, cell, model, prompts.max_length, scorer.path)
+            write_table(_table(some, scores), cell.output, "logprobs", metadata)
             cell.keep()
-        tally.counts["choices"] += len(every.item)
+        tally.counts["choices"] += len(some.item)
         tally.counts["tokens asked for"] += scores.tokens_asked
         tally.counts["tokens run"] += scores.tokens_run
     return scorer.path
 
 
-def _load(spec: Spec, checkpoint: Checkpoint, device: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    from elusive.scoring.loading import load
+def _ahead(
+    prepare: Callable[[Cell], tuple[Choices, Requests]], every: Sequence[Cell], in_thread: bool
+) -> Iterator[tuple[Cell, tuple[Choices, Requests]]]:
+    """Every cell with what ``prepare`` makes of it, made when it is its turn or ``in_thread`` one turn ahead.
 
-    model, tokenizer = load(
-        checkpoint.directory, spec.dtype, device, spec.add_bos_token, spec.threads, spec.trust_remote_code
-    )
+    An error of ``prepare`` is raised at the cell's turn either way. No more than two cells' prompts are held at a time.
+    """
+    if not in_thread:
+        for cell in every:
+            yield cell, prepare(cell)
+        return
+    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="tokenize") as pool:
+        following = pool.submit(prepare, every[0])
+        for cell, after in zip(every, [*every[1:], None], strict=True):
+            ready = following.result()
+            if after is not None:
+                following = pool.submit(prepare, after)
+            yield cell, ready
+
+
+class _Prompts:
+    """The job's prompts as tokens. The tokenizer is loaded when there is something that the cache does not have."""
+
+    def __init__(self, spec: Spec, checkpoint: Checkpoint, config: PreTrainedConfig, tokens: TokenCache) -> None:
+        self._spec, self._checkpoint, self._tokens = spec, checkpoint, tokens
+        length = spec.max_length or configured_max_length(config)
+        self.max_length = length or resolve_max_length(config, self._tokenizer)
+
+    @functools.cached_property
+    def _tokenizer(self) -> PreTrainedTokenizerBase:
+        from elusive.scoring.loading import load_tokenizer
+
+        spec = self._spec
+        return load_tokenizer(self._checkpoint.directory, spec.add_bos_token, spec.threads, spec.trust_remote_code)
+
+    def of(self, cell: Cell) -> tuple[Choices, Requests]:
+        """A request per choice, and if asked for one more per choice with an empty context, after all the others."""
+        every = choices(read_table(cell.items, "items"))
+        contexts, continuations, names = every.context, every.continuation, every.names
+        if cell.unconditional:
+            contexts = [*contexts, *[""] * len(contexts)]
+            continuations, names = continuations * 2, names * 2
+        decisive = {"items": cell.items_sha256, "unconditional": cell.unconditional}
+        names = [f"{cell.benchmark}: {name}" for name in names]
+        return every, self._cached(decisive, lambda: self._encode(contexts, continuations, names))
+
+    def trial(self, every: Sequence[Cell]) -> Requests:
+        """A few requests of every benchmark: neighbours, different choices of one item, the longest item.
+
+        Of very many benchmarks some are taken. What cannot be tokenised is left out, for its error comes at its turn.
+        """
+        some = every[:: -(-len(every) // _TRIAL_BENCHMARKS)]
+
+        def make() -> Requests:
+            requests: list[Requests] = []
+            problems: list[ElusiveError] = []
+            for cell in some:
+                try:
+                    requests.append(self._encode(*_trial_pairs(read_table(cell.items, "items"), cell)))
+                except ElusiveError as error:
+                    problems.append(error)
+            if not requests:
+                raise problems[0]
+            return pack([(r.fed(i), r.targets(i)) for r in requests for i in range(len(r))])
+
+        return self._cached({"trial": [[cell.items_sha256, cell.unconditional] for cell in some]}, make)
+
+    def _encode(self, contexts: Sequence[str], continuations: Sequence[str], names: Sequence[str]) -> Requests:
+        return tokenize(self._tokenizer, contexts, continuations, self.max_length, self._spec.add_bos_token, names)
+
+    def _cached(self, decisive: dict[str, Any], make: Callable[[], Requests]) -> Requests:
+        general = {
+            "tokenizer": self._checkpoint.tokenizer,
+            "max_length": self.max_length,
+            "add_bos_token": self._spec.add_bos_token,
+        }
+        return self._tokens.get({**general, **decisive}, make)
+
+
+def _trial_pairs(items: pa.Table, cell: Cell) -> tuple[list[str], list[str], list[str]]:
+    """Contexts, continuations and names of a benchmark's part of the trial."""
+    texts = zip(items["contexts"].to_pylist(), items["continuations"].to_pylist(), strict=True)
+    longest = int(np.argmax([max(map(len, contexts)) + max(map(len, others)) for contexts, others in texts]))
+    rows = np.unique([0, min(1, items.num_rows - 1), longest])
+    every = choices(items.take(_numbers(rows)))
+    first = every.choice == 0
+    picked = np.flatnonzero(first | np.append(first[1:], True))  # every item's first and last choice
+    triples = [(every.context[i], every.continuation[i], f"{cell.benchmark}: {every.names[i]}") for i in picked]
+    if cell.unconditional:
+        triples.append(("", *triples[0][1:]))
+    contexts, continuations, names = map(list, zip(*triples, strict=True))
+    return contexts, continuations, names
+
+
+def _load(spec: Spec, checkpoint: Checkpoint, device: str) -> PreTrainedModel:
+    from elusive.scoring.loading import load_model
+
+    model = load_model(checkpoint.directory, spec.dtype, device, spec.threads, spec.trust_remote_code)
     parameters = sum(parameter.numel() for parameter in model.parameters())
     if spec.parameters is not None and spec.parameters != parameters:
         raise ElusiveError(
             f"{checkpoint.directory}: has {parameters:,} parameters (tied weights counted once), "
             f"but the configuration says {spec.parameters:,} for {spec.model}/{spec.checkpoint}"
         )
-    return model, tokenizer
-
-
-def _requests(
-    tokenizer: PreTrainedTokenizerBase,
-    every: Choices,
-    max_length: int,
-    spec: Spec,
-    checkpoint: Checkpoint,
-    cell: Cell,
-    tokens: TokenCache,
-) -> Requests:
-    """One request per choice, and if asked for one more per choice with an empty context, after all the others."""
-    contexts, continuations, names = every.context, every.continuation, every.names
-    if cell.unconditional:
-        contexts = [*contexts, *[""] * len(contexts)]
-        continuations, names = continuations * 2, names * 2
-    decisive = {
-        "tokenizer": checkpoint.tokenizer,
-        "items": cell.items_sha256,
-        "max_length": max_length,
-        "add_bos_token": spec.add_bos_token,
-        "unconditional": cell.unconditional,
-    }
-    try:
-        return tokens.get(
-            decisive, lambda: tokenize(tokenizer, contexts, continuations, max_length, spec.add_bos_token, names)
-        )
-    except ElusiveError as error:
-        raise ElusiveError(f"{cell.benchmark}: {error}") from error
+    return model
 
 
 def _table(every: Choices, scores: Scores) -> pa.Table:
     count = len(every.item)
     columns = {
-        "item": every.item,
-        "choice": every.choice,
-        "is_gold": every.is_gold,
-        "log_likelihood": scores.log_likelihood[:count],
-        "num_tokens": scores.num_tokens[:count],
-        "num_bytes": np.array([len(text.encode()) for text in every.text], np.int32),
-        "num_chars": np.array([len(text) for text in every.text], np.int32),
-        "is_greedy": scores.is_greedy[:count],
+        "item": _strings(every.item),
+        "choice": _numbers(every.choice),
+        "is_gold": _numbers(every.is_gold.astype(np.int8)).cast(pa.bool_()),
+        "log_likelihood": _numbers(scores.log_likelihood[:count]),
+        "num_tokens": _numbers(scores.num_tokens[:count]),
+        "num_bytes": _numbers(np.array([len(text.encode()) for text in every.text], np.int32)),
+        "num_chars": _numbers(np.array([len(text) for text in every.text], np.int32)),
+        "is_greedy": _numbers(scores.is_greedy[:count].astype(np.int8)).cast(pa.bool_()),
     }
     if len(scores.log_likelihood) > count:
-        columns["log_likelihood_unconditional"] = scores.log_likelihood[count:]
-    return pa.table(columns)
+        columns["log_likelihood_unconditional"] = _numbers(scores.log_likelihood[count:])
+    return pa.Table.from_arrays(list(columns.values()), names=list(columns))
+
+
+# Arrow's own conversions first import pandas, which takes as long as loading a small model.
+def _numbers(values: np.ndarray) -> pa.Array:
+    """Numbers as an Arrow array of the same type."""
+    kind = pa.from_numpy_dtype(values.dtype)
+    return pa.Array.from_buffers(kind, len(values), [None, pa.py_buffer(np.ascontiguousarray(values))])
+
+
+def _strings(values: Sequence[str]) -> pa.Array:
+    """Strings as an Arrow array."""
+    encoded = [value.encode() for value in values]
+    offsets = np.concatenate([[0], np.cumsum([len(value) for value in encoded])]).astype(np.int32)
+    return pa.StringArray.from_buffers(len(values), pa.py_buffer(offsets), pa.py_buffer(b"".join(encoded)))
 
 
 def _metadata(

@@ -25,7 +25,7 @@ import torch
 
 from elusive import logs
 from elusive.errors import ElusiveError
-from elusive.scoring import onednn, packed, vocabulary
+from elusive.scoring import onednn, packed, precision, vocabulary
 from elusive.scoring.plan import Batch, Limits, halve, plan
 from elusive.scoring.tokenize import Requests
 
@@ -36,8 +36,8 @@ logger = logs.get(__name__)
 
 #: The most memory that whole rows of float32 logits may take on a CPU, where the output layer is not applied directly.
 CPU_LOGITS_BYTES = 32 << 20
-#: Requests on which a way of running the model is compared with single sequences.
-_SAMPLE = 12
+#: The most requests on which a way of running the model is compared with single sequences.
+_SAMPLE = 72
 
 
 @dataclass(frozen=True)
@@ -68,8 +68,8 @@ class Scorer:
     """Scores requests under ``model`` on the device where it lies.
 
     ``sample`` are requests like those to come (tokenised for the same ``max_length``), among them a long one, on which
-    the ways of running the model are tried. ``token_budget`` bounds the tokens of a batch; None chooses by the model's
-    width. Results depend on way and budget by no more than float32 rounding.
+    the ways of running the model are tried; a few are taken where they are very many. ``token_budget`` bounds the
+    tokens of a batch; None chooses by the model's width. Results depend on way and budget by no more than rounding.
     """
 
     def __init__(
@@ -89,7 +89,7 @@ class Scorer:
         if way is not None:
             self._adopt(way)
         else:
-            self._choose(_typical(sample), max_length)
+            self._choose(sample if len(sample) <= _SAMPLE else _typical(sample), max_length)
 
     @property
     def path(self) -> str:
@@ -145,28 +145,68 @@ class Scorer:
 
     def _choose(self, sample: Requests, max_length: int) -> None:
         """Take the first way that agrees with single sequences."""
-        expected = self._score(sample, None, budget=1)
         half = self._model.dtype != torch.float32
-        # In half precision even two orders of the same sums differ this much.
-        tolerance = (0.02 + 0.02 * np.abs(expected.log_likelihood)) if half else tolerance_of(expected.log_likelihood)
         prepacked = self._model.device.type == "cpu" and not half and onednn.available()
-        for way in (
+        ways = [
             Way(packed=p, onednn=o, head=h)
             for p in ([True] if packed.fits(self._model, max_length) else []) + [False]
             for o in ([True] if prepacked else []) + [False]
             for h in (True, False)
-        ):
+        ]
+        expected = self._single(sample)
+        if not half:
+            self._take_first(ways, sample, lambda found: _excess(found, expected))
+            return
+        # Rounding to half precision covers up small mistakes (a missing cap on logits, say), so whether a way computes
+        # the right thing is seen in float32, and in half precision only whether it rounds no worse than others.
+        exact: np.ndarray | None = None
+        ceiling = self._ceiling
+        with precision.in_float32(self._model) as possible:
+            if possible:
+                try:
+                    exact = self._single(sample)
+                    ways = [way for way in ways if self._take_first([way], sample, lambda x: _excess(x, exact), False)]
+                except (ElusiveError, RuntimeError) as error:  # for lack of memory or of operators
+                    logger.info("ways of running the model cannot be compared in float32 (%s)", error)
+                    exact = None
+        self._ceiling = ceiling
+        if exact is None:
+            reference, bound = expected, precision.expected_noise(self._model)
+        else:
+            reference = exact
+            bound = precision.NOISE_RATIO * precision.noise(expected - exact, sample.num_targets)
+        self._take_first(
+            ways, sample, lambda found: precision.noise(found - reference, sample.num_targets) / (bound + 1e-4)
+        )
+
+    def _single(self, sample: Requests) -> np.ndarray:
+        """Log-likelihoods from every sequence by itself."""
+        return self._score(sample, None, budget=1).log_likelihood
+
+    def _take_first(
+        self, ways: list[Way], sample: Requests, excess: Callable[[np.ndarray], float], keep: bool = True
+    ) -> bool:
+        """Adopt the first way whose log-likelihoods of ``sample`` have an excess of at most 1; returns if there is one.
+
+        With ``keep`` False it is only tried.
+        """
+        for way in ways:
             undo = self._adopt(way)
+            good = False
             try:
                 # No cost for a group, so that shared prefixes are tried as well.
-                found = self._score(sample, None, self._budget, group_cost=0)
-                worst = np.abs(found.log_likelihood - expected.log_likelihood)
-                if (worst <= tolerance).all():
-                    return
-                logger.info("%s: up to %.2g nats off, not used", way, worst.max())
+                worst = excess(self._score(sample, None, self._budget, group_cost=0).log_likelihood)
+                good = worst <= 1
+                if not good:
+                    logger.info("%s: %.2g times as far off as rounding explains, not used", way, worst)
             except (packed.Unfit, AttributeError, TypeError, ValueError, RuntimeError) as error:
                 logger.info("%s: not possible (%s), not used", way, error)
+            if good and keep:
+                return True
             undo()
+            if good:
+                return True
+        return False
 
     def _adopt(self, way: Way) -> Callable[[], None]:
         """Make the model run in ``way``; returns what undoes it."""
@@ -176,6 +216,7 @@ class Scorer:
         attention = packed.use(model) if way.packed else None
         self._head = vocabulary.Head(output, way.onednn) if way.head else None
         self._way = way
+        self._prefix = (np.zeros(0, np.int64), [])  # may be of another way or precision
 
         def undo() -> None:
             onednn.restore(model, replaced)
@@ -309,6 +350,11 @@ def tolerance_of(log_likelihood: np.ndarray) -> np.ndarray:
     return 1e-4 + 1e-6 * np.abs(log_likelihood)
 
 
+def _excess(found: np.ndarray, expected: np.ndarray) -> float:
+    """The largest difference, in units of the tolerance."""
+    return float((np.abs(found - expected) / tolerance_of(expected)).max(initial=0))
+
+
 def default_token_budget(model: PreTrainedModel) -> int:
     """Tokens per batch whose activations stay in a processor's cache, or take part of an accelerator's memory."""
     if model.device.type == "cpu":
@@ -336,4 +382,4 @@ def _typical(requests: Requests) -> Requests:
     count = len(requests)
     longest = int(np.diff(requests.offsets).argmax())
     wanted = [*range(4), *range(longest - 2, longest + 3), *range(count // 3, count // 3 + 3)]
-    return requests.take(sorted({i for i in wanted if 0 <= i < count})[:_SAMPLE])
+    return requests.take(sorted({i for i in wanted if 0 <= i < count}))

@@ -147,7 +147,8 @@ def _rows(x: torch.Tensor, now: Layout) -> torch.Tensor:
 def fits(model: PreTrainedModel, max_length: int) -> bool:
     """Whether what is known about the model's class and configuration allows packing; a trial has to confirm it."""
     config = model.config.get_text_config()
-    windows = [getattr(config, name, None) for name in ("sliding_window", "attention_window_size", "window_size")]
+    names = ("sliding_window", "attention_window_size", "window_size", "attention_chunk_size")
+    windows = [getattr(config, name, None) for name in names]
     ropes = getattr(config, "rope_parameters", None) or {}
     ropes = ropes.values() if all(isinstance(v, dict) for v in ropes.values()) else [ropes]
     return (

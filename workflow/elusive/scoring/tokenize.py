@@ -105,14 +105,21 @@ class TokenCache:
         return requests
 
 
-def resolve_max_length(config: object, tokenizer: PreTrainedTokenizerBase, requested: int | None = None) -> int:
-    """The most tokens a model is fed, as lm-eval resolves it: asked for, configured, the tokenizer's, or 2048."""
-    if requested is not None:
-        return requested
+def configured_max_length(config: object) -> int | None:
+    """The most tokens that a model is made for, by its configuration."""
     config = getattr(config, "text_config", None) or config
     for attribute in ("n_positions", "max_position_embeddings", "n_ctx"):
         if (value := getattr(config, attribute, None)) is not None:
             return int(value)
+    return None
+
+
+def resolve_max_length(config: object, tokenizer: PreTrainedTokenizerBase, requested: int | None = None) -> int:
+    """The most tokens a model is fed, as lm-eval resolves it: asked for, configured, the tokenizer's, or 2048."""
+    if requested is not None:
+        return requested
+    if (configured := configured_max_length(config)) is not None:
+        return configured
     value = getattr(tokenizer, "model_max_length", None)
     return int(value) if value is not None and value < _UNSET_LENGTH else DEFAULT_MAX_LENGTH
 

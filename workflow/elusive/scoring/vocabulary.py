@@ -58,6 +58,7 @@ class Head:
 
     def __init__(self, layer: torch.nn.Linear, prepacked: bool) -> None:
         weight, bias = layer.weight.detach(), layer.bias
+        self._dtype = weight.dtype
         self._cpu = weight.device.type == "cpu"
         self._prepacked = prepacked and self._cpu and weight.dtype == torch.float32
         size = CPU_BLOCK[1] if self._cpu else len(weight)
@@ -78,6 +79,7 @@ class Head:
         # Parts of equal size: a small last one would take nearly as long as a full one.
         parts = max(1, -(-len(hidden) // self._rows))
         size = -(-len(hidden) // parts)
+        hidden = hidden.to(self._dtype)  # some models keep what runs past their layers in float32
         edges = torch.searchsorted(row, torch.arange(0, (parts + 1) * size, size, device=row.device)).tolist()
         values, greedy = [], []
         for part, (start, end) in enumerate(pairwise(edges)):
