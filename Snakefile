@@ -13,6 +13,7 @@ report: "workflow/report/workflow.rst"
 
 
 include: "workflow/rules/common.smk"
+include: "workflow/rules/plan.smk"
 include: "workflow/rules/items.smk"
 include: "workflow/rules/ladder.smk"
 include: "workflow/rules/download.smk"

@@ -120,6 +120,8 @@ class Registry:
     hub: dict[str, Any]
     batches: dict[str, tuple[str, ...]]
     compute: str = "exact"
+    plan: dict[str, Any] = field(default_factory=lambda: plan_settings({}))
+    budget: dict[str, float | None] = field(default_factory=dict)
 
     def checkpoint(self, model: str, name: str) -> Checkpoint:
         """The checkpoint ``name`` of ``model``; raises KeyError."""
@@ -192,7 +194,15 @@ def load(config: dict[str, Any], files: Iterable[str | Path] = ()) -> Registry:
         hub=hub,
         batches=_batches(scoring["batches"], list(benchmarks), blame),
         compute=compute,
+        plan=plan_settings(config.get("plan", {})),
+        budget=_with_defaults(config.get("budget", {}), "budget"),
     )
+
+
+def plan_settings(section: dict[str, Any]) -> dict[str, Any]:
+    """The configuration's section ``plan`` with every default filled in, those of the GPU's peaks too."""
+    defaults = _with_defaults({}, "plan")
+    return defaults | section | {"gpu_tflops": defaults["gpu_tflops"] | section.get("gpu_tflops", {})}
 
 
 def ladder_parameters(vocabulary: int, width: int, layers: int) -> tuple[int, int]:
