@@ -12,6 +12,8 @@ sys.path.insert(0, os.path.join(workflow.basedir, "workflow"))
 from elusive import demand, environment, registry
 from elusive.errors import ElusiveError
 from elusive.items import archive
+from elusive.plan import budget
+from elusive.plan.estimate import Paths
 from elusive.scoring.version import SCORER_VERSION
 
 environment.prepare()
@@ -52,6 +54,7 @@ CORRELATIONS = "results/correlations/{family}/{benchmark}.parquet"
 TABLE = "results/tables/{table}.{format}"
 FIGURE = "results/figures/{figure}.{format}"
 REPORT = "results/report.html"
+PLAN = "results/plan.txt"
 DATA_DICTIONARY = TABLE.format(table="data_dictionary", format="csv")
 PUBLISHED = [
     os.path.join(workflow.basedir, "workflow", "registry", "reference", name) for name in ("cerebras.csv", "pythia.csv")
@@ -217,3 +220,21 @@ def get_all_outputs():
     names += ["scores", "checkpoints", "reference"]
     tables = [path for name in names for path in get_table(name).values()]
     return [REPORT, DATA_DICTIONARY, *tables, *get_all_logprobs(), *get_figure_files("png"), *get_figure_files("pdf")]
+
+
+def get_plan_paths():
+    return {"items": ITEMS, "checkpoint": CHECKPOINT, "logprobs": LOGPROBS, "finished": FINISHED}
+
+
+def get_needed_jobs():
+    """Jobs that this run would do, and whether something in the rule makes earlier results doubtful."""
+    for job in workflow.dag.needrun_jobs(exclude_finished=False):
+        reason = workflow.dag.reason(job)
+        yield budget.Job(job.rule.name, job.wildcards_dict, bool(reason.params_changed or reason.code_changed))
+
+
+def check_budget():
+    try:
+        budget.check(REGISTRY, Paths(**get_plan_paths()), get_needed_jobs())
+    except ElusiveError as error:
+        raise WorkflowError(str(error)) from None
