@@ -66,6 +66,8 @@ CEREBRAS = [1.1e8, 2.6e8, 5.9e8, 1.3e9, 2.7e9, 6.7e9, 13e9]
 AMBER_CHUNKS = [0, 1, 2, 3, 5, 9, 14, 25, 42, 72, 123, 211, 358]
 INCITE_TOKENS = [2.4e11, 2.8e11, 4.0e11, 5.0e11, 7.0e11, 1.0e12]
 OLMO_TOKENS = [4e9, 4.4e10, 1.33e11, 4.42e11, 8.85e11, 1.548e12, 2.429e12]
+#: The families of the paper's figures; a sample of these is computed both ways.
+PLOTTED = ("cerebras", "incite", "amber", "olmo-7b", "data-pythia-12000m", f"size-{PYTHIA_TOKENS[-1]:.0f}")
 
 SCIPY = {"pearson": stats.pearsonr, "spearman": stats.spearmanr, "kendall": stats.kendalltau}
 
@@ -246,6 +248,7 @@ def main(arguments: list[str] | None = None) -> dict[str, float]:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--scale", type=float, default=1.0, help="share of the items of every benchmark")
     parser.add_argument("--sample", type=int, default=200, help="items of each table that scipy is called for")
+    parser.add_argument("--benchmarks", nargs="+", default=list(BENCHMARKS), choices=list(BENCHMARKS))
     parser.add_argument("--folder", type=Path, help="where to put the files")
     args = parser.parse_args(arguments)
     root = Path(tempfile.mkdtemp(prefix="paper-scale-", dir=args.folder))
@@ -254,7 +257,7 @@ def main(arguments: list[str] | None = None) -> dict[str, float]:
     try:
         tables: dict[str, list[Path]] = {"metrics": [], "correlations": [], "items": []}
         columns = 0
-        for benchmark in BENCHMARKS:
+        for benchmark in args.benchmarks:
             with stages.timed("synthetic scores"):
                 items, logprobs = write_scores(root, benchmark, args.scale)
             outputs = {
@@ -296,13 +299,12 @@ def main(arguments: list[str] | None = None) -> dict[str, float]:
         for stage, (wall, cpu) in stages.seconds.items():
             print(f"{stage:20} {wall:8.1f} s wall {cpu:8.1f} s CPU")
         print(f"largest memory       {peak:8.2f} GB, tables {size:.2f} GB")
-        # The six plotted families on one benchmark of four choices and one of two.
-        plotted = ["cerebras", "incite", "amber", "olmo-7b", "data-pythia-12000m", f"size-{PYTHIA_TOKENS[-1]:.0f}"]
-        chosen = [root / f"metrics/{family}/{b}.parquet" for family in plotted for b in ("arc_challenge", "piqa")]
+        sampled = [b for b in ("arc_challenge", "piqa") if b in args.benchmarks] or args.benchmarks[:1]
+        chosen = [root / f"metrics/{family}/{benchmark}.parquet" for family in PLOTTED for benchmark in sampled]
         result = compare(chosen, args.sample, stages.seconds["correlations"][0], columns)
         print(
-            f"sample of {args.sample} items of 12 tables: scipy {result['theirs']:.2f} s, here {result['ours']:.4f} s, "
-            f"{result['ratio']:.0f} times for {' + '.join(METHODS)}; whole stage with files "
+            f"sample of {args.sample} items of {len(chosen)} tables: scipy {result['theirs']:.2f} s, "
+            f"here {result['ours']:.4f} s, {result['ratio']:.0f} times for {' + '.join(METHODS)}; whole stage with files "
             f"{result['stage_ratio']:.0f} times; max |Δ| {result['largest_difference']:.1e}"
         )
         return result | {"peak_gigabytes": peak, "items": columns / len(named)}

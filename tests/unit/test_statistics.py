@@ -329,7 +329,10 @@ def test_medians_are_those_of_whole_benchmarks(statistics):
 SCRIPT = """
 import sys
 from pathlib import Path
+from elusive.authors import write_authors_variants
+from elusive.checkpoint_intervals import write_checkpoint_intervals
 from elusive.correlations import write_correlations
+from elusive.null import write_null_bands
 from elusive.statistics import write_checkpoints, write_scores, write_statistics
 from score_tables import members, write_family
 out, items, *logprobs = map(Path, sys.argv[1:])
@@ -340,6 +343,9 @@ def both(name):
     return {"output_parquet": out / f"{name}.parquet", "output_csv": out / f"{name}.csv"}
 write_statistics(correlations=[correlations], **both("statistics"))
 write_scores(metrics=[metrics], **both("scores"))
+write_checkpoint_intervals(metrics=[metrics], **both("checkpoint_intervals"))
+write_authors_variants(metrics=[metrics], **both("authors_variants"))
+write_null_bands(families={"all": members(logprobs)}, items=[items], **both("null_bands"))
 write_checkpoints(checkpoints=members(logprobs), training=[], **both("checkpoints"))
 """
 
@@ -357,7 +363,7 @@ def test_two_runs_with_other_numbers_of_threads_give_the_same_bytes(tmp_path):
             check=True,
         )
         outputs.append({path.name: path.read_bytes() for path in sorted(out.iterdir())})
-    assert len(outputs[0]) == 8
+    assert len(outputs[0]) == 14
     assert outputs[0] == outputs[1] == outputs[2]
 
 

@@ -112,6 +112,7 @@ rule checkpoint_intervals:
         "results/logs/checkpoint_intervals.log",
     benchmark:
         "results/benchmarks/checkpoint_intervals.tsv"
+    localrule: True
     conda:
         "../../envs/elusive.yaml"
     message:
@@ -129,6 +130,7 @@ rule authors_variants:
         "results/logs/authors_variants.log",
     benchmark:
         "results/benchmarks/authors_variants.tsv"
+    localrule: True
     conda:
         "../../envs/elusive.yaml"
     message:
