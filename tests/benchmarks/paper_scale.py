@@ -304,8 +304,8 @@ def main(arguments: list[str] | None = None) -> dict[str, float]:
         result = compare(chosen, args.sample, stages.seconds["correlations"][0], columns)
         print(
             f"sample of {args.sample} items of {len(chosen)} tables: scipy {result['theirs']:.2f} s, "
-            f"here {result['ours']:.4f} s, {result['ratio']:.0f} times for {' + '.join(METHODS)}; whole stage with files "
-            f"{result['stage_ratio']:.0f} times; max |Δ| {result['largest_difference']:.1e}"
+            f"here {result['ours']:.4f} s, {result['ratio']:.0f} times for {' + '.join(METHODS)}; "
+            f"whole stage with files {result['stage_ratio']:.0f} times; max |Δ| {result['largest_difference']:.1e}"
         )
         return result | {"peak_gigabytes": peak, "items": columns / len(named)}
     finally:
