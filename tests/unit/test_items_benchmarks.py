@@ -67,6 +67,17 @@ def test_shapes(sets, name):
         assert (item.subject is not None) == (name == "mmlu")
 
 
+# benchmark: how many texts its items share, and how many items have no text to share
+CLUSTERS = {"hellaswag": (8407, 0), "piqa": (1803, 0), "sciq": (887, 113), "social_iqa": (1930, 0)}
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_clusters(sets, name):
+    clusters = [item.cluster for item in sets[name].items]
+    expected = CLUSTERS.get(name, (0, len(clusters)))
+    assert (len(set(clusters) - {None}), clusters.count(None)) == expected
+
+
 def test_mmlu_subjects(sets):
     found = Counter(item.subject for item in sets["mmlu"].items)
     assert found == BENCHMARKS["mmlu"].subjects

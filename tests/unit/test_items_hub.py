@@ -181,6 +181,39 @@ def test_the_hub_is_asked_again_when_it_is_out_of_order(command):
     assert "baber/piqa: the hub does not answer" in done.stderr and "trying again in 2 s" in done.stderr
 
 
+@pytest.mark.parametrize("at", [10_000, 60_000, -1000])
+def test_files_that_break_off_or_arrive_damaged(command, tmp_path, archive_path, at):
+    """One byte differs, in the rows or in what says where they are; the first file breaks off besides."""
+    command.hub.fail("baber/piqa@*/default/train*", "drop", times=2, after=500)
+    command.hub.fail("baber/piqa@*/default/validation*", "corrupt", at=at)
+    done, output = command.run(name="piqa", source="hub")
+    assert done.returncode == 0, done.stderr
+    assert all(fault.times == 0 for fault in command.hub._faults), "every fault was met"
+    assert "did not arrive as the hub announced it (wrong checksum)" in done.stderr
+    build_items({"name": "piqa"}, tmp_path / "archive.parquet", archive_path)
+    assert load_items(output).items == load_items(tmp_path / "archive.parquet").items
+
+
+def test_jobs_side_by_side_share_the_cache(command, tmp_path):
+    """As the subjects of MMLU do, each a job."""
+    variables = os.environ | command.hub.environment(tmp_path / "home") | {"PYTHONPATH": str(WORKFLOW)}
+    start = [
+        sys.executable,
+        "-m",
+        "elusive",
+        "items",
+        "--spec",
+        json.dumps({"name": "piqa", "source": "hub"}),
+        "--output",
+    ]
+    outputs = [tmp_path / f"{number}.parquet" for number in range(3)]
+    jobs = [subprocess.Popen([*start, str(o)], env=variables, stderr=subprocess.PIPE, text=True) for o in outputs]
+    for job in jobs:
+        assert job.wait() == 0, job.stderr.read()
+        job.stderr.close()
+    assert len({output.read_bytes() for output in outputs}) == 1
+
+
 def test_no_network(command):
     said = command.fail(name="piqa", source="hub", environment={"HF_ENDPOINT": "http://127.0.0.1:9"})
     assert "the hub does not answer: check the network, HF_ENDPOINT and the proxies" in said

@@ -9,7 +9,9 @@ here such rows are refused unless they are of the commit in question.
 
 from __future__ import annotations
 
+import errno
 import re
+import shutil
 import tempfile
 import time
 from collections.abc import Callable
@@ -19,10 +21,12 @@ from typing import Any, TypeVar
 
 from elusive import logs
 from elusive.errors import ElusiveError
+from elusive.files import atomic_path, sha256_file
 
 logger = logs.get(__name__)
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 _MAIN = "main"
 _PASSING = (408, 425, 429, 500, 502, 503, 504)  # statuses of an answer that may be another one soon
 _PAUSES = (1, 2, 4)  # seconds
@@ -85,12 +89,37 @@ class Dataset:
                 with tempfile.TemporaryDirectory() as empty:
                     datasets.load_dataset_builder(self.repo, config, revision=self.commit, cache_dir=empty)
                 raise _NotCached(f"{self.repo} was not reached")
-        builder.download_and_prepare()
+        try:
+            builder.download_and_prepare()
+        finally:  # a file that cannot be read may be a damaged one
+            self._check_files(builder)
         missing = [split for split in splits if split not in (builder.info.splits or {})]
         if missing:
             there = ", ".join(builder.info.splits or {})
             raise ElusiveError(f"dataset {self}: there is no split {missing[0]!r}; its splits are: {there}")
         return [builder.as_dataset(split=split).to_list() for split in splits]
+
+    def _check_files(self, builder: Any) -> None:
+        """Hold the files that were downloaded against the checksums that name them in the hub's cache.
+
+        Neither library does; what does not agree is removed, with all that was made of it, and asked for again.
+        """
+        from huggingface_hub import try_to_load_from_cache
+
+        files = [file for found in (builder.config.data_files or {}).values() for file in found]
+        damaged = []
+        for file in files:
+            name = file.partition(f"@{self.commit}/")[2]
+            cached = try_to_load_from_cache(self.repo, name, revision=self.commit, repo_type="dataset")
+            if isinstance(cached, str):
+                blob = Path(cached).resolve()
+                if _SHA256.fullmatch(blob.name) and sha256_file(blob) != blob.name:
+                    damaged.append(name)
+                    blob.unlink()
+                    Path(cached).unlink(missing_ok=True)
+        if damaged:
+            shutil.rmtree(builder.cache_dir, ignore_errors=True)
+            raise _Damaged(f"{', '.join(damaged)} of {self} did not arrive as the hub announced it (wrong checksum)")
 
     def _cached_builder(self, pattern: str) -> Any:
         """What the cache holds of this commit, of the configuration that matches ``pattern``; None if nothing."""
@@ -113,6 +142,10 @@ class Dataset:
 
     def __str__(self) -> str:
         return f"{self.repo}@{self.revision}"
+
+
+class _Damaged(ConnectionError):
+    """Files are not what their checksum says."""
 
 
 class _NotCached(ConnectionError):
@@ -161,8 +194,9 @@ def _remember_commit(repo: str, revision: str, commit: str) -> None:
     # As huggingface_hub does when it downloads from a revision by name; here files are downloaded by commit.
     path = _reference(repo, revision)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(commit)
+        if _cached_commit(repo, revision) != commit:
+            with atomic_path(path) as temporary:
+                temporary.write_text(commit)
     except OSError as error:
         logger.info("%s: cannot be written (%s): without network, %s will not be known", path, error, revision)
 
@@ -207,7 +241,7 @@ def _explained(repo: str, revision: str, error: Exception) -> ElusiveError:
         advice = "it is a script, which is not run: try `revision: refs/convert/parquet`, the hub's own conversion"
     elif "BuilderConfig" in said or "Config name is missing" in said:
         advice = "correct the key 'config'"
-    elif isinstance(error, OSError) and error.errno == 28:
+    elif any(isinstance(each, OSError) and each.errno == errno.ENOSPC for each in chain):
         advice = "free some space, or set HF_HOME to a folder on another disk"
     elif _unreachable(error):
         if _offline():
