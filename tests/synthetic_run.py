@@ -21,7 +21,9 @@ from elusive import tables
 from elusive.attribution import write_attribution
 from elusive.authors import write_authors_variants
 from elusive.checkpoint_intervals import write_checkpoint_intervals
+from elusive.choices import write_choices
 from elusive.correlations import write_correlations
+from elusive.mechanism import Inputs, write_mechanism
 from elusive.metrics import write_metrics
 from elusive.null import write_null_bands
 from elusive.reference import write_reference
@@ -107,15 +109,16 @@ def make_run(
         named = _family_members(checkpoints)
         outputs = {
             kind: {family: root / f"{kind}/{family}/{benchmark}.parquet" for family in named}
-            for kind in ("metrics", "correlations")
+            for kind in ("metrics", "correlations", "choices")
         }
-        write_metrics(
-            logprobs=sorted(root.glob(f"logprobs/*/*/{benchmark}.parquet")),
-            items=root / f"items/{benchmark}.parquet",
-            families={family: members.to_dict("records") for family, (_, members) in named.items()},
-            benchmark=benchmark,
-            outputs=outputs["metrics"],
-        )
+        scored = {
+            "logprobs": sorted(root.glob(f"logprobs/*/*/{benchmark}.parquet")),
+            "items": root / f"items/{benchmark}.parquet",
+            "families": {family: members.to_dict("records") for family, (_, members) in named.items()},
+            "benchmark": benchmark,
+        }
+        write_metrics(**scored, outputs=outputs["metrics"])
+        write_choices(**scored, outputs=outputs["choices"])
         write_correlations(metrics=outputs["metrics"], benchmark=benchmark, outputs=outputs["correlations"])
     training = []
     for row in checkpoints.itertuples():
@@ -129,6 +132,18 @@ def make_run(
 
     correlations = sorted(root.glob("correlations/*/*.parquet"))
     write_statistics(correlations=correlations, items=run.items(), **outputs("correlation_statistics"))
+    write_mechanism(
+        inputs=[
+            Inputs(*(root / f"{kind}/{family}/{b}.parquet" for kind in ("choices", "correlations", "metrics")))
+            for family in families
+            for b in benchmarks
+        ],
+        items=run.items(),
+        mechanism_parquet=run.table("mechanism"),
+        mechanism_csv=run.table("mechanism").with_suffix(".csv"),
+        drops_parquet=run.table("mechanism_drops"),
+        drops_csv=run.table("mechanism_drops").with_suffix(".csv"),
+    )
     write_attribution(correlations=correlations, items=run.items(), **outputs("attribution"))
     described = {family: members.to_dict("records") for family, (_, members) in _family_members(checkpoints).items()}
     metrics = sorted(root.glob("metrics/*/*.parquet"))
@@ -307,7 +322,7 @@ def _write_logprobs(
 
 def draw_figure(run: SyntheticRun, name: str, folder: Path) -> dict[str, Path]:
     """Draw the figure called ``name`` (as in the report) of a synthetic run; the paths of its files."""
-    from elusive.figures import accuracy, attribution, loss, masses, scores, statistics, survival
+    from elusive.figures import accuracy, attribution, choices, loss, masses, mechanism, scores, statistics, survival
 
     kind, _, rest = name.partition("/")
     suffixes = {"png": "png", "pdf": "pdf", "caption": "txt", "data": "csv"}
@@ -315,6 +330,12 @@ def draw_figure(run: SyntheticRun, name: str, folder: Path) -> dict[str, Path]:
     one = {"items": run.root / f"items/{rest}.parquet", "families": run.families, "outputs": outputs}
     if kind == "survival":
         survival.write_survival(correlations=run.correlations(rest), **one)
+    elif kind == "choices":
+        tables = [run.root / f"choices/{family}/{rest}.parquet" for family in run.families]
+        choices.write_choices(choices=tables, correlations=run.correlations(rest), **one)
+    elif kind == "mechanism":
+        tables = {"mechanism": run.table("mechanism"), "drops": run.table("mechanism_drops")}
+        mechanism.write_mechanism(**tables, **one | {"items": run.items()})
     elif kind == "scores":
         scores.write_scores(metrics=run.metrics(rest), **one)
     elif kind == "masses":

@@ -70,6 +70,7 @@ FilePath = str | os.PathLike[str]
 
 #: A checkpoint as the registry describes it: ``model``, ``checkpoint``, ``parameters``, ``tokens`` and ``flops``.
 Member = Mapping[str, Any]
+_UNCONDITIONAL = "log_likelihood_unconditional"
 _CHOICE_COLUMNS = ("num_tokens", "num_bytes", "num_chars", "is_greedy")
 _MEMBER = {"model": str, "checkpoint": str, "parameters": int, "tokens": int, "flops": float}
 
@@ -199,13 +200,15 @@ def _logsumexp(values: np.ndarray) -> np.ndarray:
     return np.where(peak == -np.inf, -np.inf, sums)
 
 
-def checkpoint_metrics(choices: Choices, logprobs: pa.Table, path: FilePath) -> dict[str, np.ndarray]:
-    """Metrics and variants, float64 [items] each, of one checkpoint on exactly the items and choices of ``choices``.
+def match_choices(choices: Choices, logprobs: pa.Table, path: FilePath) -> pl.DataFrame:
+    """The rows of one checkpoint's ``logprobs`` in the order of ``choices``, one per item and choice.
 
-    ``logprobs`` may be in any order. Raises :class:`ElusiveError`, naming ``path`` and the first item concerned, when
-    a choice is missing, superfluous or repeated, when ``is_gold`` disagrees, or when a log-likelihood is not finite.
+    Columns: ``item``, ``choice``, ``is_gold``, ``log_likelihood``, ``num_tokens``, ``num_bytes``, ``num_chars``,
+    ``is_greedy`` and, where the table has it, ``log_likelihood_unconditional``. ``logprobs`` may be in any order.
+    Raises :class:`ElusiveError`, naming ``path`` and the first item concerned, when a choice is missing, superfluous or
+    repeated, when ``is_gold`` disagrees, or when a log-likelihood is not finite.
     """
-    extra = [name for name in ("log_likelihood_unconditional",) if name in logprobs.column_names]
+    extra = [name for name in (_UNCONDITIONAL,) if name in logprobs.column_names]
     found = pl.from_arrow(logprobs.select(["item", "choice", "is_gold", "log_likelihood", *_CHOICE_COLUMNS, *extra]))
     joined = choices.frame.join(found, on=["item", "choice"], how="left", maintain_order="left", suffix="_found")
     # The order of the checks lets each rely on the ones before it.
@@ -222,6 +225,15 @@ def checkpoint_metrics(choices: Choices, logprobs: pa.Table, path: FilePath) -> 
         if len(rows):
             item, choice = rows.row(0)[:2]
             raise ElusiveError(f"{path}: item {item!r}, choice {choice} {what} ({len(rows)} such rows)")
+    return joined.drop("is_gold_found")
+
+
+def checkpoint_metrics(choices: Choices, logprobs: pa.Table, path: FilePath) -> dict[str, np.ndarray]:
+    """Metrics and variants, float64 [items] each, of one checkpoint on exactly the items and choices of ``choices``.
+
+    Raises :class:`ElusiveError` as :func:`match_choices` does.
+    """
+    joined = match_choices(choices, logprobs, path)
     shape = (len(choices.gold), int(choices.num_choices.max()))
     exists = np.arange(shape[1]) < choices.num_choices[:, None]
 
@@ -233,8 +245,9 @@ def checkpoint_metrics(choices: Choices, logprobs: pa.Table, path: FilePath) -> 
     log_likelihood = matrix("log_likelihood")
     lengths = {unit: matrix(f"num_{unit}s") for unit in ("token", "byte", "char")}
     key = (choices.gold, choices.num_choices)
+    unconditional = matrix(_UNCONDITIONAL) if _UNCONDITIONAL in joined.columns else None
     return choice_metrics(log_likelihood, lengths["char"], *key) | variant_metrics(
-        log_likelihood, lengths, *key, matrix("is_greedy"), matrix(extra[0]) if extra else None
+        log_likelihood, lengths, *key, matrix("is_greedy"), unconditional
     )
 
 

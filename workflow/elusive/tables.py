@@ -160,6 +160,54 @@ SCHEMAS: dict[str, pa.Schema] = {
             }
         ),
     ),
+    "choices": _schema(
+        _FAMILY,
+        _BENCHMARK,
+        _SUBJECT,
+        _ITEM,
+        _Column("choice", pa.int8(), "index of the choice, from 0"),
+        _Column("is_gold", pa.bool_(), "whether the choice is the correct one"),
+        _NUM_CHOICES,
+        _Column("num_chars", pa.int32(), "characters of the choice's text", "characters"),
+        _NUM_MODELS,
+        _score("mean_log_likelihood", "mean over the checkpoints of the choice's log-likelihood", "nats"),
+        *[
+            _score(method, f"{method.capitalize()} correlation of its log-likelihood with log10 FLOPs", "", True)
+            for method in ("pearson", "spearman", "kendall")
+        ],
+        _score("slope", "least-squares slope of its log-likelihood on log10 FLOPs", "nats per tenfold compute", True),
+        _score("residual_sd", "standard deviation around that line, n - 2 degrees of freedom", "nats", True),
+        _score(
+            "comovement",
+            "Spearman correlation over the checkpoints with the correct choice's log-likelihood; null for that itself",
+            "",
+            True,
+        ),
+        _score(
+            "comovement_partial",
+            "Pearson correlation of its residuals with the correct choice's; null for that itself",
+            "",
+            True,
+        ),
+    ),
+    "mechanism": _schema(
+        _FAMILY,
+        _BENCHMARK,
+        _Column("quantity", pa.string(), "what the value is, one of those that elusive.mechanism describes"),
+        _Column("num_items", pa.int32(), "number of items on which the quantity is defined"),
+        _NUM_MODELS,
+        *_with_interval({"value": "value of the quantity"}),
+    ),
+    "mechanism_drops": _schema(
+        _FAMILY,
+        _BENCHMARK,
+        _Column("factor", pa.string(), "by what items are grouped: num_choices, choice_length or comovement"),
+        _Column("group", pa.int32(), "number of the group, from 0, in ascending order of the factor"),
+        _score("level", "mean of the factor in the group"),
+        _NUM_ITEMS,
+        _NUM_MODELS,
+        *_with_interval({"drop": "mean Spearman correlation with compute lost from log p_vocab to p_choices"}),
+    ),
     "attribution": _schema(
         _FAMILY,
         _BENCHMARK,
@@ -360,6 +408,7 @@ _FILES = {
     "logprobs": "logprobs/{model}/{checkpoint}/{benchmark}.parquet",
     "metrics": "metrics/{family}/{benchmark}.parquet",
     "correlations": "correlations/{family}/{benchmark}.parquet",
+    "choices": "choices/{family}/{benchmark}.parquet",
 }
 
 

@@ -64,6 +64,51 @@ rule statistics:
         "../scripts/statistics.py"
 
 
+rule choices:
+    input:
+        logprobs=get_benchmark_logprobs,
+        items_table=ITEMS,
+    output:
+        expand(CHOICES, family=REGISTRY.families, allow_missing=True),
+    log:
+        "results/logs/choices/{benchmark}.log",
+    benchmark:
+        "results/benchmarks/choices/{benchmark}.tsv"
+    conda:
+        "../../envs/elusive.yaml"
+    params:
+        families={
+            name: [REGISTRY.describe(member) for member in family.members]
+            for name, family in REGISTRY.families.items()
+        },
+    message:
+        "Single choices on {wildcards.benchmark}"
+    script:
+        "../scripts/choices.py"
+
+
+rule mechanism:
+    input:
+        choices=expand(CHOICES, family=REGISTRY.families, benchmark=REGISTRY.benchmarks),
+        correlations=expand(CORRELATIONS, family=REGISTRY.families, benchmark=REGISTRY.benchmarks),
+        metrics=expand(METRICS, family=REGISTRY.families, benchmark=REGISTRY.benchmarks),
+        items_table=expand(ITEMS, benchmark=REGISTRY.benchmarks),
+    output:
+        **get_table("mechanism"),
+        drops_parquet=get_table("mechanism_drops")["parquet"],
+        drops_csv=get_table("mechanism_drops")["csv"],
+    log:
+        "results/logs/mechanism.log",
+    benchmark:
+        "results/benchmarks/mechanism.tsv"
+    conda:
+        "../../envs/elusive.yaml"
+    message:
+        "What the wrong choices do"
+    script:
+        "../scripts/mechanism.py"
+
+
 rule attribution:
     input:
         correlations=expand(CORRELATIONS, family=REGISTRY.families, benchmark=REGISTRY.benchmarks),

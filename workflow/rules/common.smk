@@ -51,6 +51,7 @@ LOGPROBS = "results/logprobs/{model}/{checkpoint}/{benchmark}.parquet"
 FINISHED = "results/finished/{model}/{checkpoint}/{benchmark}.parquet"
 METRICS = "results/metrics/{family}/{benchmark}.parquet"
 CORRELATIONS = "results/correlations/{family}/{benchmark}.parquet"
+CHOICES = "results/choices/{family}/{benchmark}.parquet"
 TABLE = "results/tables/{table}.{format}"
 FIGURE = "results/figures/{figure}.{format}"
 REPORT = "results/report.html"
@@ -79,8 +80,9 @@ def get_all_figures():
         "masses": REGISTRY.benchmarks,
         "statistics": ["pearson", "spearman", "kendall"],
         "attribution": ["pearson", "spearman"],
+        "choices": REGISTRY.benchmarks,
     }
-    names = [f"{kind}/{name}" for kind, members in kinds.items() for name in members] + ["accuracy"]
+    names = [f"{kind}/{name}" for kind, members in kinds.items() for name in members] + ["accuracy", "mechanism"]
     return names + (["loss"] if REGISTRY.ladder_models else [])
 
 
@@ -217,7 +219,7 @@ def get_all_logprobs(benchmarks=None):
 
 def get_all_outputs():
     names = ["correlation_statistics", "attribution", "null_bands", "checkpoint_intervals", "authors_variants"]
-    names += ["scores", "checkpoints", "reference"]
+    names += ["mechanism", "mechanism_drops", "scores", "checkpoints", "reference"]
     tables = [path for name in names for path in get_table(name).values()]
     return [REPORT, DATA_DICTIONARY, *tables, *get_all_logprobs(), *get_figure_files("png"), *get_figure_files("pdf")]
 

@@ -106,6 +106,48 @@ rule figure_attribution:
         "../scripts/figure_attribution.py"
 
 
+rule figure_choices:
+    input:
+        choices=expand(CHOICES, family=get_plotted_families(), allow_missing=True),
+        correlations=expand(CORRELATIONS, family=get_plotted_families(), allow_missing=True),
+        items_table=ITEMS,
+    output:
+        **get_figure("choices/{benchmark}", "choices"),
+    log:
+        "results/logs/figures/choices/{benchmark}.log",
+    benchmark:
+        "results/benchmarks/figures/choices/{benchmark}.tsv"
+    conda:
+        "../../envs/elusive.yaml"
+    params:
+        families=get_plotted_families(),
+    message:
+        "Figure: right and wrong choices of {wildcards.benchmark} against compute"
+    script:
+        "../scripts/figure_choices.py"
+
+
+rule figure_mechanism:
+    input:
+        mechanism=get_table("mechanism")["parquet"],
+        drops=get_table("mechanism_drops")["parquet"],
+        items_table=expand(ITEMS, benchmark=REGISTRY.benchmarks),
+    output:
+        **get_figure("mechanism", "mechanism"),
+    log:
+        "results/logs/figures/mechanism.log",
+    benchmark:
+        "results/benchmarks/figures/mechanism.tsv"
+    conda:
+        "../../envs/elusive.yaml"
+    params:
+        families=get_plotted_families(),
+    message:
+        "Figure: how the loss at p_choices depends on the choices"
+    script:
+        "../scripts/figure_mechanism.py"
+
+
 rule figure_accuracy:
     input:
         scores=get_table("scores")["parquet"],

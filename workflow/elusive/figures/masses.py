@@ -15,6 +15,7 @@ import plotnine as p9
 from elusive.figures import style
 from elusive.figures.data import Benchmark, PathLike, read_benchmark, read_metrics
 from elusive.figures.save import Outputs, save_figure
+from elusive.mechanism import spread_at_fixed_mass
 
 #: Dots drawn for each family, chosen by a seeded draw.
 MAX_POINTS = 4000
@@ -39,17 +40,6 @@ def _limits(frame: pd.DataFrame) -> tuple[float, float]:
     """Limits of both axes: from the smaller of the two 0.5 % quantiles to the largest mass."""
     masses = frame[["correct", "incorrect"]]
     return float(masses.quantile(0.005).min()), float(masses.max().max())
-
-
-def spread_at_fixed_mass(correct: np.ndarray, incorrect: np.ndarray) -> float:
-    """Decades between the 5 % and 95 % quantiles of the incorrect mass at a given correct mass.
-
-    The median, weighted by the number of pairs, over bins of the correct mass one decade wide.
-    """
-    groups = pd.Series(incorrect).groupby(np.floor(correct))
-    widths = (groups.quantile(0.95) - groups.quantile(0.05)).sort_values()
-    weights = groups.size().loc[widths.index].cumsum()
-    return float(widths.iloc[int(np.searchsorted(weights, weights.iloc[-1] / 2))])
 
 
 def plot(metrics: pd.DataFrame, benchmark: Benchmark, families: Mapping[str, str]) -> p9.ggplot:

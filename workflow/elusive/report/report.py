@@ -32,6 +32,8 @@ KINDS = {
     "survival": "Survival curves of the correlations",
     "statistics": "Statistics of the correlations",
     "attribution": "What each transformation costs",
+    "choices": "Right and wrong choices against compute",
+    "mechanism": "On what the loss at p_choices depends",
     "scores": "From one metric to the next",
     "masses": "Correct and incorrect mass",
     "accuracy": "Accuracy against compute",

@@ -1,0 +1,125 @@
+"""Whether wrong choices follow compute as right ones do: survival curves of single choices, one panel a family.
+
+The paper scatters the masses of right and wrong choices against each other; this is the direct test, each choice's
+log-likelihood against compute.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+import plotnine as p9
+
+from elusive.figures import style
+from elusive.figures.data import Benchmark, PathLike, read_benchmark, read_frame
+from elusive.figures.save import Outputs, save_figure
+from elusive.figures.survival import survival_steps
+
+#: What is correlated with compute, in drawing order: the curve's name and colour.
+CURVES = {
+    "correct": ("the right choice", "#3B4CC0"),
+    "incorrect": ("each wrong choice", "#F0895F"),
+    "all_incorrect": ("all wrong choices together", "#B40426"),
+    "margin": ("margin of the right over the best wrong choice", "#8A8A8A"),
+}
+
+
+def _values(choices: pd.DataFrame, correlations: pd.DataFrame, family: str) -> dict[str, np.ndarray]:
+    """Spearman correlations with compute for each of :data:`CURVES`, NaN where undefined."""
+    own = choices[choices["family"] == family]
+    spearman = correlations[(correlations["family"] == family) & (correlations["method"] == "spearman")]
+    by_metric = {metric: rows["correlation"].to_numpy(dtype=float) for metric, rows in spearman.groupby("metric")}
+    return {
+        "correct": own.loc[own["is_gold"], "spearman"].to_numpy(dtype=float),
+        "incorrect": own.loc[~own["is_gold"], "spearman"].to_numpy(dtype=float),
+        "all_incorrect": by_metric["log_p_vocab_incorrect"],
+        "margin": by_metric["margin_log"],
+    }
+
+
+def plot(
+    choices: pd.DataFrame, correlations: pd.DataFrame, benchmark: Benchmark, families: Mapping[str, str]
+) -> p9.ggplot:
+    """Draw the curves; both tables hold the rows of all ``families`` (name -> label) on one benchmark."""
+    curves = []
+    for family, label in families.items():
+        for name, values in _values(choices, correlations, family).items():
+            x, y = survival_steps(values)
+            curves.append(pd.DataFrame({"x": x, "y": y, "family": label, "curve": CURVES[name][0]}))
+    names = [text for text, _ in CURVES.values()]
+    frame = pd.concat(curves)
+    frame["family"] = pd.Categorical(frame["family"], list(families.values()))
+    frame["curve"] = pd.Categorical(frame["curve"], names)
+    columns = min(len(families), 3)
+    rows = -(-len(families) // columns)
+    return (
+        p9.ggplot(frame, p9.aes("x", "y", color="curve"))
+        + p9.geom_vline(xintercept=0, size=0.3, color="#999999")
+        + p9.geom_step(size=0.55)
+        + p9.facet_wrap("family", ncol=columns, labeller=lambda label: style.wrap([label])[0])
+        + p9.scale_color_manual(dict(CURVES.values()))
+        + p9.scale_x_continuous(
+            limits=(-1, 1), breaks=[-1, -0.5, 0, 0.5, 1], labels=["−1", "−0.5", "0", "0.5", "1"], expand=(0.01, 0)
+        )
+        + p9.scale_y_continuous(limits=(0, 1), breaks=[0, 0.25, 0.5, 0.75, 1], expand=(0.01, 0))
+        + p9.labs(
+            x=r"Spearman correlation $c$ of the log-likelihood with $\log_{10}$ FLOPs",
+            y=r"share with correlation $> c$",
+            color="",
+            title=benchmark.label,
+        )
+        + p9.guides(color=p9.guide_legend(nrow=2))
+        + style.theme(style.PAGE_WIDTH, 1.1 + 2.1 * rows)
+        + p9.theme(legend_position="bottom", legend_box_spacing=0.02)
+    )
+
+
+def caption_text(
+    choices: pd.DataFrame, correlations: pd.DataFrame, benchmark: Benchmark, families: Mapping[str, str]
+) -> str:
+    """What the figure of one benchmark shows, with its numbers."""
+    first = next(iter(families))
+    medians = {
+        name: style.format_number(float(np.nanmedian(values))) if np.isfinite(values).any() else "unknown"
+        for name, values in _values(choices, correlations, first).items()
+    }
+    own = choices[(choices["family"] == first) & ~choices["is_gold"]]
+    together = own["comovement"].median()
+    equal = own["comovement_partial"].median()
+    models = correlations.groupby("family")["num_models"].max()
+    members = "; ".join(f"“{label}” ({models[name]} checkpoints)" for name, label in families.items())
+    return (
+        f"{benchmark.label}: right and wrong choices against compute.\n\n"
+        "Horizontal axis: Spearman correlation, over a family's checkpoints, of a log-likelihood with log10 of the "
+        "training FLOPs (6·N·D). Vertical axis: share of choices (or items) whose correlation is larger. The margin is "
+        "the log-likelihood of the right choice minus that of the best wrong one; accuracy is its sign.\n\n"
+        f"{benchmark.describe_items()} Families: {members}.\n\n"
+        f"What to see: in “{families[first]}” the median correlation is {medians['correct']} for the right choice, "
+        f"{medians['incorrect']} for a wrong one, {medians['all_incorrect']} for all wrong ones together and "
+        f"{medians['margin']} for the margin between them. A wrong choice and the right one move together over the "
+        f"checkpoints (median Spearman correlation {style.format_number(together)}; at equal compute "
+        f"{style.format_number(equal)})."
+    )
+
+
+def write_choices(
+    *,
+    choices: Sequence[PathLike],
+    correlations: Sequence[PathLike],
+    items: PathLike,
+    families: Mapping[str, str],
+    outputs: Outputs,
+) -> None:
+    """Draw and describe how closely right and wrong choices of one benchmark follow compute.
+
+    ``choices``, ``correlations``: one table of each a family; ``items``: the benchmark's items table; ``families``:
+    name -> label, in drawing order; ``outputs``: where to write.
+    """
+    columns = ["family", "is_gold", "spearman", "comovement", "comovement_partial"]
+    single = pd.concat([read_frame(path, "choices", columns) for path in choices], ignore_index=True)
+    columns = ["family", "metric", "method", "correlation", "num_models"]
+    frame = pd.concat([read_frame(path, "correlations", columns) for path in correlations], ignore_index=True)
+    benchmark = read_benchmark(items)
+    save_figure(plot(single, frame, benchmark, families), caption_text(single, frame, benchmark, families), outputs)

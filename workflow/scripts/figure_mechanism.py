@@ -1,0 +1,14 @@
+"""How the loss of correlation at p_choices depends on the choices."""
+
+from elusive import logs
+from elusive.figures.mechanism import write_mechanism
+
+if __name__ == "__main__":
+    with logs.to_file(snakemake.log[0]):
+        write_mechanism(
+            mechanism=snakemake.input.mechanism,
+            drops=snakemake.input.drops,
+            items=snakemake.input.items_table,
+            families=snakemake.params.families,
+            outputs=dict(snakemake.output.items()),
+        )
