@@ -8,6 +8,7 @@ from decimal import Decimal, localcontext
 
 import numpy as np
 import polars as pl
+import pyarrow.compute as pc
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
@@ -249,6 +250,22 @@ def test_table_follows_the_contract(tmp_path):
             value = rows.filter(pl.col("item") == item)["correlation"].item()
             assert (value is None) == np.isnan(expected)
             assert value is None or value == pytest.approx(expected, abs=1e-12)
+
+
+def test_a_checkpoint_without_nominal_compute_is_left_out(tmp_path):
+    """Amber's first one was trained on 3.5e9 tokens, of which the paper counts none."""
+    metrics = tmp_path / "metrics.parquet"
+    write_family(**random_run(tmp_path), output=metrics)
+    table = read_table(metrics, "metrics")
+    first = pc.and_(
+        pc.greater(table["tokens"], 0),
+        pc.equal(table["flops"], pc.min(table.filter(pc.greater(table["tokens"], 0))["flops"])),
+    )
+    nominal = table.set_column(table.column_names.index("flops"), "flops", pc.if_else(first, 0.0, table["flops"]))
+    found = pl.from_arrow(correlate(nominal, metrics, "small"))
+    assert found["num_models"].unique().to_list() == [4]
+    without = table.filter(pc.invert(first))
+    assert found.equals(pl.from_arrow(correlate(without, metrics, "small")))
 
 
 def test_accuracy_that_never_changes_is_null(tmp_path):

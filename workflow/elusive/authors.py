@@ -116,7 +116,7 @@ def write_authors_variants(*, metrics: Sequence[FilePath], output_parquet: FileP
 
     Rows are sorted by family and benchmark, then as :func:`compare` says, whatever the order of the files.
     """
-    columns = ["model", "checkpoint", "item", "benchmark", "num_choices", "tokens", "flops", *_COLUMNS]
+    columns = ["model", "checkpoint", "item", "benchmark", "num_choices", "flops", *_COLUMNS]
     found: dict[tuple[str, str], list[dict[str, object]]] = {}
     for path in metrics:
         table = read_table(path, "metrics", columns=columns)
@@ -124,7 +124,7 @@ def write_authors_variants(*, metrics: Sequence[FilePath], output_parquet: FileP
         key = (str(read_metadata(path)["family"]), checkpoints["benchmark"][0].as_py())
         if key in found:
             raise ElusiveError(f"{path}: the metrics of {key[0]!r} on {key[1]!r} are already in another file")
-        trained = np.flatnonzero(checkpoints["tokens"].to_numpy() > 0)
+        trained = np.flatnonzero(checkpoints["flops"].to_numpy() > 0)
         scores = {m: table[m].to_numpy().reshape(len(checkpoints), len(items))[trained] for m in _COLUMNS}
         num_choices = items["num_choices"].to_numpy().astype(np.float64)
         found[key] = compare(checkpoints["flops"].to_numpy()[trained], scores, num_choices)

@@ -320,7 +320,7 @@ def write_checkpoint_intervals(*, metrics: Sequence[FilePath], output_parquet: F
         key = (str(read_metadata(path)["family"]), checkpoints["benchmark"][0].as_py())
         if key in found:
             raise ElusiveError(f"{path}: the metrics of {key[0]!r} on {key[1]!r} are already in another file")
-        trained = np.flatnonzero(checkpoints["tokens"].to_numpy() > 0)
+        trained = np.flatnonzero(checkpoints["flops"].to_numpy() > 0)
         scores = {m: table[m].to_numpy().reshape(len(checkpoints), len(items))[trained] for m in METRICS}
         found[key] = family_intervals(
             checkpoints["flops"].to_numpy()[trained],

@@ -10,7 +10,7 @@ For one item the scores of the family's checkpoints are one column of a matrix [
 
 They equal ``scipy.stats`` within 1e-12. As there, a correlation is undefined (null) only when the column, or x, is
 constant to the last bit, or when fewer than two checkpoints are left; a column that varies by rounding noise alone has
-a correlation. Losses (``brier``) are negated first; checkpoints with no tokens have no log FLOPs and are left out.
+a correlation. Losses (``brier``) are negated first; checkpoints without compute have no log FLOPs and are left out.
 
 Probabilities are correlated through the logarithms that the metrics table holds beside them: the ranks of ``p`` are
 those of ``log p``, and Pearson takes ``exp(log p - max log p) - 1``, which differs from ``p`` by a shift and a factor.
@@ -139,10 +139,10 @@ def correlate(table: pa.Table, path: FilePath, family: str) -> pa.Table:
     """
     checkpoints, items = checkpoint_blocks(table, path)
     flops = checkpoints["flops"].to_numpy()
-    trained = np.flatnonzero(checkpoints["tokens"].to_numpy() > 0)
+    trained = np.flatnonzero(flops > 0)
     if len(np.unique(flops[trained])) < 3:
         logger.warning(
-            "%s: family %s has %d checkpoints with tokens, at %d different FLOPs; correlations of so few say nothing",
+            "%s: family %s has %d checkpoints with compute, at %d different FLOPs; correlations of so few say nothing",
             *(path, family, len(trained), len(np.unique(flops[trained]))),
         )
     scores = {

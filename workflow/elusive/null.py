@@ -175,17 +175,17 @@ def write_null_bands(
 ) -> None:
     """Write the table null_bands, as Parquet and as CSV: a row per family × benchmark × method.
 
-    ``families`` are the registry's, with the checkpoints' ``tokens`` and ``flops``; ``items`` the items tables. Rows
-    are sorted by family and benchmark, then method. Families of fewer than three checkpoints with tokens, or all at
+    ``families`` are the registry's, with the checkpoints' ``flops``; ``items`` the items tables. Rows
+    are sorted by family and benchmark, then method. Families of fewer than three checkpoints with compute, or all at
     the same compute, have no rows.
     """
     counts = {str(read_metadata(p)["benchmark"]): len(read_table(p, "items", columns=["item"])) for p in items}
     known: dict[bytes, dict[str, Null]] = {}
     rows = []
     for family in sorted(families):
-        x = np.sort(np.log10([member["flops"] for member in families[family] if member["tokens"] > 0]))
+        x = np.sort(np.log10([member["flops"] for member in families[family] if member["flops"] > 0]))
         if len(x) < 3:
-            logger.warning("family %s has %d checkpoints with tokens: too few for a null band", family, len(x))
+            logger.warning("family %s has %d checkpoints with compute: too few for a null band", family, len(x))
             continue
         # Ranks see which values are tied, not where they lie.
         pattern = np.unique(x, return_inverse=True)[1].astype(np.int64)
