@@ -18,6 +18,7 @@ import pandas as pd
 import pyarrow as pa
 
 from elusive import tables
+from elusive.aggregates import write_aggregates
 from elusive.attribution import write_attribution
 from elusive.authors import write_authors_variants
 from elusive.checkpoint_intervals import write_checkpoint_intervals
@@ -26,6 +27,7 @@ from elusive.correlations import write_correlations
 from elusive.mechanism import Inputs, write_mechanism
 from elusive.metrics import write_metrics
 from elusive.null import write_null_bands
+from elusive.predictability import write_predictability
 from elusive.reference import write_reference
 from elusive.statistics import write_checkpoints, write_scores, write_statistics
 
@@ -143,6 +145,16 @@ def make_run(
         mechanism_csv=run.table("mechanism").with_suffix(".csv"),
         drops_parquet=run.table("mechanism_drops"),
         drops_csv=run.table("mechanism_drops").with_suffix(".csv"),
+    )
+    write_predictability(statistics=run.table("correlation_statistics"), **outputs("predictability"))
+    write_aggregates(
+        metrics=sorted(root.glob("metrics/*/*.parquet")),
+        items=run.items(),
+        families={name: members.to_dict("records") for name, (_, members) in _family_members(checkpoints).items()},
+        means_parquet=run.table("means"),
+        means_csv=run.table("means").with_suffix(".csv"),
+        aggregates_parquet=run.table("aggregates"),
+        aggregates_csv=run.table("aggregates").with_suffix(".csv"),
     )
     write_attribution(correlations=correlations, items=run.items(), **outputs("attribution"))
     described = {family: members.to_dict("records") for family, (_, members) in _family_members(checkpoints).items()}

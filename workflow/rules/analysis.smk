@@ -15,10 +15,7 @@ rule metrics:
     conda:
         "../../envs/elusive.yaml"
     params:
-        families={
-            name: [REGISTRY.describe(member) for member in family.members]
-            for name, family in REGISTRY.families.items()
-        },
+        families=get_described_families(),
     message:
         "Metrics on {wildcards.benchmark}"
     script:
@@ -77,10 +74,7 @@ rule choices:
     conda:
         "../../envs/elusive.yaml"
     params:
-        families={
-            name: [REGISTRY.describe(member) for member in family.members]
-            for name, family in REGISTRY.families.items()
-        },
+        families=get_described_families(),
     message:
         "Single choices on {wildcards.benchmark}"
     script:
@@ -182,6 +176,47 @@ rule authors_variants:
         "What the paper's own computation changes"
     script:
         "../scripts/authors_variants.py"
+
+
+rule predictability:
+    input:
+        statistics=get_table("correlation_statistics")["parquet"],
+    output:
+        **get_table("predictability"),
+    log:
+        "results/logs/predictability.log",
+    benchmark:
+        "results/benchmarks/predictability.tsv"
+    localrule: True
+    conda:
+        "../../envs/elusive.yaml"
+    message:
+        "Which score of each benchmark follows compute best"
+    script:
+        "../scripts/predictability.py"
+
+
+rule aggregates:
+    input:
+        metrics=expand(METRICS, family=REGISTRY.families, benchmark=REGISTRY.benchmarks),
+        items_table=expand(ITEMS, benchmark=REGISTRY.benchmarks),
+    output:
+        **get_table("aggregates"),
+        means_parquet=get_table("means")["parquet"],
+        means_csv=get_table("means")["csv"],
+    log:
+        "results/logs/aggregates.log",
+    benchmark:
+        "results/benchmarks/aggregates.tsv"
+    localrule: True
+    conda:
+        "../../envs/elusive.yaml"
+    params:
+        families=get_described_families(),
+    message:
+        "Mean scores and how well they follow compute"
+    script:
+        "../scripts/aggregates.py"
 
 
 rule scores:

@@ -98,6 +98,13 @@ def get_plotted_families():
     return {family.name: family.label for family in REGISTRY.families.values() if family.plotted}
 
 
+def get_described_families():
+    """What the tables say of each family's members."""
+    return {
+        name: [REGISTRY.describe(member) for member in family.members] for name, family in REGISTRY.families.items()
+    }
+
+
 def get_family_members():
     return {
         family.name: [[member.model, member.name] for member in family.members] for family in REGISTRY.families.values()
@@ -219,7 +226,16 @@ def get_all_logprobs(benchmarks=None):
 
 def get_all_outputs():
     names = ["correlation_statistics", "attribution", "null_bands", "checkpoint_intervals", "authors_variants"]
-    names += ["mechanism", "mechanism_drops", "scores", "checkpoints", "reference"]
+    names += [
+        "mechanism",
+        "mechanism_drops",
+        "predictability",
+        "means",
+        "aggregates",
+        "scores",
+        "checkpoints",
+        "reference",
+    ]
     tables = [path for name in names for path in get_table(name).values()]
     return [REPORT, DATA_DICTIONARY, *tables, *get_all_logprobs(), *get_figure_files("png"), *get_figure_files("pdf")]
 
