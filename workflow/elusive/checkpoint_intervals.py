@@ -9,7 +9,7 @@ Leeden 1999). The median's interval comes from that of the share of items below 
 levels (Woodruff 1952): rank correlations of few checkpoints take few values, among which the median itself may not move
 at all. Where a level passes 0 or 1, it ends at -1 or 1.
 
-Besides, per family × benchmark × metric × method:
+Undefined correlations are left out, with or without a checkpoint. Besides, per family × benchmark × metric × method:
 
 - ``mean_shuffled_low/high``: 2.5 % and 97.5 % quantiles of the mean correlation when compute is shuffled among the
   checkpoints, with one permutation for all items, so that what items have in common stays (Pearson and Spearman).
