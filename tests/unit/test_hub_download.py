@@ -7,9 +7,11 @@ import json
 import os
 import random
 import re
+import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +21,7 @@ import pytest
 import elusive
 from elusive.errors import ElusiveError
 from elusive.hub.client import Hub
-from elusive.hub.download import download
+from elusive.hub.download import download, wait_for_scoring
 from elusive.hub.select import needed_files
 from hub_server import HubServer
 
@@ -329,6 +331,34 @@ def test_a_job_killed_while_it_names_files_is_gone_on_with(server, downloads):
     downloads()
     assert downloads.content == FILES
     assert server.served["model.safetensors"] == before
+
+
+# Not too far ahead of scoring
+
+
+def test_a_download_waits_until_a_checkpoint_is_scored(server, tmp_path, caplog):
+    for name in ("a/step1", "a/step2", "b/step1"):
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / "source.json").write_text("{}")
+    (tmp_path / "local/step1").mkdir(parents=True)
+    wait_for_scoring(tmp_path, 4)
+    waiting = threading.Thread(target=wait_for_scoring, args=(tmp_path, 2, 60, 0.01))
+    with caplog.at_level("INFO", logger="elusive"):
+        waiting.start()
+        shutil.rmtree(tmp_path / "a/step1")
+        waiting.join(0.3)
+        assert waiting.is_alive(), "two are still as many as may"
+        shutil.rmtree(tmp_path / "b/step1")
+        waiting.join(30)
+    assert not waiting.is_alive()
+    assert "waiting for scoring: 2 checkpoints lie there (a/step2, b/step1)" in caplog.text
+
+
+def test_a_download_does_not_wait_for_ever(tmp_path, caplog):
+    (tmp_path / "a/step1").mkdir(parents=True)
+    (tmp_path / "a/step1/source.json").write_text("{}")
+    wait_for_scoring(tmp_path, 1, patience=0.1, poll=0.01)
+    assert "going on without waiting" in caplog.text
 
 
 # The user's cache and environment

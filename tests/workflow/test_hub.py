@@ -100,6 +100,7 @@ def config(checkpoints):
         "families": [{"name": "tiny", "members": ["*/*"]}],
         "benchmarks": [{"name": "arc_easy", "limit": 4}],
         "scoring": {"device": "cpu"},
+        "hub": {"ahead": 1},
     }
 
 
@@ -116,7 +117,7 @@ def finished(server, config, repository, archive_path, tmp_path_factory):
     server.fail(f"tests/gpt_neox@*/{weights['gpt_neox']}", "slow", delay=0.1)
     run = HubRun(repository, tmp_path_factory.mktemp("hub"), config, archive_path)
     run.server = server
-    run.output = run.succeed(SCORES, "--resources", "download=2")
+    run.output = run.succeed(SCORES)
     assert all(fault.times == 0 for fault in server._faults), "every fault was met"
     return run
 
@@ -150,6 +151,14 @@ def test_weights_are_gone(finished):
     assert not left
     assert not list((finished.directory / "home").rglob("*.safetensors"))
     assert finished.planned(SCORES) == {}
+
+
+def test_downloads_do_not_run_far_ahead(finished):
+    logs = [path.read_text() for path in (finished.directory / "results/logs/download").glob("*/*.log")]
+    waited = [text for text in logs if "waiting for scoring" in text]
+    # Two are downloaded at once by default, so whoever comes after them finds one that waits to be scored.
+    assert len(logs) == len(CHECKPOINTS) and len(waited) >= 2
+    assert not any("going on without waiting" in text for text in logs)
 
 
 def test_only_what_is_needed_was_downloaded(finished, server):

@@ -1,5 +1,9 @@
 """Checkpoints of the Hugging Face hub, each for as long as it has to be scored."""
 
+# Unless `--resources download=N` says otherwise: Snakemake has room for few jobs that need no core.
+if REGISTRY.hub_models and "download" not in workflow.global_resources:
+    workflow.register_resource("download", 2)
+
 
 rule download:
     output:
@@ -16,9 +20,13 @@ rule download:
     localrule: True
     conda:
         "../../envs/elusive.yaml"
+    # It needs the network, not a core, and must not hold one while it waits for scoring.
+    threads: 0
     resources:
         download=1,
         disk_mb=get_download_disk,
+        # Here, since another value makes no other weights: a changed parameter would download all of them again.
+        ahead=0 if REGISTRY.hub["keep"] else REGISTRY.hub["ahead"] or 0,
     params:
         spec=get_download_spec,
         partial=CHECKPOINT_PARTIAL,
@@ -26,4 +34,5 @@ rule download:
     message:
         "Downloading {wildcards.model}/{wildcards.checkpoint}"
     shell:
-        "python -m elusive download --spec {params.spec:q} --output {output} --partial {params.partial} --log {log}"
+        "python -m elusive download --spec {params.spec:q} --output {output} --partial {params.partial} "
+        "--ahead {resources.ahead} --log {log}"

@@ -18,12 +18,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--partial", type=Path, required=True, help="directory that keeps what has come, for a job that goes on with it"
     )
+    parser.add_argument(
+        "--ahead", type=int, default=0, help="wait while so many downloaded checkpoints lie beside the output; 0: never"
+    )
 
 
 def run(args: argparse.Namespace) -> None:
     """Download the checkpoint; raises :class:`ElusiveError` with a message that a person can act on."""
     from elusive.hub.client import Hub
-    from elusive.hub.download import download
+    from elusive.hub.download import download, wait_for_scoring
 
     try:
         spec = json.loads(args.spec)
@@ -31,4 +34,6 @@ def run(args: argparse.Namespace) -> None:
         raise ElusiveError(f"--spec: not JSON: {error}") from error
     if not isinstance(spec, dict) or set(spec) != set(_KEYS):
         raise ElusiveError(f"--spec: must have the keys {', '.join(_KEYS)} and no others")
+    if args.ahead:
+        wait_for_scoring(args.output.parents[1], args.ahead)
     download(Hub(), output=args.output, partial=args.partial, **spec)

@@ -51,6 +51,25 @@ def download(hub: Hub, repo: str, revision: str, output: Path, partial: Path, tr
     return job.listing.commit
 
 
+def wait_for_scoring(directory: Path, ahead: int, patience: float = 7200.0, poll: float = 2.0) -> None:
+    """Return when fewer than ``ahead`` downloaded checkpoints lie in ``directory``/model/checkpoint.
+
+    Scoring removes them. When none has gone for ``patience`` seconds it returns all the same: scoring may have failed,
+    and whoever waits for it would wait for ever. ``poll`` is the pause between looks, in seconds.
+    """
+    seen, since = None, time.monotonic()
+    while len(there := set(directory.glob(f"*/*/{SOURCE}"))) >= ahead:
+        if seen is None or seen - there:
+            names = ", ".join(sorted("/".join(path.parts[-3:-1]) for path in there))
+            logger.info("waiting for scoring: %d checkpoints lie there (%s), as many as may", len(there), names)
+            since = time.monotonic()
+        elif time.monotonic() - since > patience:
+            logger.warning("no checkpoint has been scored for %.0f s; going on without waiting", patience)
+            return
+        seen = there
+        time.sleep(poll)
+
+
 @contextlib.contextmanager
 def _full_disk(partial: Path) -> Iterator[None]:
     try:
