@@ -71,6 +71,7 @@ rule choices:
         "results/logs/choices/{benchmark}.log",
     benchmark:
         "results/benchmarks/choices/{benchmark}.tsv"
+    localrule: True
     conda:
         "../../envs/elusive.yaml"
     params:
@@ -95,6 +96,7 @@ rule mechanism:
         "results/logs/mechanism.log",
     benchmark:
         "results/benchmarks/mechanism.tsv"
+    localrule: True
     conda:
         "../../envs/elusive.yaml"
     message:

@@ -117,6 +117,7 @@ rule figure_choices:
         "results/logs/figures/choices/{benchmark}.log",
     benchmark:
         "results/benchmarks/figures/choices/{benchmark}.tsv"
+    localrule: True
     conda:
         "../../envs/elusive.yaml"
     params:
@@ -138,6 +139,7 @@ rule figure_mechanism:
         "results/logs/figures/mechanism.log",
     benchmark:
         "results/benchmarks/figures/mechanism.tsv"
+    localrule: True
     conda:
         "../../envs/elusive.yaml"
     params:
