@@ -131,20 +131,21 @@ def _families(plan: Sequence[Line]) -> Iterator[str]:
 
 
 def _benchmarks(registry: Registry, sizes: Mapping[str, Size]) -> Iterator[str]:
-    header = ["benchmark", "items", "choices", "tokens run", "positions read", "source of the numbers"]
+    header = ["benchmark", "items", "choices", "tokens run", "positions read"]
     rows = [
         [
             registry.benchmarks[name].label,
             *(f"{round(value):,}" for value in (size.items, size.choices, size.tokens, size.positions)),
-            _BASIS[size.basis],
         ]
         for name, size in sizes.items()
     ]
-    yield from _aligned([header, *rows])
+    bases = [_BASIS[size.basis] for size in sizes.values()]
+    for line, basis in zip(_aligned([header, *rows]), ["source of the numbers", *bases], strict=True):
+        yield f"{line}  {basis}"
 
 
 def _aligned(rows: list[list[str]]) -> Iterator[str]:
-    """Columns of equal width, the first to the left, the others to the right but for a last one of text."""
+    """Columns of equal width, the first to the left, the others to the right."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         cells = [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
