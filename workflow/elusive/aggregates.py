@@ -14,7 +14,7 @@ text, or one subject, together: the sandwich estimate over clusters).
 - ``item_noise``: median of the means' standard errors, the part of the noise that more items would remove;
 - ``signal_to_noise``: signal / noise.
 
-Checkpoints with no tokens are left out. A quantity that needs more checkpoints than there are, or divides by zero, is
+Checkpoints with no FLOPs are left out. A quantity that needs more checkpoints than there are, or divides by zero, is
 null.
 """
 
@@ -149,7 +149,7 @@ def write_aggregates(
     }
     result: list[dict[str, Any]] = []
     for family in sorted(families):
-        members = [member for member in families[family] if member["tokens"] > 0]
+        members = [member for member in families[family] if member["flops"] > 0]
         flops = np.array([member["flops"] for member in members], float)
         for (benchmark, metric), rows in groups.items():
             own = [rows[member["model"], member["checkpoint"]] for member in members]

@@ -11,7 +11,7 @@ For one family, with ``l`` the log-likelihood of one choice under each of its ch
 - ``comovement_partial``: Pearson's correlation of the two lines' residuals, what is left of that at equal compute.
 
 Both are null for the correct choice itself. A correlation of a constant is undefined, and null. Checkpoints with no
-tokens have no log FLOPs and are left out.
+FLOPs are left out.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ def write_choices(
     scores: dict[tuple[str, str], np.ndarray] = {}
     lengths: pa.Table | None = None
     for family, members in families.items():
-        trained = [member for member in members if member["tokens"] > 0]
+        trained = [member for member in members if member["flops"] > 0]
         for member in trained:
             key = (member["model"], member["checkpoint"])
             if key not in paths:

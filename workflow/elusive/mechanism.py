@@ -162,8 +162,8 @@ def mechanism(inputs: Inputs, items: FilePath | None = None) -> tuple[list[dict[
             {**about, "quantity": name, "num_items": found[name].count(), "num_models": num_models}
             | {f"value{bound}": values[i] for bound, values in means.items()}
         )
-    needed = ["tokens", "log_p_vocab_correct", "log_p_vocab_incorrect", "p_choices_correct"]
-    metrics = pl.from_arrow(read_table(inputs.metrics, "metrics", needed)).filter(pl.col("tokens") > 0)
+    needed = ["flops", "log_p_vocab_correct", "log_p_vocab_incorrect", "p_choices_correct"]
+    metrics = pl.from_arrow(read_table(inputs.metrics, "metrics", needed)).filter(pl.col("flops") > 0)
     mass = metrics["log_p_vocab_correct"].to_numpy() / np.log(10)
     seen = {
         "spread_p_choices": metrics["p_choices_correct"].to_numpy(),
