@@ -18,6 +18,7 @@ import copy
 import gc
 import json
 import os
+import resource
 import statistics
 import sys
 import tempfile
@@ -25,7 +26,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-sys.path[:0] = [str(Path(__file__).parents[2] / "workflow"), str(Path(__file__).parents[1] / "unit")]
+sys.path[:0] = [str(Path(__file__).parents[2] / "workflow"), str(Path(__file__).parents[1])]
 
 import numpy as np
 import torch
@@ -38,7 +39,7 @@ from elusive.items.benchmarks import BENCHMARKS
 from elusive.items.fetch import VARIABLE, fetch_archive
 from elusive.items.sources import archive_rows
 from elusive.scoring.loglikelihood import Scorer, Way, tolerance_of
-from elusive.scoring.tokenize import resolve_max_length, tokenize
+from elusive.scoring.tokenize import pack, resolve_max_length, tokenize
 from scoring_checkpoints import random_model
 
 Pair = tuple[str, str]
@@ -190,11 +191,13 @@ def main() -> None:
     parser.add_argument("--items", nargs="+", default=[], metavar="BENCHMARK:COUNT", help="default: all, small")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--dtype", default="float32", choices=["float32", "bfloat16", "float16"])
+    parser.add_argument("--drift", action="store_true", help="print how far half precision lies from float32, in nats")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--repetitions", type=int, default=3)
     parser.add_argument("--budget", type=int, help="tokens per batch of ours; default: chosen by the scorer")
     parser.add_argument("--way", help='JSON of our way instead of the one chosen, e.g. {"packed": true}')
     parser.add_argument("--batch-sizes", type=int, nargs="+", default=BATCH_SIZES, help="tried for lm-eval")
+    parser.add_argument("--peak-tflops", type=float, help="the device's, to print the share of it that ours uses")
     parser.add_argument("--ours-only", action="store_true", help="leave lm-eval out")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
@@ -227,6 +230,12 @@ def compare(
     if device != "cpu":
         torch.cuda.reset_peak_memory_stats()
     ratios: dict[str, float] = {}
+    parameters = sum(p.numel() for p in {*model.parameters()} - {*model.get_input_embeddings().parameters()})
+    precise: Scorer | None = None  # for the drift of half precision
+    if options.dtype != "float32" and options.drift:
+        precise = Scorer(
+            copy.deepcopy(model).float(), pack([]), max_length, options.budget, Way(packed=True, head=True)
+        )
     scorer: Scorer | None = None
 
     def ours(some: list[Pair]) -> object:
@@ -262,13 +271,24 @@ def compare(
             cells.append(f"{theirs.tokens:8}")
             if options.dtype == "float32" and (difference > tolerance_of(expected[0])).any():
                 cells.append("TOO FAR")
+        rate = found.tokens_run / my_time
+        cells.append(f"{rate:.0f} tokens/s")
+        if options.peak_tflops:
+            # Without what attention adds and the output layer saves at positions that are not read.
+            cells.append(f"{2 * parameters * rate / 1e12 / options.peak_tflops:.1%} of peak")
+        if precise is not None:
+            exact = precise.score(tokenize(tokenizer, [c for c, _ in some], [k for _, k in some], max_length))
+            drift = np.abs(found.log_likelihood - exact.log_likelihood)
+            cells.append(f"drift mean {drift.mean():.3g} max {drift.max():.3g}")
         print(" ".join(cells), flush=True)
     for label, some in (("all", ratios), ("zero-shot", {k: v for k, v in ratios.items() if "shot" not in k})):
         if some:
             mean, least = statistics.geometric_mean(some.values()), min(some.values())
             print(f"{label}: geometric mean of the ratios {mean:.2f}, smallest {least:.2f}")
     if device != "cpu":
-        print(f"peak memory of both models and all runs: {torch.cuda.max_memory_allocated() / 2**30:.1f} GiB")
+        print(f"peak memory of all models and runs: {torch.cuda.max_memory_allocated() / 2**30:.1f} GiB")
+    else:
+        print(f"peak memory of the process: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.1f} GiB")
 
 
 if __name__ == "__main__":

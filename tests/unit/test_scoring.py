@@ -325,10 +325,11 @@ SEQUENCES = st.lists(
     branching=st.booleans(),
     pairs_per_token=st.sampled_from([1, 10, 256]),
     group_cost=st.sampled_from([0, 3, 512]),
+    longest=st.sampled_from([1, 9, 1 << 62]),
 )
-def test_plans_cover_every_request_once(sequences, budget, limit, branching, pairs_per_token, group_cost):
+def test_plans_cover_every_request_once(sequences, budget, limit, branching, pairs_per_token, group_cost, longest):
     requests = pack([(np.array(c + k)[:-1], np.array(k)) for c, k in sequences])
-    batches = plan(requests, Limits(budget, limit, branching, pairs_per_token, group_cost))
+    batches = plan(requests, Limits(budget, limit, branching, pairs_per_token, group_cost, longest))
     halves = [half for batch in batches for half in (halve(batch) or (batch,))]
     for some in (batches, halves):
         found = {}
@@ -347,5 +348,7 @@ def test_plans_cover_every_request_once(sequences, budget, limit, branching, pai
     for batch in batches:
         assert len(batch.row_lengths) == 1 or len(batch.row_lengths) * batch.row_lengths.max() <= budget
         assert len(batch.row_lengths) == 1 or len(batch.select) <= limit
-        if not branching:
+        if branching:
+            assert batch.row_lengths.max() <= max(longest, max(len(c + k) - 1 for c, k in sequences))
+        else:
             assert (batch.positions == np.concatenate([np.arange(n) for n in batch.row_lengths])).all()

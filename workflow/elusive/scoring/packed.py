@@ -53,6 +53,12 @@ def places(row_lengths: np.ndarray) -> np.ndarray:
     return row * row_lengths.max() + np.arange(len(row)) - starts[row]
 
 
+def to_device(values: np.ndarray, device: torch.device) -> torch.Tensor:
+    """``values`` on ``device``; a GPU gets them from pinned memory, while the processor goes on."""
+    tensor = torch.from_numpy(values)
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
+
+
 def layout(
     row_lengths: np.ndarray,
     ends: np.ndarray,
@@ -74,15 +80,15 @@ def layout(
     padded_ends = np.tile(np.arange(1, width + 1), rows)  # a padded place is seen by itself alone
     padded_ends[gather] = ends
     place = torch.arange(width, device=device)
-    last = torch.from_numpy(padded_ends).to(device).view(rows, 1, 1, width)
+    last = to_device(padded_ends, device).view(rows, 1, 1, width)
     hidden = (place[:, None] < place[None, :]) | (place[:, None] >= last)
     mask = torch.zeros(rows, 1, width, before + width, device=device, dtype=dtype)
     mask[..., before:].masked_fill_(hidden, -torch.inf)
     return Layout(
         rows=rows,
         width=width,
-        spread=None if padded else torch.from_numpy(spread).to(device),
-        gather=None if padded else torch.from_numpy(gather).to(device),
+        spread=None if padded else to_device(spread, device),
+        gather=None if padded else to_device(gather, device),
         mask=mask,
         prefix=prefix,
         keep=keep,

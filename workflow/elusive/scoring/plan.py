@@ -31,7 +31,8 @@ class Limits:
     that are read, except where a single row exceeds one of them. ``branching`` says whether rows may be trees. An
     input joins a row where that saves more than it costs: its ``shared`` tokens against the pairs of its new nodes
     and the row's, which the row's attention then computes in vain. ``pairs_per_token`` pairs take as long as a token.
-    A group is formed where it saves more than ``group_cost`` tokens, for its batches are less full.
+    No row grows beyond ``row`` tokens by an input that joins it, since others in its batch are padded to it. A group is
+    formed where it saves more than ``group_cost`` tokens, for its batches are less full.
     """
 
     tokens: int
@@ -39,6 +40,7 @@ class Limits:
     branching: bool = False
     pairs_per_token: int = 256
     group_cost: int = 512
+    row: int = 1 << 62
 
 
 @dataclass(frozen=True)
@@ -175,7 +177,7 @@ def _joins(inputs: _Inputs, limits: Limits, k: int, length: int, prefix: int) ->
     if not limits.branching:
         return shared == len(inputs.sequences[k - 1])
     new = len(inputs.sequences[k]) - shared
-    return (shared - prefix) * limits.pairs_per_token > new * length
+    return length + new <= limits.row and (shared - prefix) * limits.pairs_per_token > new * length
 
 
 def _rows(requests: Requests, inputs: _Inputs, limits: Limits, first: int, last: int, prefix: int) -> list[_Row]:
