@@ -6,7 +6,8 @@ rule metrics:
         logprobs=get_benchmark_logprobs,
         items_table=ITEMS,
     output:
-        expand(METRICS, family=REGISTRY.families, allow_missing=True),
+        metrics=expand(METRICS, family=REGISTRY.families, allow_missing=True),
+        choices=expand(CHOICES, family=REGISTRY.families, allow_missing=True),
     log:
         "results/logs/metrics/{benchmark}.log",
     benchmark:
@@ -59,27 +60,6 @@ rule statistics:
         "Statistics of the correlations"
     script:
         "../scripts/statistics.py"
-
-
-rule choices:
-    input:
-        logprobs=get_benchmark_logprobs,
-        items_table=ITEMS,
-    output:
-        expand(CHOICES, family=REGISTRY.families, allow_missing=True),
-    log:
-        "results/logs/choices/{benchmark}.log",
-    benchmark:
-        "results/benchmarks/choices/{benchmark}.tsv"
-    localrule: True
-    conda:
-        "../../envs/elusive.yaml"
-    params:
-        families=get_described_families(),
-    message:
-        "Single choices on {wildcards.benchmark}"
-    script:
-        "../scripts/choices.py"
 
 
 rule mechanism:

@@ -1,14 +1,17 @@
-"""Metrics of one benchmark for every family, from the log-likelihoods of their checkpoints."""
+"""Metrics of one benchmark, and how each of its choices moves with compute, for every family."""
 
 from elusive import logs
+from elusive.choices import write_choices
 from elusive.metrics import write_metrics
 
 if __name__ == "__main__":
     with logs.to_file(snakemake.log[0]):
-        write_metrics(
-            logprobs=snakemake.input.logprobs,
-            items=snakemake.input.items_table,
-            families=snakemake.params.families,
-            benchmark=snakemake.wildcards.benchmark,
-            outputs=dict(zip(snakemake.params.families, snakemake.output, strict=True)),
-        )
+        families = snakemake.params.families
+        scored = {
+            "logprobs": snakemake.input.logprobs,
+            "items": snakemake.input.items_table,
+            "families": families,
+            "benchmark": snakemake.wildcards.benchmark,
+        }
+        write_metrics(**scored, outputs=dict(zip(families, snakemake.output.metrics, strict=True)))
+        write_choices(**scored, outputs=dict(zip(families, snakemake.output.choices, strict=True)))
