@@ -39,7 +39,7 @@ from elusive.items.benchmarks import BENCHMARKS
 from elusive.items.fetch import VARIABLE, fetch_archive
 from elusive.items.sources import archive_rows
 from elusive.scoring.loglikelihood import Scorer, Way, tolerance_of
-from elusive.scoring.tokenize import pack, resolve_max_length, tokenize
+from elusive.scoring.tokenize import resolve_max_length, tokenize
 from scoring_checkpoints import random_model
 
 Pair = tuple[str, str]
@@ -230,12 +230,10 @@ def compare(
     if device != "cpu":
         torch.cuda.reset_peak_memory_stats()
     ratios: dict[str, float] = {}
-    parameters = sum(p.numel() for p in {*model.parameters()} - {*model.get_input_embeddings().parameters()})
+    # Those that every token passes: the share of the peak is a lower limit, without attention and output layer.
+    tables = {*model.get_input_embeddings().parameters(), *model.get_output_embeddings().parameters()}
+    parameters = sum(p.numel() for p in {*model.parameters()} - tables)
     precise: Scorer | None = None  # for the drift of half precision
-    if options.dtype != "float32" and options.drift:
-        precise = Scorer(
-            copy.deepcopy(model).float(), pack([]), max_length, options.budget, Way(packed=True, head=True)
-        )
     scorer: Scorer | None = None
 
     def ours(some: list[Pair]) -> object:
@@ -246,7 +244,10 @@ def compare(
         if scorer is None:
             sample = tokenize(tokenizer, [c for c, _ in some], [k for _, k in some], max_length)
             way = Way(**json.loads(options.way)) if options.way else None
+            untouched = copy.deepcopy(model) if options.drift else None
             trial, scorer = seconds_of(lambda: Scorer(model, sample, max_length, options.budget, way), device)  # noqa: B023
+            if options.drift and options.dtype != "float32":
+                precise = Scorer(untouched.float(), sample, max_length, options.budget)
             print(f"\n{name} on {device} in {options.dtype}: {scorer.path}, trial {trial:.2f} s")
             print("benchmark      items lm-eval/s (batch)   ours/s  ratio  max |d| greedy  tokens: ours, lm-eval")
         size = theirs.best_size(some, device) if theirs else 0
@@ -274,7 +275,6 @@ def compare(
         rate = found.tokens_run / my_time
         cells.append(f"{rate:.0f} tokens/s")
         if options.peak_tflops:
-            # Without what attention adds and the output layer saves at positions that are not read.
             cells.append(f"{2 * parameters * rate / 1e12 / options.peak_tflops:.1%} of peak")
         if precise is not None:
             exact = precise.score(tokenize(tokenizer, [c for c, _ in some], [k for _, k in some], max_length))
