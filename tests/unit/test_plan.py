@@ -217,13 +217,16 @@ def test_costs_of_a_ladder_by_hand(paths):
     assert total.download_bytes == 3 * 2_000_000_000
 
 
-def test_weights_on_disk_are_as_many_as_lie_there_at_once(paths):
+def test_weights_on_disk_are_as_many_as_lie_there_at_once(paths, monkeypatch):
     def peak(**sections):
         asked = load(**sections)
         return estimate.cost(asked, SIZES, estimate.remaining(asked, paths)).peak_disk_bytes
 
-    assert peak() - peak(plan={"checkpoints_on_disk": 1}) == 2 * 2_000_000_000
-    assert peak(plan={"checkpoints_on_disk": 1}, hub={"keep": True}) == peak()
+    assert estimate.checkpoints_on_disk(load(hub={"ahead": 3})) == 5, "two more are being downloaded"
+    monkeypatch.setattr(estimate, "DOWNLOADS_AT_ONCE", 1)
+    every = peak(hub={"ahead": None})
+    assert every - peak(hub={"ahead": 1}) == 2_000_000_000, "two of three"
+    assert peak(hub={"ahead": 1, "keep": True}) == every
 
 
 def test_no_gpu_hours_on_a_cpu(paths):

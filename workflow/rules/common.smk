@@ -13,7 +13,7 @@ from elusive import demand, environment, registry
 from elusive.errors import ElusiveError
 from elusive.items import archive
 from elusive.plan import budget
-from elusive.plan.estimate import Paths
+from elusive.plan.estimate import DOWNLOADS_AT_ONCE, Paths
 from elusive.scoring.version import SCORER_VERSION
 
 environment.prepare()

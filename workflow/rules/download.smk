@@ -2,7 +2,7 @@
 
 # Unless `--resources download=N` says otherwise: Snakemake has room for few jobs that need no core.
 if REGISTRY.hub_models and "download" not in workflow.global_resources:
-    workflow.register_resource("download", 2)
+    workflow.register_resource("download", DOWNLOADS_AT_ONCE)
 
 
 rule download:

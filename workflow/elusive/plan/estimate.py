@@ -27,6 +27,8 @@ from elusive.registry import Model, Registry
 #: Seconds from the start of a scoring job to the reading of weights, and bytes of weights read in a second.
 JOB_SECONDS = 10.0
 WEIGHTS_PER_SECOND = 1e9
+#: Downloads that run at once unless `--resources download=N` says otherwise.
+DOWNLOADS_AT_ONCE = 2
 
 # Bytes of results, measured on runs of the ladder: of a table of log-likelihoods and each of its rows, and of an item's
 # rows in the metrics and correlations of a family, for each of its checkpoints.
@@ -186,6 +188,12 @@ def weights_bytes(model: Model) -> int:
     return model.weights_bytes or model.parameters * BYTES[model.dtype]
 
 
+def checkpoints_on_disk(registry: Registry) -> int | None:
+    """How many downloaded checkpoints lie on the disk at once, at most; None: all of them."""
+    ahead = registry.hub["ahead"]
+    return None if registry.hub["keep"] or ahead is None else ahead + DOWNLOADS_AT_ONCE
+
+
 def _peak_disk(registry: Registry, sizes: Mapping[str, Size], todo: Todo) -> int:
     """The largest checkpoints of the hub that lie on the disk at once, what the ladder keeps, and results."""
     temporary = sorted((weights_bytes(registry.models[model]) for model, _ in todo.downloads), reverse=True)
@@ -197,5 +205,4 @@ def _peak_disk(registry: Registry, sizes: Mapping[str, Size], todo: Todo) -> int
         for member in family.members
         for name in todo.cells.get((member.model, member.name), ())
     )
-    at_once = None if registry.hub["keep"] else registry.plan["checkpoints_on_disk"]
-    return sum(temporary[:at_once]) + kept + tables + metrics
+    return sum(temporary[: checkpoints_on_disk(registry)]) + kept + tables + metrics

@@ -171,10 +171,10 @@ def _assumptions(registry: Registry) -> Iterator[str]:
             f"plan.gpu_tflops), {estimate.JOB_SECONDS:.0f} s for each scoring job, and weights read at "
             f"{estimate.WEIGHTS_PER_SECOND / 1e9:.0f} GB/s. Training the ladder takes CPUs."
         )
-    at_once = None if registry.hub["keep"] else registry.plan["checkpoints_on_disk"]
+    at_once = estimate.checkpoints_on_disk(registry)
     yield (
         f"Peak disk: {'all downloaded checkpoints' if at_once is None else f'the {at_once} largest checkpoints'} "
-        "at once (plan.checkpoints_on_disk), and the results."
+        "at once (hub.ahead, and those being downloaded), and the results."
     )
 
 
