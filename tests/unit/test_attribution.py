@@ -24,7 +24,7 @@ CORRELATIONS = st.floats(-1, 1)
 @settings(deadline=None, max_examples=50)
 @given(hnp.arrays(np.float64, st.tuples(st.integers(1, 12), st.integers(2, 4)), elements=CORRELATIONS))
 def test_drops_add_up(path):
-    found = decompose(path, None, seed=1)
+    found = decompose([path.T], None, seed=1)[0]
     assert found["drop"][:-1].sum() == pytest.approx(found["drop"][-1], abs=1e-12)
     assert found["drop"][-1] == pytest.approx((path[:, 0] - path[:, -1]).mean(), abs=1e-12)
     np.testing.assert_allclose(found["correlation_before"][1:-1], found["correlation_after"][:-2], atol=1e-15)
@@ -42,7 +42,7 @@ def test_intervals_cover_drops_and_shares_at_the_nominal_rate():
         first = 0.9 - 0.1 * generator.random(items)
         second = first - 0.5 + generator.normal(0, 0.2, items)
         third = second - 0.2 + generator.normal(0, 0.2, items)
-        found = decompose(np.stack([first, second, third], axis=1), None, seed=run)
+        found = decompose([np.stack([first, second, third])], None, seed=run)[0]
         for name, values in truth.items():
             hits[name] += (found[f"{name}_low"] <= np.array(values)) & (np.array(values) <= found[f"{name}_high"])
     # 95 % of 200 within four standard deviations of a binomial; the total's share is 1 by definition.
@@ -51,9 +51,23 @@ def test_intervals_cover_drops_and_shares_at_the_nominal_rate():
 
 
 def test_no_fall_has_no_shares():
-    found = decompose(np.array([[0.5, 0.1, 0.5], [0.5, 0.2, 0.4], [0.4, 0.1, 0.5]]), None, seed=0)
+    flat, none = np.array([[0.5, 0.5, 0.4], [0.1, 0.2, 0.1], [0.5, 0.4, 0.5]]), np.full((3, 3), np.nan)
+    found, empty = decompose([flat, none], None, seed=0)
     assert np.isnan(found["share"]).all() and np.isfinite(found["drop"]).all()
-    assert all(np.isnan(column).all() for column in decompose(np.zeros((0, 4)), None, seed=0).values())
+    assert all(np.isnan(column).all() for column in empty.values())
+
+
+def test_paths_do_not_depend_on_each_other():
+    generator = np.random.default_rng(8)
+    paths = [generator.uniform(-1, 1, (4, 30)) for _ in range(3)]
+    paths[1][2, 5] = np.nan
+    units = np.arange(30) // 3
+    together = decompose(paths, units, seed=3)
+    for path, found in zip(paths, together, strict=True):
+        for name, column in decompose([path], units, seed=3)[0].items():
+            np.testing.assert_allclose(found[name], column, atol=1e-12, err_msg=name)
+    left = np.delete(paths[1], 5, axis=1)
+    np.testing.assert_allclose(together[1]["drop"][-1], (left[0] - left[-1]).mean(), atol=1e-12)
 
 
 def correlations_of(folder: Path, scores: list[list[list[float]]]) -> Path:

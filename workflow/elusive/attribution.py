@@ -23,7 +23,12 @@ interval of the total has 0 in it: a share of nothing says nothing.
 
 from __future__ import annotations
 
+import hashlib
+import json
+import warnings
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -55,68 +60,114 @@ PATHS: dict[str, dict[str, tuple[tuple[str, str], ...]]] = {
     for score, last in (("accuracy", "threshold"), ("brier", "square"))
 }
 START = "log_p_vocab_correct"
+# Rows of correlations looked at in one go, which bounds the memory.
+_ROWS = 256
 STEPS = ("exponentiate", "renormalise", "threshold", "square", "total")
 
 
-def decompose(path: np.ndarray, clusters: np.ndarray | None, seed: int) -> dict[str, np.ndarray]:
-    """Drops of a path: ``path`` [items, metrics] holds correlations without NaN, from the first metric to the last.
+@dataclass(frozen=True)
+class _Path:
+    """One way down the chain for one family: its keys, and ``correlations`` [metrics, items], NaN where undefined."""
 
-    Returns columns of the table, float64 [steps + 1], the total last. ``clusters`` [items] and ``seed`` are
-    those of :func:`~elusive.statistics.distribution_statistics`. All NaN for no items.
+    key: dict[str, Any]
+    steps: tuple[str, ...]
+    correlations: np.ndarray
+
+
+def decompose(paths: Sequence[np.ndarray], units: np.ndarray | None, seed: int) -> list[dict[str, np.ndarray]]:
+    """Drops of paths over the same items, each [metrics, items], from the first metric to the last.
+
+    Items on which a metric of a path is NaN are left out of that path. For each path the result has columns of the
+    table, float64 [steps + 1], the total last; all NaN for no items. ``units`` [items] and ``seed`` are those of
+    :func:`~elusive.statistics.distribution_statistics`: every path sees the same resamples.
     """
-    before = np.concatenate([path[:, :-1], path[:, :1]], axis=1)
-    after = np.concatenate([path[:, 1:], path[:, -1:]], axis=1)
-    drops = before - after
-    names = ("correlation_before", "correlation_after", "drop", "drop_low", "drop_high")
-    names += ("share", "share_low", "share_high")
-    result = {name: np.full(drops.shape[1], np.nan) for name in names}
-    if len(path) == 0:
-        return result
-    found = distribution_statistics(drops, clusters, seed)
-    result |= {"correlation_before": before.mean(axis=0), "correlation_after": after.mean(axis=0)}
-    result |= {f"drop{bound}": found[f"mean{bound}"] for bound in ("", "_low", "_high")}
-    total, low, high = (result[f"drop{bound}"][-1] for bound in ("", "_low", "_high"))
-    if low * high > 0:
-        share = result["drop"] / total
-        linear = share + (drops - share * drops[:, -1:]) / total
-        found = distribution_statistics(linear, clusters, seed)
-        result |= {"share": share, "share_low": found["mean_low"], "share_high": found["mean_high"]}
-    return result
+    kept = [np.where(np.isnan(path).any(axis=0), np.nan, path) for path in paths]
+    drops = [np.concatenate([path[:-1] - path[1:], path[:1] - path[-1:]]) for path in kept]
+    found = _mean_intervals(drops, units, seed)
+    results, linear = [], []
+    for path, drop, (mean, low, high) in zip(kept, drops, found, strict=True):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)  # the mean of no items is NaN
+            level = np.nanmean(path, axis=1)
+        result = {"correlation_before": np.r_[level[:-1], level[0]], "correlation_after": np.r_[level[1:], level[-1]]}
+        result |= {"drop": mean, "drop_low": low, "drop_high": high}
+        known = low[-1] * high[-1] > 0
+        share = mean / mean[-1] if known else np.full(len(mean), np.nan)
+        results.append(result | {"share": share})
+        linear.append(
+            share[:, None] + (drop - share[:, None] * drop[-1]) / mean[-1] if known else np.full_like(drop, np.nan)
+        )
+    for result, (_, low, high) in zip(results, _mean_intervals(linear, units, seed), strict=True):
+        result |= {"share_low": low, "share_high": high}
+    return results
 
 
-def attribute(correlations: pa.Table, path: FilePath, items: FilePath | None = None) -> pa.Table:
-    """The attribution rows of one correlations table; ``path`` names it in error messages.
+def _mean_intervals(
+    groups: Sequence[np.ndarray], units: np.ndarray | None, seed: int
+) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Mean, and lower and upper end of its interval, of every row of every group [rows, items].
 
-    ``items`` is the benchmark's items table, which says what items are drawn together.
+    Many rows are equal (ranks do not see an exponential, and the paths share steps): each is looked at once.
     """
-    frame = pl.from_arrow(correlations)
+    places: dict[bytes, int] = {}
+    rows: list[np.ndarray] = []
+    position = []
+    for row in np.ascontiguousarray(np.concatenate(groups) + 0.0):
+        position.append(places.setdefault(hashlib.sha256(row).digest(), len(rows)))
+        if position[-1] == len(rows):
+            rows.append(row)
+    parts = [
+        distribution_statistics(np.stack(rows[start : start + _ROWS]).T, units, seed)
+        for start in range(0, len(rows), _ROWS)
+    ]
+    found = np.stack([np.concatenate([part[f"mean{bound}"] for part in parts]) for bound in ("", "_low", "_high")])
+    ends = np.cumsum([len(group) for group in groups])
+    return [tuple(part) for part in np.split(found[:, position], ends[:-1], axis=1)]
+
+
+def _read(path: FilePath) -> tuple[pl.DataFrame, list[_Path]]:
+    """The items (``item``, ``subject``) of a correlations table and all paths through it."""
+    columns = ["family", "benchmark", "subject", "item", "metric", "method", "correlation", "num_models"]
+    frame = pl.from_arrow(read_table(path, "correlations", columns))
     family, benchmark, num_models = frame.select("family", "benchmark", "num_models").unique().row(0)
-    wide = {
-        method: frame.filter(method=method).pivot("metric", index=["item", "subject"], values="correlation")
-        for method in METHODS
-    }
-    rows = []
-    clusters = drawing_units(wide[METHODS[0]], items)
-    for method, columns in wide.items():
+    about = {"family": family, "benchmark": benchmark, "num_models": num_models}
+    paths = []
+    for method in METHODS:
+        wide = frame.filter(method=method).pivot("metric", index=["item", "subject"], values="correlation")
         for score, orders in PATHS.items():
             for order, steps in orders.items():
                 metrics = [START, *(metric for _, metric in steps)]
-                if missing := [metric for metric in metrics if metric not in columns.columns]:
+                if missing := [metric for metric in metrics if metric not in wide.columns]:
                     raise ElusiveError(f"{path}: has no rows for metric {missing[0]!r} by method {method!r}")
-                values = columns.select(metrics).to_numpy()
+                values = wide.select(metrics).to_numpy().T
+                key = about | {"method": method, "score": score, "order": order}
                 for policy in NAN_POLICIES:
-                    kept = ~np.isnan(values).any(axis=1) if policy == "drop" else np.ones(len(values), bool)
-                    found = decompose(
-                        np.nan_to_num(values[kept], nan=0.0),
-                        None if clusters is None else clusters[kept],
-                        bootstrap_seed(benchmark, None),
-                    )
-                    key = {"family": family, "benchmark": benchmark, "method": method, "score": score, "order": order}
-                    key |= {"nan_policy": policy, "num_items": int(kept.sum()), "num_models": num_models}
-                    for i, step in enumerate((*(name for name, _ in steps), "total")):
-                        numbers = {name: float(column[i]) for name, column in found.items()}
-                        rows.append(key | {"step": step} | {k: None if v != v else v for k, v in numbers.items()})
-    return pa.Table.from_pylist(rows, SCHEMAS["attribution"])
+                    filled = values if policy == "drop" else np.nan_to_num(values, nan=0.0)
+                    paths.append(_Path(key | {"nan_policy": policy}, tuple(name for name, _ in steps), filled))
+    return wide.select("item", "subject"), paths
+
+
+def attribute(correlations: Sequence[FilePath], items: FilePath | None = None) -> list[dict[str, Any]]:
+    """The attribution rows of the ``correlations`` tables of any families on one benchmark.
+
+    ``items`` is the benchmark's items table, which says what items are drawn together.
+    """
+    groups: dict[bytes, tuple[pl.DataFrame, list[_Path]]] = {}
+    for path in correlations:
+        frame, paths = _read(path)
+        digest = hashlib.sha256(json.dumps(frame.to_dict(as_series=False)).encode()).digest()
+        groups.setdefault(digest, (frame, []))[1].extend(paths)
+    rows = []
+    for frame, paths in groups.values():
+        seed = bootstrap_seed(paths[0].key["benchmark"], None)
+        for path, found in zip(
+            paths, decompose([p.correlations for p in paths], drawing_units(frame, items), seed), strict=True
+        ):
+            number = int((~np.isnan(path.correlations).any(axis=0)).sum())
+            for i, step in enumerate((*path.steps, "total")):
+                numbers = {name: None if column[i] != column[i] else float(column[i]) for name, column in found.items()}
+                rows.append(path.key | {"step": step, "num_items": number} | numbers)
+    return rows
 
 
 def write_attribution(
@@ -131,16 +182,16 @@ def write_attribution(
     ``items`` are the benchmarks' items tables. Rows are sorted by family and benchmark, then by method, score,
     order, NaN policy and step in the orders of each, whatever the order of the files.
     """
-    columns = ["family", "benchmark", "subject", "item", "metric", "method", "correlation", "num_models"]
     about = {read_metadata(path)["benchmark"]: path for path in items}
-    tables = []
+    tables: dict[str, list[FilePath]] = {}
     for path in correlations:
-        table = read_table(path, "correlations", columns)
-        tables.append(attribute(table, path, about.get(table["benchmark"][0].as_py())))
+        benchmark = read_table(path, "correlations", ["benchmark"])["benchmark"][0].as_py()
+        tables.setdefault(benchmark, []).append(path)
     if not tables:
         raise ElusiveError(f"{output_parquet}: there are no correlations to attribute")
-    tables.sort(key=lambda table: (table["family"][0].as_py(), table["benchmark"][0].as_py()))
-    table = pa.concat_tables(tables).combine_chunks()
+    rows = [row for name, paths in sorted(tables.items()) for row in attribute(paths, about.get(name))]
+    rows.sort(key=lambda row: (row["family"], row["benchmark"]))
+    table = pa.Table.from_pylist(rows, SCHEMAS["attribution"])
     write_table(table, output_parquet, "attribution")
     write_csv(table, output_csv)
-    logger.info("attribution: %d rows of %d families × benchmarks", len(table), len(tables))
+    logger.info("attribution: %d rows of %d families × benchmarks", len(table), len(correlations))
