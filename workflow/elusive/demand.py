@@ -26,6 +26,8 @@ THREAD_FLOPS = 5e9
 BASE_MB = 3000
 #: Starting Snakemake and torch twice over on a busy file system.
 BASE_MINUTES = 15
+#: Many partitions take no longer job. One that needs more goes on in its next attempt.
+MOST_MINUTES = 24 * 60
 
 
 def memory_mb(model: Model, attempt: int = 1) -> int:
@@ -62,4 +64,4 @@ def num_items(benchmark: Benchmark) -> int:
 
 def _minutes(seconds: float, attempt: int) -> int:
     """Minutes to ask for, in steps of five."""
-    return 5 * math.ceil((BASE_MINUTES + seconds / 60) * 2 ** (attempt - 1) / 5)
+    return min(5 * math.ceil((BASE_MINUTES + seconds / 60) * 2 ** (attempt - 1) / 5), MOST_MINUTES)
