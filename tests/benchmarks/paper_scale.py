@@ -35,9 +35,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from scipy import stats
 
+from elusive.aggregates import write_aggregates
+from elusive.attribution import write_attribution
 from elusive.authors import write_authors_variants
 from elusive.checkpoint_intervals import write_checkpoint_intervals
+from elusive.choices import write_choices
 from elusive.correlations import LOSSES, METHODS, checkpoint_blocks, metric_correlations, write_correlations
+from elusive.mechanism import Inputs, write_mechanism
 from elusive.metrics import present, write_metrics
 from elusive.null import write_null_bands
 from elusive.statistics import write_statistics
@@ -269,19 +273,20 @@ def main(arguments: list[str] | None = None) -> dict[str, float]:
     stages = Stages()
     named = families()
     try:
-        tables: dict[str, list[Path]] = {"metrics": [], "correlations": [], "items": []}
+        tables: dict[str, list[Path]] = {"metrics": [], "correlations": [], "choices": [], "items": []}
         columns = 0
         for benchmark in args.benchmarks:
             with stages.timed("synthetic scores"):
                 items, logprobs = write_scores(root, benchmark, args.scale)
             outputs = {
                 kind: {family: root / f"{kind}/{family}/{benchmark}.parquet" for family in named}
-                for kind in ("metrics", "correlations")
+                for kind in ("metrics", "correlations", "choices")
             }
+            scored = {"logprobs": logprobs, "items": items, "families": named, "benchmark": benchmark}
             with stages.timed("metrics"):
-                write_metrics(
-                    logprobs=logprobs, items=items, families=named, benchmark=benchmark, outputs=outputs["metrics"]
-                )
+                write_metrics(**scored, outputs=outputs["metrics"])
+            with stages.timed("choices"):
+                write_choices(**scored, outputs=outputs["choices"])
             shutil.rmtree(root / "logprobs")
             with stages.timed("correlations"):
                 write_correlations(metrics=outputs["metrics"], benchmark=benchmark, outputs=outputs["correlations"])
@@ -304,6 +309,28 @@ def main(arguments: list[str] | None = None) -> dict[str, float]:
             write_authors_variants(metrics=tables["metrics"], **both)
         with stages.timed("null bands"):
             write_null_bands(families=named, items=tables["items"], **both)
+        with stages.timed("attribution"):
+            write_attribution(correlations=tables["correlations"], items=tables["items"], **both)
+        with stages.timed("mechanism"):
+            kinds = (tables[kind] for kind in ("choices", "correlations", "metrics"))
+            write_mechanism(
+                inputs=[Inputs(*paths) for paths in zip(*kinds, strict=True)],
+                items=tables["items"],
+                mechanism_parquet=root / "mechanism.parquet",
+                mechanism_csv=root / "mechanism.csv",
+                drops_parquet=root / "drops.parquet",
+                drops_csv=root / "drops.csv",
+            )
+        with stages.timed("aggregates"):
+            write_aggregates(
+                metrics=tables["metrics"],
+                items=tables["items"],
+                families=named,
+                means_parquet=root / "means.parquet",
+                means_csv=root / "means.csv",
+                aggregates_parquet=root / "aggregates.parquet",
+                aggregates_csv=root / "aggregates.csv",
+            )
         peak = peak_gigabytes()
         size = sum(path.stat().st_size for path in root.rglob("*.parquet")) / 2**30
         metrics = len(present(pq.read_schema(tables["metrics"][0]).names))
