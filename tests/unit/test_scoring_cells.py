@@ -214,6 +214,31 @@ def test_budget_and_threads_do_not_make_a_table_stale(checkpoint, items, copy):
     assert state(copy) == before
 
 
+def test_a_table_of_other_parameters_than_configured_is_no_table_of_the_model(checkpoint, items, copy):
+    before = state(copy)
+    with pytest.raises(ElusiveError, match=r"arc_challenge.parquet: has 198,144 parameters.*says 198,145 for"):
+        run(checkpoint, items, copy, parameters=198_145)
+    assert state(copy) == before
+
+
+def test_settings_add_to_every_spec(checkpoint, items, scored, tmp_path):
+    target = tmp_path / scored[0].name
+    asked = arguments(checkpoint, items[:1], [target])
+    own = json.loads(spec(parameters=198_144))
+    del own["tokens"]
+    asked[asked.index("--spec") + 1] = json.dumps(own)
+    parser = argparse.ArgumentParser()
+    command.add_arguments(parser)
+    command.run(parser.parse_args([*asked, "--settings", '{"device": "cpu", "tokens": 12345}']))
+    assert read_metadata(target)["tokens"] == 12345
+    assert read_metadata(target)["flops"] == 6.0 * 198_144 * 12345
+    assert read_table(target, "logprobs").equals(read_table(scored[0], "logprobs"))
+    with pytest.raises(ElusiveError, match="--settings: parameters is in --spec too"):
+        command.run(parser.parse_args([*asked, "--settings", '{"parameters": 1}']))
+    with pytest.raises(ElusiveError, match="--settings: not JSON"):
+        command.run(parser.parse_args([*asked, "--settings", "{"]))
+
+
 def test_killed_job_leaves_complete_tables_only(checkpoint, items, scored, tmp_path):
     # Slow enough to be killed while it works: every benchmark is scored by itself, many times over.
     sources = [items[i % 3] for i in range(60)]
@@ -294,6 +319,7 @@ def test_several_checkpoints_in_one_job(checkpoint, items, scored, tmp_path):
         items=items,
         outputs=targets,
         spec=json.dumps([*specs, specs[0]]),
+        settings="{}",
         token_cache=tmp_path / "tokens",
         finished=None,
     )
@@ -310,7 +336,12 @@ def test_several_checkpoints_in_one_job(checkpoint, items, scored, tmp_path):
 
 def test_cached_tokens_give_the_same_table(checkpoint, items, scored, tmp_path, monkeypatch):
     cache = tmp_path / "tokens"
-    given = {"checkpoint": [checkpoint], "items": items, "spec": spec(device="cpu", parameters=198_144)}
+    given = {
+        "settings": "{}",
+        "checkpoint": [checkpoint],
+        "items": items,
+        "spec": spec(device="cpu", parameters=198_144),
+    }
     command.run(argparse.Namespace(**given, outputs=outputs(tmp_path / "a"), token_cache=cache, finished=None))
     files = sorted(cache.iterdir())
     assert len(files) == 3 + 1  # one for each benchmark, and the trial's

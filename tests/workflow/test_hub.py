@@ -198,6 +198,31 @@ def test_only_the_checkpoint_that_lacks_a_table_comes_again(copy):
     assert copy.planned(*tables) == {"download": 1, "score": 1}
 
 
+def test_what_changes_no_score_downloads_nothing(copy, config):
+    before = copy.files("logprobs/*/*/*")
+    settings = {"scoring": {"device": "auto", "threads": 2, "token_budget": 500}}
+    steps = [{"name": f"early-{step}", "revision": f"step{step}", "tokens": 3000 * step} for step in (1, 2)]
+    neox, *others = config["models"]
+    models = [neox | {"checkpoints": steps, "parameters_nonembedding": 1000, "download_gb": 1.5}, *others]
+    families = [*config["families"], {"name": "more", "members": ["gpt*/*"]}]
+    copy.configure(config | settings | {"models": models, "families": families})
+    planned = copy.planned(SCORES, "results/tables/checkpoints.parquet")
+    assert planned == {"metrics": 1, "scores": 1, "checkpoints": 1}
+    copy.succeed(SCORES)
+    scores = pl.read_parquet(copy.directory / SCORES).filter(model="gpt_neox").sort("tokens")
+    assert scores["tokens"].unique().sort().to_list() == [3000, 6000], "the tables have what the configuration says"
+    assert scores["flops"].unique().sort().to_list() == [6.0 * neox["parameters"] * step for step in (3000, 6000)]
+    assert copy.files("logprobs/*/*/*") == before
+
+
+@pytest.mark.parametrize("change", [{"dtype": "bfloat16"}, {"add_bos_token": True}])
+def test_what_changes_scores_downloads_again(copy, config, change):
+    neox, *others = config["models"]
+    copy.configure(config | {"models": [neox | change, *others]})
+    planned = copy.planned(SCORES)
+    assert planned["download"] == planned["score"] == len(STEPS["gpt_neox"])
+
+
 def test_weights_stay_on_request(copy, config):
     copy.configure(config | {"hub": {"keep": True}})
     assert copy.planned(SCORES) == {}, "what is done is done"

@@ -172,22 +172,39 @@ def get_download_disk(wildcards):
     return REGISTRY.models[wildcards.model].weights_bytes // 10**6 + 10
 
 
-def get_score_spec(wildcards):
+def get_score_spec(batch):
+    """What decides the tables of a scoring job of ``batch``, as a function of what Snakemake knows of it."""
+
+    def get_spec(wildcards):
+        model = REGISTRY.models[wildcards.model]
+        spec = {
+            "model": model.name,
+            "checkpoint": wildcards.checkpoint,
+            "source": model.source,
+            "parameters": model.parameters,
+            "dtype": model.dtype,
+            "add_bos_token": model.add_bos_token,
+            "unconditional": [name for name in REGISTRY.batches[batch] if REGISTRY.benchmarks[name].unconditional],
+        }
+        if model.source == "hub":
+            spec |= get_hub_source(wildcards)
+        return json.dumps(spec, sort_keys=True)
+
+    return get_spec
+
+
+def get_score_settings(wildcards, threads):
+    """What leaves the log-likelihoods as they are: how they are computed, and what else a table says of its model.
+
+    Snakemake counts a parameter whose function asks for ``threads`` as derived, so that a change of it runs no job:
+    it would download the weights again, and score nothing.
+    """
     model = REGISTRY.models[wildcards.model]
-    spec = {key: REGISTRY.scoring[key] for key in ("device", "token_budget", "threads")} | {
-        "model": model.name,
-        "checkpoint": wildcards.checkpoint,
-        "source": model.source,
-        "parameters": model.parameters,
+    settings = {key: REGISTRY.scoring[key] for key in ("device", "token_budget", "threads")} | {
         "parameters_nonembedding": model.parameters_nonembedding,
         "tokens": REGISTRY.checkpoint(model.name, wildcards.checkpoint).tokens,
-        "dtype": model.dtype,
-        "add_bos_token": model.add_bos_token,
-        "unconditional": [name for name, asked in REGISTRY.benchmarks.items() if asked.unconditional],
     }
-    if model.source == "hub":
-        spec |= get_hub_source(wildcards)
-    return json.dumps(spec, sort_keys=True)
+    return json.dumps(settings, sort_keys=True)
 
 
 def get_memory(wildcards, attempt):

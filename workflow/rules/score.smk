@@ -22,11 +22,13 @@ for batch, benchmarks in REGISTRY.batches.items():
             mem_mb=get_memory,
             runtime=get_score_runtime(batch),
         params:
-            spec=get_score_spec,
+            spec=get_score_spec(batch),
+            settings=get_score_settings,
             version=SCORER_VERSION,
         message:
             "Scoring {wildcards.model}/{wildcards.checkpoint}"
         # Snakemake's update() would keep finished benchmarks too, but calls tables current that a failed job left behind.
         shell:
             "python -m elusive score --checkpoint {input.checkpoint} --items {input.items_table} --outputs {output} "
-            "--spec {params.spec:q} --token-cache results/tokens --finished results/finished --log {log}"
+            "--spec {params.spec:q} --settings {params.settings:q} --token-cache results/tokens "
+            "--finished results/finished --log {log}"

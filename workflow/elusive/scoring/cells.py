@@ -247,6 +247,7 @@ def score_cells(
     stale = [cell for cell in every if not cell.up_to_date]
     for cell in every:
         if cell not in stale:
+            _check_parameters(spec, read_metadata(cell.output).get("parameters"), cell.output)
             cell.keep()
     if len(stale) < len(every):
         logger.info("scoring %s: %d of %d tables are up to date", label, len(every) - len(stale), len(every))
@@ -407,13 +408,17 @@ def _load(spec: Spec, checkpoint: Checkpoint, device: str) -> PreTrainedModel:
     from elusive.scoring.loading import load_model
 
     model = load_model(checkpoint.directory, spec.dtype, device, spec.threads, spec.trust_remote_code)
-    parameters = sum(parameter.numel() for parameter in model.parameters())
-    if spec.parameters is not None and spec.parameters != parameters:
+    _check_parameters(spec, sum(parameter.numel() for parameter in model.parameters()), checkpoint.directory)
+    return model
+
+
+def _check_parameters(spec: Spec, parameters: int | None, where: Path) -> None:
+    """Compare the ``parameters`` of the weights, or of a table made with them, with those of the configuration."""
+    if spec.parameters is not None and parameters is not None and spec.parameters != parameters:
         raise ElusiveError(
-            f"{checkpoint.directory}: has {parameters:,} parameters (tied weights counted once), "
+            f"{where}: has {parameters:,} parameters (tied weights counted once), "
             f"but the configuration says {spec.parameters:,} for {spec.model}/{spec.checkpoint}"
         )
-    return model
 
 
 def _table(every: Choices, scores: Scores) -> pa.Table:
@@ -450,7 +455,11 @@ def _strings(values: Sequence[str]) -> pa.Array:
 def _metadata(
     spec: Spec, checkpoint: Checkpoint, cell: Cell, model: PreTrainedModel, max_length: int, path: str
 ) -> dict[str, Any]:
-    """Where the table came from. Nothing in it differs between two runs of the same job."""
+    """Where the table came from. Nothing in it differs between two runs of the same job.
+
+    ``tokens``, ``flops``, ``parameters_nonembedding`` and ``device`` are those of the job that made the table: other
+    ones change no log-likelihood, so the table stays, and what follows takes them from the configuration.
+    """
     import torch
     import transformers
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
+from typing import Any
 
 from elusive.errors import ElusiveError
 
@@ -25,6 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         required=True,
         help="JSON: model, checkpoint, source, parameters, tokens, dtype, ...; a list of such for several checkpoints",
     )
+    parser.add_argument("--settings", default="{}", help="JSON: further keys of every --spec: device, tokens, ...")
     parser.add_argument("--token-cache", type=Path, help="directory that keeps tokenised benchmarks between jobs")
     parser.add_argument("--finished", type=Path, help="directory that keeps finished tables when outputs are deleted")
 
@@ -34,11 +36,12 @@ def run(args: argparse.Namespace) -> None:
     from elusive.scoring.cells import Spec, score_cells
     from elusive.scoring.tokenize import TokenCache
 
-    try:
-        values = json.loads(args.spec)
-    except json.JSONDecodeError as error:
-        raise ElusiveError(f"--spec: not JSON: {error}") from error
-    specs = [Spec.from_mapping(value) for value in (values if isinstance(values, list) else [values])]
+    values, settings = _parsed(args.spec, "--spec"), _parsed(args.settings, "--settings")
+    values = values if isinstance(values, list) else [values]
+    for value in values:
+        if twice := sorted(value.keys() & settings.keys()):
+            raise ElusiveError(f"--settings: {', '.join(twice)} is in --spec too; it can be in one of them only")
+    specs = [Spec.from_mapping(value | settings) for value in values]
     if len(specs) != len(args.checkpoint):
         raise ElusiveError(f"--spec: {len(specs)} entries for {len(args.checkpoint)} checkpoints")
     if len(args.outputs) != len(specs) * len(args.items):
@@ -50,3 +53,10 @@ def run(args: argparse.Namespace) -> None:
     for number, (spec, checkpoint) in enumerate(zip(specs, args.checkpoint, strict=True)):
         outputs = args.outputs[number * count : (number + 1) * count]
         score_cells(spec, checkpoint, args.items, outputs, tokens, args.finished)
+
+
+def _parsed(text: str, option: str) -> Any:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ElusiveError(f"{option}: not JSON: {error}") from error
