@@ -44,6 +44,8 @@ CHOICES = {
 }
 SIZES = [280_000, 500_000, 780_000, 1_050_000, 1_520_000]
 STEPS = [32_768 * 2**k for k in range(7)]
+PER_BENCHMARK = ("survival", "scores", "masses", "choices", "means", "entropy", "methods", "densities", "by_family")
+PER_BENCHMARK += ("pairs", "agreement", "families")
 PUBLISHED = sorted((Path(__file__).parent.parent / "workflow/registry/reference").glob("*.csv"))
 
 
@@ -66,6 +68,10 @@ class SyntheticRun:
 
     def logprobs(self) -> list[Path]:
         return sorted(self.root.glob("logprobs/*/*/*.parquet"))
+
+    def members(self) -> dict[str, list[list[str]]]:
+        families = _family_members(_checkpoints())
+        return {name: frame[["model", "checkpoint"]].to_numpy().tolist() for name, (_, frame) in families.items()}
 
     def table(self, name: str) -> Path:
         return self.root / f"tables/{name}.parquet"
@@ -320,7 +326,7 @@ def _write_logprobs(
             "num_tokens": np.full(scores.size, 6),
             "num_bytes": np.full(scores.size, 20),
             "num_chars": np.full(scores.size, 20) if chars is None else chars.reshape(-1),
-            "is_greedy": np.zeros(scores.size, dtype=bool),
+            "is_greedy": scores.reshape(-1) > -20.0,
         }
     )
     metadata = {"model": row.model, "checkpoint": row.checkpoint, "source": "ladder", "parameters": row.parameters}
@@ -334,32 +340,52 @@ def _write_logprobs(
 
 def draw_figure(run: SyntheticRun, name: str, folder: Path) -> dict[str, Path]:
     """Draw the figure called ``name`` (as in the report) of a synthetic run; the paths of its files."""
-    from elusive.figures import accuracy, attribution, choices, loss, masses, mechanism, scores, statistics, survival
+    from elusive.figures import accuracy, attribution, benchmark, example, loss, mechanism, statistics
 
     kind, _, rest = name.partition("/")
     suffixes = {"png": "png", "pdf": "pdf", "caption": "txt", "data": "csv"}
-    outputs = {key: folder / f"{name}.{suffix}" for key, suffix in suffixes.items()}
-    one = {"items": run.root / f"items/{rest}.parquet", "families": run.families, "outputs": outputs}
-    if kind == "survival":
-        survival.write_survival(correlations=run.correlations(rest), **one)
-    elif kind == "choices":
-        tables = [run.root / f"choices/{family}/{rest}.parquet" for family in run.families]
-        choices.write_choices(choices=tables, correlations=run.correlations(rest), **one)
+
+    def files(figure: str) -> dict[str, Path]:
+        return {key: folder / f"{figure}.{suffix}" for key, suffix in suffixes.items()}
+
+    outputs = files(name)
+    everything = {"items": run.items(), "families": run.families, "outputs": outputs}
+    if kind in PER_BENCHMARK:
+        benchmark.write_benchmark(
+            metrics=run.metrics(rest),
+            correlations=run.correlations(rest),
+            single_choices=[run.root / f"choices/{family}/{rest}.parquet" for family in run.families],
+            means_table=run.table("means"),
+            statistics=run.table("correlation_statistics"),
+            null_bands=run.table("null_bands"),
+            items=run.root / f"items/{rest}.parquet",
+            families=run.families,
+            outputs={kind: outputs},
+        )
+    elif kind in ("statistics", "subjects"):
+        method = rest.split("-")[-1]
+        subjects = {rest.split("-")[0]: outputs} if kind == "subjects" else {}
+        statistics.write_statistics(
+            statistics=run.table("correlation_statistics"),
+            intervals=run.table("checkpoint_intervals"),
+            method=method,
+            subjects=subjects,
+            **everything | {"outputs": files(f"statistics/{method}")},
+        )
     elif kind == "mechanism":
         tables = {"mechanism": run.table("mechanism"), "drops": run.table("mechanism_drops")}
-        mechanism.write_mechanism(**tables, **one | {"items": run.items()})
-    elif kind == "scores":
-        scores.write_scores(metrics=run.metrics(rest), **one)
-    elif kind == "masses":
-        masses.write_masses(metrics=run.metrics(rest), **one)
-    elif kind == "statistics":
-        table = run.table("correlation_statistics")
-        statistics.write_statistics(statistics=table, method=rest, **one | {"items": run.items()})
+        mechanism.write_mechanism(**tables, **everything)
     elif kind == "attribution":
-        table = run.table("attribution")
-        attribution.write_attribution(attribution=table, method=rest, **one | {"items": run.items()})
-    elif kind == "accuracy":
-        accuracy.write_accuracy(scores=run.table("scores"), items=run.items(), outputs=outputs)
+        attribution.write_attribution(attribution=run.table("attribution"), method=rest, **everything)
+    elif kind in ("accuracy", "scaling"):
+        accuracy.write_accuracy(
+            scores=run.table("scores"),
+            means=run.table("means"),
+            members=run.members(),
+            **everything | {"outputs": files("accuracy"), "scaling_outputs": files("scaling")},
+        )
+    elif kind == "example":
+        example.write_example(outputs=outputs)
     else:
         loss.write_loss(checkpoints=run.table("checkpoints"), outputs=outputs)
     return outputs

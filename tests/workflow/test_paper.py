@@ -24,7 +24,7 @@ def test_jobs_of_the_paper(planned):
     expected = {"download": CHECKPOINTS, "score": CHECKPOINTS, "items": TASKS, "metrics": TASKS, "correlations": TASKS}
     assert {rule: planned.get(rule) for rule in expected} == expected
     assert not {"train", "corpus"} & planned.keys()
-    figures = {"survival": TASKS, "scores": TASKS, "masses": TASKS, "statistics": 3, "accuracy": 1}
+    figures = {"benchmark": TASKS, "statistics": 3, "accuracy": 1}
     assert {kind: planned.get(f"figure_{kind}") for kind in figures} == figures
 
 

@@ -106,6 +106,12 @@ class Benchmark:
     spec: dict[str, Any]
     unconditional: bool = False
 
+    @property
+    def has_subjects(self) -> bool:
+        """Whether its items are of several subjects, by which statistics are kept too."""
+        builtin = BENCHMARKS.get(self.name)
+        return bool(builtin.subjects and not builtin.subject) if builtin else "subject" in self.spec
+
 
 @dataclass(frozen=True)
 class Registry:

@@ -73,16 +73,34 @@ def get_figure(figure, kind):
     return paths | {"png": report(paths["png"], caption="../report/figure.rst", category=f"{kind} figures")}
 
 
-def get_all_figures():
-    kinds = {
-        "survival": REGISTRY.benchmarks,
-        "scores": REGISTRY.benchmarks,
-        "masses": REGISTRY.benchmarks,
-        "statistics": ["pearson", "spearman", "kendall"],
-        "attribution": ["pearson", "spearman"],
-        "choices": REGISTRY.benchmarks,
+def get_figures(figures):
+    """Outputs of a job with several figures (key -> figure), named by key and format."""
+    return {
+        f"{key}_{name}": path
+        for key, figure in figures.items()
+        for name, path in get_figure(figure, figure.split("/")[0]).items()
     }
-    names = [f"{kind}/{name}" for kind, members in kinds.items() for name in members] + ["accuracy", "mechanism"]
+
+
+def get_benchmark_figures():
+    kinds = ["survival", "scores", "masses", "choices", "means", "entropy", "methods", "densities"]
+    kinds += ["by_family", "pairs", "agreement"]
+    return kinds + (["families"] if len(get_plotted_families()) > 1 else [])
+
+
+def get_benchmarks_with_subjects():
+    return [name for name, benchmark in REGISTRY.benchmarks.items() if benchmark.has_subjects]
+
+
+def get_all_figures():
+    methods = ["pearson", "spearman", "kendall"]
+    kinds = {kind: REGISTRY.benchmarks for kind in get_benchmark_figures()} | {
+        "statistics": methods,
+        "subjects": [f"{name}-{method}" for name in get_benchmarks_with_subjects() for method in methods],
+        "attribution": ["pearson", "spearman"],
+    }
+    names = [f"{kind}/{name}" for kind, members in kinds.items() for name in members]
+    names += ["accuracy", "scaling", "mechanism", "example"]
     return names + (["loss"] if REGISTRY.ladder_models else [])
 
 

@@ -1,75 +1,44 @@
-"""Figures: one rule a kind of figure, each as PNG and PDF with its caption as text."""
+"""Figures, each as PNG and PDF with its caption as text and its data as CSV.
+
+All of a benchmark are one job: to load what draws them takes longer than to draw one.
+"""
 
 
-rule figure_survival:
+rule figure_benchmark:
     input:
+        metrics=expand(METRICS, family=get_plotted_families(), allow_missing=True),
         correlations=expand(CORRELATIONS, family=get_plotted_families(), allow_missing=True),
+        choices=expand(CHOICES, family=get_plotted_families(), allow_missing=True),
+        means=get_table("means")["parquet"],
+        statistics=get_table("correlation_statistics")["parquet"],
+        null_bands=get_table("null_bands")["parquet"],
         items_table=ITEMS,
     output:
-        **get_figure("survival/{benchmark}", "survival"),
+        **get_figures({kind: f"{kind}/{{benchmark}}" for kind in get_benchmark_figures()}),
     log:
-        "results/logs/figures/survival/{benchmark}.log",
+        "results/logs/figures/benchmark/{benchmark}.log",
     benchmark:
-        "results/benchmarks/figures/survival/{benchmark}.tsv"
+        "results/benchmarks/figures/benchmark/{benchmark}.tsv"
     localrule: True
     conda:
         "../../envs/elusive.yaml"
     params:
         families=get_plotted_families(),
+        kinds=get_benchmark_figures(),
     message:
-        "Figure: survival curves of {wildcards.benchmark}"
+        "Figures of {wildcards.benchmark}"
     script:
-        "../scripts/figure_survival.py"
-
-
-rule figure_scores:
-    input:
-        metrics=expand(METRICS, family=get_plotted_families(), allow_missing=True),
-        items_table=ITEMS,
-    output:
-        **get_figure("scores/{benchmark}", "scores"),
-    log:
-        "results/logs/figures/scores/{benchmark}.log",
-    benchmark:
-        "results/benchmarks/figures/scores/{benchmark}.tsv"
-    localrule: True
-    conda:
-        "../../envs/elusive.yaml"
-    params:
-        families=get_plotted_families(),
-    message:
-        "Figure: how the metrics of {wildcards.benchmark} map onto each other"
-    script:
-        "../scripts/figure_scores.py"
-
-
-rule figure_masses:
-    input:
-        metrics=expand(METRICS, family=get_plotted_families(), allow_missing=True),
-        items_table=ITEMS,
-    output:
-        **get_figure("masses/{benchmark}", "masses"),
-    log:
-        "results/logs/figures/masses/{benchmark}.log",
-    benchmark:
-        "results/benchmarks/figures/masses/{benchmark}.tsv"
-    localrule: True
-    conda:
-        "../../envs/elusive.yaml"
-    params:
-        families=get_plotted_families(),
-    message:
-        "Figure: mass on correct and incorrect choices of {wildcards.benchmark}"
-    script:
-        "../scripts/figure_masses.py"
+        "../scripts/figure_benchmark.py"
 
 
 rule figure_statistics:
     input:
         statistics=get_table("correlation_statistics")["parquet"],
+        intervals=get_table("checkpoint_intervals")["parquet"],
         items_table=expand(ITEMS, benchmark=REGISTRY.benchmarks),
     output:
         **get_figure("statistics/{method}", "statistics"),
+        **get_figures({name: f"subjects/{name}-{{method}}" for name in get_benchmarks_with_subjects()}),
     log:
         "results/logs/figures/statistics/{method}.log",
     benchmark:
@@ -79,6 +48,7 @@ rule figure_statistics:
         "../../envs/elusive.yaml"
     params:
         families=get_plotted_families(),
+        subjects=get_benchmarks_with_subjects(),
     message:
         "Figure: correlation statistics of all benchmarks ({wildcards.method})"
     script:
@@ -106,28 +76,6 @@ rule figure_attribution:
         "../scripts/figure_attribution.py"
 
 
-rule figure_choices:
-    input:
-        choices=expand(CHOICES, family=get_plotted_families(), allow_missing=True),
-        correlations=expand(CORRELATIONS, family=get_plotted_families(), allow_missing=True),
-        items_table=ITEMS,
-    output:
-        **get_figure("choices/{benchmark}", "choices"),
-    log:
-        "results/logs/figures/choices/{benchmark}.log",
-    benchmark:
-        "results/benchmarks/figures/choices/{benchmark}.tsv"
-    localrule: True
-    conda:
-        "../../envs/elusive.yaml"
-    params:
-        families=get_plotted_families(),
-    message:
-        "Figure: right and wrong choices of {wildcards.benchmark} against compute"
-    script:
-        "../scripts/figure_choices.py"
-
-
 rule figure_mechanism:
     input:
         mechanism=get_table("mechanism")["parquet"],
@@ -153,9 +101,10 @@ rule figure_mechanism:
 rule figure_accuracy:
     input:
         scores=get_table("scores")["parquet"],
+        means=get_table("means")["parquet"],
         items_table=expand(ITEMS, benchmark=REGISTRY.benchmarks),
     output:
-        **get_figure("accuracy", "accuracy"),
+        **get_figures({"accuracy": "accuracy", "scaling": "scaling"}),
     log:
         "results/logs/figures/accuracy.log",
     benchmark:
@@ -163,10 +112,29 @@ rule figure_accuracy:
     localrule: True
     conda:
         "../../envs/elusive.yaml"
+    params:
+        families=get_plotted_families(),
+        members=get_family_members(),
     message:
-        "Figure: mean accuracy against compute"
+        "Figures: mean accuracy against compute, by model and by family"
     script:
         "../scripts/figure_accuracy.py"
+
+
+rule figure_example:
+    output:
+        **get_figure("example", "example"),
+    log:
+        "results/logs/figures/example.log",
+    benchmark:
+        "results/benchmarks/figures/example.tsv"
+    localrule: True
+    conda:
+        "../../envs/elusive.yaml"
+    message:
+        "Figure: how to read a survival curve"
+    script:
+        "../scripts/figure_example.py"
 
 
 rule figure_loss:

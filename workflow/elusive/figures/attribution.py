@@ -71,11 +71,11 @@ def plot(
         + p9.geom_segment(p9.aes(x="before", xend="after"), size=1.4, lineend="butt")
         + p9.geom_segment(p9.aes(x="after_low", xend="after_high"), size=0.3, na_rm=True, show_legend=False)
         + p9.geom_point(p9.aes(x="after"), size=0.9, stroke=0, show_legend=False)
-        + p9.facet_wrap("family", ncol=columns, labeller=lambda label: style.wrap([label])[0])
+        + p9.facet_wrap("family", ncol=columns, labeller=style.strips())
         + p9.scale_color_manual(colours)
         + p9.scale_y_continuous(
             breaks=[rows - 1 - i for i in range(rows)],
-            labels=[b.label for b in benchmarks],
+            labels=[style.escape(b.label) for b in benchmarks],
             limits=(-0.5, rows - 0.5),
             expand=(0, 0),
         )

@@ -6,15 +6,14 @@ log-likelihood against compute.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
 import plotnine as p9
 
 from elusive.figures import style
-from elusive.figures.data import Benchmark, PathLike, read_benchmark, read_frame
-from elusive.figures.save import Outputs, save_figure
+from elusive.figures.data import Benchmark
 from elusive.figures.survival import survival_steps
 
 #: What is correlated with compute, in drawing order: the curve's name and colour.
@@ -58,17 +57,15 @@ def plot(
         p9.ggplot(frame, p9.aes("x", "y", color="curve"))
         + p9.geom_vline(xintercept=0, size=0.3, color="#999999")
         + p9.geom_step(size=0.55)
-        + p9.facet_wrap("family", ncol=columns, labeller=lambda label: style.wrap([label])[0])
+        + p9.facet_wrap("family", ncol=columns, labeller=style.strips())
         + p9.scale_color_manual(dict(CURVES.values()))
-        + p9.scale_x_continuous(
-            limits=(-1, 1), breaks=[-1, -0.5, 0, 0.5, 1], labels=["−1", "−0.5", "0", "0.5", "1"], expand=(0.01, 0)
-        )
-        + p9.scale_y_continuous(limits=(0, 1), breaks=[0, 0.25, 0.5, 0.75, 1], expand=(0.01, 0))
+        + style.correlation_scale()
+        + p9.scale_y_continuous(limits=(0, 1), breaks=[0, 0.25, 0.5, 0.75, 1], minor_breaks=[], expand=(0.01, 0))
         + p9.labs(
             x=r"Spearman correlation $c$ of the log-likelihood with $\log_{10}$ FLOPs",
             y=r"share with correlation $> c$",
             color="",
-            title=benchmark.label,
+            title=style.escape(benchmark.label),
         )
         + p9.guides(color=p9.guide_legend(nrow=2))
         + style.theme(style.PAGE_WIDTH, 1.1 + 2.1 * rows)
@@ -102,24 +99,3 @@ def caption_text(
         f"checkpoints (median Spearman correlation {style.format_number(together)}; at equal compute "
         f"{style.format_number(equal)})."
     )
-
-
-def write_choices(
-    *,
-    choices: Sequence[PathLike],
-    correlations: Sequence[PathLike],
-    items: PathLike,
-    families: Mapping[str, str],
-    outputs: Outputs,
-) -> None:
-    """Draw and describe how closely right and wrong choices of one benchmark follow compute.
-
-    ``choices``, ``correlations``: one table of each a family; ``items``: the benchmark's items table; ``families``:
-    name -> label, in drawing order; ``outputs``: where to write.
-    """
-    columns = ["family", "is_gold", "spearman", "comovement", "comovement_partial"]
-    single = pd.concat([read_frame(path, "choices", columns) for path in choices], ignore_index=True)
-    columns = ["family", "metric", "method", "correlation", "num_models"]
-    frame = pd.concat([read_frame(path, "correlations", columns) for path in correlations], ignore_index=True)
-    benchmark = read_benchmark(items)
-    save_figure(plot(single, frame, benchmark, families), caption_text(single, frame, benchmark, families), outputs)

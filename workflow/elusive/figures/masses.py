@@ -6,21 +6,18 @@ checkpoint's compute; one panel a family.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
 import plotnine as p9
 
 from elusive.figures import style
-from elusive.figures.data import Benchmark, PathLike, read_benchmark, read_metrics
-from elusive.figures.save import Outputs, save_figure
+from elusive.figures.data import Benchmark
 from elusive.mechanism import spread_at_fixed_mass
 
 #: Dots drawn for each family, chosen by a seeded draw.
 MAX_POINTS = 4000
-
-_COLUMNS = ["log_p_vocab_correct", "log_p_vocab_incorrect", "flops"]
 
 
 def _decades(metrics: pd.DataFrame) -> pd.DataFrame:
@@ -58,13 +55,16 @@ def plot(metrics: pd.DataFrame, benchmark: Benchmark, families: Mapping[str, str
         p9.ggplot(points, p9.aes("correct", "incorrect", color="compute"))
         + p9.geom_abline(slope=1, intercept=0, size=0.4, linetype="dashed", color="#555555")
         + p9.geom_point(raster=True, size=0.7, alpha=0.6, stroke=0)
-        + p9.facet_wrap("family", ncol=columns, labeller=lambda label: style.wrap([label], 32)[0])
+        + p9.facet_wrap("family", ncol=columns, labeller=style.strips(32))
         + p9.scale_color_gradientn(style.SEQUENTIAL, breaks=style.whole_powers, labels=style.power_labels)
         + p9.scale_x_continuous(**axis)
         + p9.scale_y_continuous(**axis)
         + p9.coord_fixed()
         + p9.labs(
-            x="mass on the correct choice", y="mass on the incorrect choices", color="FLOPs", title=benchmark.label
+            x="mass on the correct choice",
+            y="mass on the incorrect choices",
+            color="FLOPs",
+            title=style.escape(benchmark.label),
         )
         + style.theme(style.PAGE_WIDTH, 0.6 + 2.2 * rows)
         + p9.theme(legend_key_width=8, legend_key_height=60)
@@ -94,20 +94,3 @@ def caption_text(metrics: pd.DataFrame, benchmark: Benchmark, families: Mapping[
         f"logarithms {style.format_number(together)}), but at a given mass on the correct choice the middle 90 % of "
         f"the masses on the incorrect ones span {spread:.1f} powers of ten, which decide the answer."
     )
-
-
-def write_masses(
-    *,
-    metrics: Sequence[PathLike],
-    items: PathLike,
-    families: Mapping[str, str],
-    outputs: Outputs,
-) -> None:
-    """Draw and describe the masses on correct and incorrect choices of one benchmark.
-
-    ``metrics``: one metrics table a family; ``items``: the benchmark's items table; ``families``: name -> label, in
-    drawing order; ``outputs``: where to write.
-    """
-    frame = read_metrics(metrics, families, _COLUMNS)
-    benchmark = read_benchmark(items)
-    save_figure(plot(frame, benchmark, families), caption_text(frame, benchmark, families), outputs)

@@ -72,8 +72,8 @@ def plot(drops: pd.DataFrame, benchmarks: Sequence[Benchmark], families: Mapping
     )
     if few:
         labels = [b.label for b in benchmarks]
-        figure += p9.scale_color_manual(style.family_colours(labels), limits=labels)
-        figure += p9.scale_shape_manual(style.family_shapes(labels), limits=labels)
+        figure += p9.scale_color_manual(style.family_colours(labels), limits=labels, labels=style.wrap)
+        figure += p9.scale_shape_manual(style.family_shapes(labels), limits=labels, labels=style.wrap)
         figure += p9.guides(color=p9.guide_legend(nrow=2), shape=p9.guide_legend(nrow=2))
         figure += p9.theme(legend_position="bottom", legend_box_spacing=0.02)
     return figure

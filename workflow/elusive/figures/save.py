@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import matplotlib
 import plotnine as p9
@@ -23,11 +23,18 @@ logger = logs.get(__name__)
 _DPI = 220
 
 
+Plot = p9.ggplot | Compose
+
 #: Where a figure goes: ``png``, ``pdf``, ``caption`` (text) and ``data`` (CSV).
 Outputs = Mapping[str, PathLike]
 
 
-def save_figure(plot: p9.ggplot | Compose, text: str, outputs: Outputs) -> None:
+def grouped(outputs: Mapping[str, PathLike], figures: Sequence[str]) -> dict[str, Outputs]:
+    """Files named ``figure_png``, ``figure_pdf``, ... of a job with several ``figures``: figure -> its outputs."""
+    return {name: {kind: outputs[f"{name}_{kind}"] for kind in ("png", "pdf", "caption", "data")} for name in figures}
+
+
+def save_figure(plot: Plot, text: str, outputs: Outputs) -> None:
     """Draw ``plot`` once and save the picture, ``text`` and the data behind the picture to ``outputs``.
 
     Dates and program versions are left out of the files, fonts are embedded as text in the PDF, and layers that ask
@@ -47,10 +54,10 @@ def save_figure(plot: p9.ggplot | Compose, text: str, outputs: Outputs) -> None:
     logger.info("wrote %s and what goes with it", outputs["png"])
 
 
-def drawn_data(plot: p9.ggplot | Compose) -> pl.DataFrame:
+def drawn_data(plot: Plot) -> pl.DataFrame:
     """The rows that a plot draws; line breaks in labels, which are there for the eye, become spaces."""
     if isinstance(plot, Compose):
-        parts = [drawn_data(part) for part in plot.items]
+        parts = [drawn_data(part) for part in _leaves(plot)]
         numbered = [part.with_columns(part=pl.lit(number)) for number, part in enumerate(parts, 1)]
         return pl.concat(numbered, how="diagonal_relaxed").select("part", pl.exclude("part"))
     frame = pl.from_pandas(plot.data)
@@ -59,10 +66,16 @@ def drawn_data(plot: p9.ggplot | Compose) -> pl.DataFrame:
     )
 
 
+def _leaves(plot: Plot) -> list[p9.ggplot]:
+    """The plots that a composition is made of, in reading order."""
+    return [leaf for part in plot.items for leaf in _leaves(part)] if isinstance(plot, Compose) else [plot]
+
+
 def _save_png(figure: Figure, path: os.PathLike[str]) -> None:
     """Save with a palette of 256 colours: a third of the size, and no eye sees the difference."""
     pixels = io.BytesIO()
-    figure.savefig(pixels, format="png", dpi=_DPI, pil_kwargs={"compress_level": 1})
-    with Image.open(pixels) as image:
-        palette = image.convert("RGB").quantize(256, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+    figure.savefig(pixels, format="rgba", dpi=_DPI)
+    width, height = (int(inches * _DPI) for inches in figure.get_size_inches())
+    image = Image.frombuffer("RGBA", (width, height), pixels.getbuffer()).convert("RGB")
+    palette = image.quantize(256, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
     palette.save(path, dpi=(_DPI, _DPI))

@@ -6,7 +6,7 @@ is one item under one checkpoint; accuracy is the share of right answers in bins
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
@@ -14,35 +14,44 @@ import plotnine as p9
 from plotnine.composition import Compose
 
 from elusive.figures import style
-from elusive.figures.data import Benchmark, PathLike, read_benchmark, read_metrics
-from elusive.figures.save import Outputs, save_figure
+from elusive.figures.data import Benchmark, nesting
 
 BINS = 30
 
 #: Dots drawn for each family, chosen by a seeded draw: more hide each other and swell the PDF.
 MAX_POINTS = 2500
 
-_COLUMNS = ["log_p_vocab_correct", "p_choices_correct", "brier", "accuracy", "num_choices"]
 
+def binned_shares(x: np.ndarray, y: np.ndarray, low: float, high: float, bins: int = BINS) -> pd.DataFrame:
+    """Mean of ``y`` in equal bins of ``x`` on [low, high]: columns ``center`` ``mean`` ``count``.
 
-def accuracy_in_bins(p_choices: np.ndarray, accuracy: np.ndarray, bins: int = BINS) -> pd.DataFrame:
-    """Mean accuracy in equal bins of p_choices on [0, 1]: columns ``center`` ``accuracy`` ``count``.
-
-    Empty bins are left out. Both arrays are [pairs of item and checkpoint]. p_choices = 1 belongs to the last bin.
+    Both arrays are [pairs of item and checkpoint]. Empty bins are left out; x = high belongs to the last bin.
     """
-    index = np.minimum((p_choices * bins).astype(int), bins - 1)
+    width = (high - low) / bins or 1.0
+    index = np.clip(((x - low) / width).astype(int), 0, bins - 1)
     count = np.bincount(index, minlength=bins)
-    hits = np.bincount(index, weights=accuracy, minlength=bins)
+    total = np.bincount(index, weights=y, minlength=bins)
     filled = np.flatnonzero(count)
     return pd.DataFrame(
-        {"center": (filled + 0.5) / bins, "accuracy": hits[filled] / count[filled], "count": count[filled]}
+        {"center": low + (filled + 0.5) * width, "mean": total[filled] / count[filled], "count": count[filled]}
     )
 
 
-def _sample(metrics: pd.DataFrame, families: Mapping[str, str]) -> pd.DataFrame:
-    """At most :data:`MAX_POINTS` rows of each family, in mixed order so that no family covers the others."""
-    parts = [rows.sample(min(len(rows), MAX_POINTS), random_state=0) for _, rows in metrics.groupby("family")]
+def accuracy_in_bins(p_choices: np.ndarray, accuracy: np.ndarray, bins: int = BINS) -> pd.DataFrame:
+    """Mean accuracy in equal bins of p_choices on [0, 1]: columns ``center`` ``accuracy`` ``count``."""
+    return binned_shares(p_choices, accuracy, 0.0, 1.0, bins).rename(columns={"mean": "accuracy"})
+
+
+def sample_pairs(metrics: pd.DataFrame, families: Mapping[str, str], most: int) -> pd.DataFrame:
+    """At most ``most`` rows of each family, in an order of drawing in which no family hides another.
+
+    A family whose checkpoints all belong to another one comes after it, since the other's dots lie in the same places;
+    families that share nothing are mixed.
+    """
+    parts = [rows.sample(min(len(rows), most), random_state=0) for _, rows in metrics.groupby("family")]
     drawn = pd.concat(parts).sample(frac=1.0, random_state=0)
+    depth = drawn["family"].map(nesting(metrics, families))
+    drawn = drawn.iloc[np.argsort(depth.to_numpy(), kind="stable")]
     return drawn.assign(family=pd.Categorical(drawn["family"].map(families), list(families.values())))
 
 
@@ -50,7 +59,7 @@ def plot(metrics: pd.DataFrame, benchmark: Benchmark, families: Mapping[str, str
     """Draw the three panels; ``metrics`` holds the rows of the metrics tables of all ``families`` (name -> label)."""
     labels = list(families.values())
     key_rows = style.key_rows(labels)
-    points = _sample(metrics, families)
+    points = sample_pairs(metrics, families, MAX_POINTS)
     binned = pd.concat(
         [
             accuracy_in_bins(rows["p_choices_correct"].to_numpy(), rows["accuracy"].to_numpy()).assign(
@@ -76,7 +85,7 @@ def plot(metrics: pd.DataFrame, benchmark: Benchmark, families: Mapping[str, str
         + p9.scale_x_continuous(expand=(0.02, 0))
         + p9.scale_y_continuous(**unit, expand=(0.02, 0))
         + colours
-        + p9.labs(x=style.METRICS[0].math, y=style.METRICS[2].math, title=benchmark.label)
+        + p9.labs(x=style.METRICS[0].math, y=style.METRICS[2].math, title=style.escape(benchmark.label))
         + theme
     )
     second = (
@@ -131,25 +140,8 @@ def caption_text(metrics: pd.DataFrame, benchmark: Benchmark, families: Mapping[
         "centres, the larger a point the larger the share of the family's pairs in its bin. Right of the dashed line "
         f"at 0.5 the answer is always right, left of {lowest} always wrong; the dotted line is chance. Right: Brier "
         "score (mean over choices) against p_choices. One dot is one item under one checkpoint. Dots drawn, chosen at "
-        f"random: {dots}; the middle panel uses all.\n\n"
+        f"random: {dots}; the middle panel uses all. A family that is a part of another is drawn over it.\n\n"
         f"{benchmark.describe_items()}\n\n"
         f"What to see: in “{families[first]}” the rank correlation between log p_vocab and p_choices over all pairs is "
         f"{style.format_number(rank)}; {to_see}"
     )
-
-
-def write_scores(
-    *,
-    metrics: Sequence[PathLike],
-    items: PathLike,
-    families: Mapping[str, str],
-    outputs: Outputs,
-) -> None:
-    """Draw and describe how the metrics of one benchmark map onto each other.
-
-    ``metrics``: one metrics table a family; ``items``: the benchmark's items table; ``families``: name -> label, in
-    drawing order; ``outputs``: where to write.
-    """
-    frame = read_metrics(metrics, families, _COLUMNS)
-    benchmark = read_benchmark(items)
-    save_figure(plot(frame, benchmark, families), caption_text(frame, benchmark, families), outputs)

@@ -6,7 +6,9 @@ Panels: mean, median, area under the survival function and negative Wasserstein 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
+import numpy as np
 import pandas as pd
 import plotnine as p9
 
@@ -20,6 +22,9 @@ STATISTICS = {
     "auc": "area under the survival function",
     "neg_wasserstein": "negative Wasserstein distance",
 }
+
+#: Rows of a figure of subjects at most.
+MAX_SUBJECTS = 100
 
 #: Height of a benchmark's row that its marks fill; the rest separates it from the next.
 _ROW_SHARE = 0.76
@@ -47,6 +52,7 @@ def _tidy(
         pd.DataFrame(
             {
                 "panel": title,
+                "benchmark": chosen["benchmark"],
                 "metric": chosen["metric"],
                 "family": chosen["family"].map(families),
                 "value": chosen[statistic],
@@ -65,11 +71,43 @@ def _tidy(
     )
 
 
+def chance_spans(frame: pd.DataFrame, shuffled: pd.DataFrame) -> pd.DataFrame:
+    """Between which values a mark of ``frame`` would lie by chance: ``panel`` ``y`` ``low`` ``high``.
+
+    ``shuffled`` has the rows of the table checkpoint_intervals on one method: ``family`` (label) ``benchmark``
+    ``metric`` and the 95 % of means under shuffled compute, ``mean_shuffled_low`` and ``_high``. Area and Wasserstein
+    distance follow from the mean; the median has no span.
+    """
+    found = frame.merge(shuffled, on=["family", "benchmark", "metric"]).dropna(subset=["mean_shuffled_low"])
+    low, high = found["mean_shuffled_low"], found["mean_shuffled_high"]
+    spans = {
+        "mean": (low, high),
+        "auc": (1 + low, 1 + high),
+        "neg_wasserstein": (0 * low - 1, np.maximum(low.abs(), high.abs()) - 1),
+    }
+    parts = [
+        found[["panel", "y"]].assign(low=ends[0], high=ends[1])[found["panel"] == STATISTICS[statistic]]
+        for statistic, ends in spans.items()
+    ]
+    return pd.concat(parts).assign(panel=lambda part: pd.Categorical(part["panel"], list(STATISTICS.values())))
+
+
 def plot(
-    statistics: pd.DataFrame, benchmarks: Sequence[Benchmark], families: Mapping[str, str], method: str
+    statistics: pd.DataFrame,
+    benchmarks: Sequence[Benchmark],
+    families: Mapping[str, str],
+    method: str,
+    intervals: pd.DataFrame | None = None,
 ) -> p9.ggplot:
-    """Draw the statistics of one method; ``statistics`` is the whole table, ``families`` maps name to label."""
+    """Draw the statistics of one method; ``statistics`` is the whole table, ``families`` maps name to label.
+
+    ``intervals``: the table checkpoint_intervals, whose means under shuffled compute are drawn behind the marks.
+    """
     frame = _tidy(statistics, benchmarks, families, method)
+    spans = frame[:0].assign(low=[], high=[])
+    if intervals is not None:
+        own = intervals[(intervals["method"] == method) & intervals["family"].isin(families)]
+        spans = chance_spans(frame, own.assign(family=own["family"].map(families)))
     metrics = style.metrics_seen_by(method)
     math = {m.column: m.math for m in metrics}
     labels = list(families.values())
@@ -85,6 +123,14 @@ def plot(
     return (
         p9.ggplot(frame, p9.aes("value", "y", color="metric", shape="family"))
         + p9.geom_hline(yintercept=[i + 0.5 for i in range(rows - 1)], size=0.3, color="#CFCFCF")
+        + p9.geom_segment(
+            p9.aes("low", "y", xend="high", yend="y"),
+            data=spans,
+            inherit_aes=False,
+            size=0.9 if many else 1.6,
+            color="#DCDCDC",
+            lineend="butt",
+        )
         + p9.geom_segment(p9.aes(x="low", xend="high", yend="y"), size=0.35, alpha=0.75, na_rm=True, show_legend=False)
         + p9.geom_point(size=0.9 if many else 1.5, stroke=0.2)
         + p9.facet_wrap(
@@ -96,7 +142,7 @@ def plot(
         + p9.scale_shape_manual(style.family_shapes(labels), labels=style.wrap)
         + p9.scale_y_continuous(
             breaks=[rows - 1 - i for i in range(rows)],
-            labels=[b.label for b in benchmarks],
+            labels=[style.escape(b.label) for b in benchmarks],
             limits=(-0.5, rows - 0.5),
             expand=(0, 0),
         )
@@ -116,7 +162,11 @@ def plot(
 
 
 def caption_text(
-    statistics: pd.DataFrame, benchmarks: Sequence[Benchmark], families: Mapping[str, str], method: str
+    statistics: pd.DataFrame,
+    benchmarks: Sequence[Benchmark],
+    families: Mapping[str, str],
+    method: str,
+    intervals: pd.DataFrame | None = None,
 ) -> str:
     """What the statistics figure of one method shows, with its numbers."""
     frame = _tidy(statistics, benchmarks, families, method)
@@ -131,6 +181,13 @@ def caption_text(
     members = "; ".join(f"“{label}” ({models[name]} checkpoints)" for name, label in families.items())
     items = ", ".join(f"{b.label} {b.num_items:,}" for b in benchmarks)
     notes = " ".join(f"{b.label}: {b.split_note}." for b in benchmarks if b.split_note)
+    spans = intervals is not None and intervals.loc[intervals["method"] == method, "mean_shuffled_low"].notna().any()
+    chance = (
+        " Grey bars: the middle 95 % of what the mean, and so area and distance, would be if compute were shuffled "
+        "among the checkpoints: a mark on its bar is what chance gives, and the fewer the checkpoints, the wider."
+        if spans
+        else ""
+    )
     omitted = (
         ""
         if method == "pearson"
@@ -143,27 +200,103 @@ def caption_text(
         "Wasserstein distance to the nearer of the two ideal distributions, all correlations +1 or all −1. Colours: "
         f"metrics, in the order of the chain; markers: families; thin lines: 95 % intervals.{omitted} Items whose "
         "correlation is undefined are left out. Mean, area and Wasserstein distance are one number in three forms "
-        "(1 + mean; absolute mean − 1), so only the median adds to the mean.\n\n"
+        f"(1 + mean; absolute mean − 1), so only the median adds to the mean.{chance}\n\n"
         f"Items: {items}. {notes} Families: {members}.\n\n".replace("  ", " ")
         + f"What to see: over the benchmarks, the median correlation in “{first}” is {style.join(ranges)}."
+    )
+
+
+def read_statistics(path: PathLike) -> pd.DataFrame:
+    """The columns of the table correlation_statistics that the figures draw."""
+    keys = ["family", "benchmark", "subject", "metric", "method", "nan_policy", "num_items", "num_models"]
+    values = [f"{s}{bound}" for s in STATISTICS for bound in ("", "_low", "_high")]
+    return read_frame(path, "correlation_statistics", keys + values)
+
+
+def read_intervals(path: PathLike) -> pd.DataFrame:
+    """What the table checkpoint_intervals says of means under shuffled compute."""
+    columns = ["family", "benchmark", "metric", "method", "mean_shuffled_low", "mean_shuffled_high"]
+    return read_frame(path, "checkpoint_intervals", columns)
+
+
+def subject_rows(
+    statistics: pd.DataFrame, benchmark: Benchmark, most: int = MAX_SUBJECTS
+) -> tuple[pd.DataFrame, list[Benchmark]]:
+    """Statistics of a benchmark's subjects as if each were a benchmark, and these in order: the whole, then by name.
+
+    Of more than ``most`` subjects, those with the most items.
+    """
+    own = statistics[statistics["benchmark"] == benchmark.name]
+    counts = own[own["subject"].notna()].groupby("subject")["num_items"].max()
+    kept = sorted(counts.sort_values(ascending=False, kind="stable").index[:most])
+    own = own[own["subject"].isna() | own["subject"].isin(kept)]
+    frame = own.assign(benchmark=own["subject"].fillna(benchmark.name), subject=None)
+    whole = replace(benchmark, label=f"{benchmark.label}, all")
+    rows = [
+        replace(benchmark, name=subject, label=subject.replace("_", " "), num_items=int(counts[subject]))
+        for subject in kept
+    ]
+    return frame, [whole, *rows]
+
+
+def subjects_caption(statistics: pd.DataFrame, benchmark: Benchmark, families: Mapping[str, str], method: str) -> str:
+    """What the statistics figure of one benchmark's subjects shows, with its numbers."""
+    frame, rows = subject_rows(statistics, benchmark)
+    first = next(iter(families))
+    own = frame[
+        (frame["family"] == first)
+        & (frame["method"] == method)
+        & (frame["nan_policy"] == "drop")
+        & (frame["benchmark"] != benchmark.name)
+    ]
+    parts = []
+    for metric in style.metrics_seen_by(method):
+        medians = own.loc[own["metric"] == metric.column, ["benchmark", "median"]].dropna()
+        if len(medians):
+            ends = medians.loc[[medians["median"].idxmin(), medians["median"].idxmax()]]
+            names = " to ".join(
+                f"{style.format_number(value)} ({name.replace('_', ' ')})"
+                for name, value in ends.itertuples(index=False)
+            )
+            parts.append(f"{names} in {metric.plain}")
+    models = statistics.groupby("family")["num_models"].max()
+    members = "; ".join(f"“{label}” ({models[name]} checkpoints)" for name, label in families.items())
+    counts = [row.num_items for row in rows[1:]]
+    sizes = f"of {min(counts):,} to {max(counts):,} items each" if counts else ""
+    drawn = f"{len(counts)} of its subjects" if len(counts) < benchmark.num_subjects else f"its {len(counts)} subjects"
+    return (
+        f"{benchmark.label}: {method.capitalize()} correlations with compute, by subject.\n\n"
+        f"Rows: the whole benchmark, then {drawn} {sizes}. Horizontal axes: mean, median, area under the survival "
+        "function (0 to 2) and negative Wasserstein distance to the nearer of the two ideal distributions. Colours: "
+        "metrics, in the order of the chain; markers: families; thin lines: 95 % intervals, wide where a subject has "
+        "few items. Items whose correlation is undefined are left out.\n\n"
+        f"{benchmark.describe_items()} Families: {members}.\n\n"
+        f"What to see: in “{families[first]}” the median goes, over the subjects, from {'; '.join(parts) or 'unknown'}."
     )
 
 
 def write_statistics(
     *,
     statistics: PathLike,
+    intervals: PathLike,
     items: Sequence[PathLike],
     families: Mapping[str, str],
     method: str,
     outputs: Outputs,
+    subjects: Mapping[str, Outputs],
 ) -> None:
-    """Draw and describe the correlation statistics of all benchmarks for one ``method``.
+    """Draw and describe the correlation statistics of all benchmarks for one ``method``, and those of subjects.
 
-    ``statistics``: the table correlation_statistics; ``items``: the benchmarks' items tables, in the order of the
-    rows; ``families``: name -> label, in drawing order; ``outputs``: where to write.
+    ``statistics``, ``intervals``: the tables correlation_statistics and checkpoint_intervals; ``items``: the
+    benchmarks' items tables, in the order of the rows; ``families``: name -> label, in drawing order; ``outputs``:
+    where to write; ``subjects``: benchmark -> where to write the figure of its subjects.
     """
-    keys = ["family", "benchmark", "subject", "metric", "method", "nan_policy", "num_models"]
-    values = [f"{s}{bound}" for s in STATISTICS for bound in ("", "_low", "_high")]
-    frame = read_frame(statistics, "correlation_statistics", keys + values)
+    frame, shuffled = read_statistics(statistics), read_intervals(intervals)
     benchmarks = [read_benchmark(path) for path in items]
-    save_figure(plot(frame, benchmarks, families, method), caption_text(frame, benchmarks, families, method), outputs)
+    about = (frame, benchmarks, families, method, shuffled)
+    save_figure(plot(*about), caption_text(*about), outputs)
+    for benchmark in benchmarks:
+        if benchmark.name in subjects:
+            own, rows = subject_rows(frame, benchmark)
+            text = subjects_caption(frame, benchmark, families, method)
+            save_figure(plot(own, rows, families, method), text, subjects[benchmark.name])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import matplotlib
@@ -36,6 +36,12 @@ METRICS = (
 #: Okabe and Ito's colours, which people with any common colour blindness can tell apart.
 _FAMILY_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C6D31")
 _FAMILY_SHAPES = ("o", "^", "s", "D", "v", "P", "X", "*")
+
+#: A marker for each method of correlation.
+METHOD_SHAPES = {"pearson": "o", "spearman": "^", "kendall": "s"}
+
+#: Masses on the right and on the wrong choices.
+RIGHT, WRONG = "#3B4CC0", "#B40426"
 
 #: Light to dark: the more compute or the more parameters, the darker.
 SEQUENTIAL = ("#9ADBC0", "#4DBDAD", "#3591A8", "#38639D", "#403C76", "#1F1430")
@@ -98,6 +104,29 @@ def theme(width: float, height: float) -> p9.theme:
     )
 
 
+@dataclass(frozen=True)
+class Panels:
+    """How ``count`` panels are laid out across a page: at most 6 in a row and 16 rows of them at full size."""
+
+    columns: int
+    height: float
+    many: bool
+
+    @classmethod
+    def of(cls, count: int) -> Panels:
+        """Three in a row, and six small ones in a row from 19 on; ``height`` is that of all rows in inches."""
+        many = count > 18
+        columns = min(count, 6 if many else 3)
+        rows = -(-count // columns)
+        return cls(columns, rows * (min(0.95, 15 / rows) if many else 1.6), many)
+
+    def theme(self) -> p9.theme:
+        """Smaller type for small panels."""
+        if not self.many:
+            return p9.theme()
+        return p9.theme(strip_text=p9.element_text(size=5.5, ha="left", ma="left"), axis_text=p9.element_text(size=5))
+
+
 def format_count(value: float) -> str:
     """A number of parameters or tokens to three digits: ``1.05 M``, ``12.6 B``."""
     for size, unit in ((1e12, " T"), (1e9, " B"), (1e6, " M"), (1e3, " k")):
@@ -151,16 +180,16 @@ def power_labels(breaks: Sequence[float]) -> list[str]:
     return [f"$10^{{{value:g}}}$" for value in breaks]
 
 
-def compute_scale(flops: Iterable[float]) -> p9.scale_x_log10:
+def compute_scale(flops: Iterable[float], most: int = 5) -> p9.scale_x_log10:
     """The axis of training FLOPs: whole powers of ten, with 2 and 5 times them where fewer than two would be shown."""
     values = list(flops)
     low, high = math.log10(min(values)), math.log10(max(values))
     powers = range(math.floor(low), math.ceil(high) + 1)
-    breaks = {10.0**k: f"$10^{{{k}}}$" for k in whole_powers((low, high))}
+    breaks = {10.0**k: f"$10^{{{k}}}$" for k in whole_powers((low, high), most)}
     if len(breaks) < 2:
         every = {m * 10.0**k: rf"${m}\times10^{{{k}}}$" for k in powers for m in (1, 2, 5)}
         breaks = {value: text for value, text in every.items() if min(values) <= value <= max(values)}
-    return p9.scale_x_log10(breaks=list(breaks), labels=list(breaks.values()))
+    return p9.scale_x_log10(breaks=list(breaks), labels=list(breaks.values()), minor_breaks=[])
 
 
 def key_rows(labels: Sequence[str]) -> int:
@@ -168,9 +197,31 @@ def key_rows(labels: Sequence[str]) -> int:
     return -(-len(labels) // 3)
 
 
+def correlation_scale(axis: str = "x") -> p9.scale_x_continuous:
+    """The axis of correlations, from −1 to 1."""
+    scale = p9.scale_x_continuous if axis == "x" else p9.scale_y_continuous
+    return scale(
+        limits=(-1, 1),
+        breaks=[-1, -0.5, 0, 0.5, 1],
+        labels=["−1", "−0.5", "0", "0.5", "1"],
+        minor_breaks=[],
+        expand=(0.01, 0),
+    )
+
+
+def escape(label: str) -> str:
+    """A label as matplotlib is to draw it to the letter: two dollar signs would make what is between them maths."""
+    return str(label).replace("$", r"\$")
+
+
 def wrap(labels: Sequence[str], width: int = 28) -> list[str]:
-    """Labels broken into lines of at most ``width`` characters, for keys and strips."""
-    return [textwrap.fill(str(label), width) for label in labels]
+    """Names of families or benchmarks, for keys and strips: drawn to the letter, in lines of ``width`` characters."""
+    return [escape(textwrap.fill(str(label), width)) for label in labels]
+
+
+def strips(width: int = 28) -> Callable[[str], str]:
+    """The labeller of panels that are families or benchmarks."""
+    return lambda label: wrap([label], width)[0]
 
 
 def join(parts: Sequence[str]) -> str:

@@ -6,15 +6,15 @@ checkpoints exceeds c, drawn as the exact step function of the items at hand.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
 import plotnine as p9
 
 from elusive.figures import style
-from elusive.figures.data import Benchmark, PathLike, read_benchmark, read_frame
-from elusive.figures.save import Outputs, save_figure
+from elusive.figures.data import Benchmark
+from elusive.figures.null import describe_null, null_curve
 
 
 def method_of(metric: str) -> str:
@@ -64,16 +64,22 @@ def undefined_shares(correlations: pd.DataFrame, families: Mapping[str, str]) ->
     return pd.DataFrame(notes)
 
 
-def plot(correlations: pd.DataFrame, benchmark: Benchmark, families: Mapping[str, str]) -> p9.ggplot:
-    """Draw the survival curves of one benchmark.
+def plot(
+    correlations: pd.DataFrame, bands: pd.DataFrame, benchmark: Benchmark, families: Mapping[str, str]
+) -> p9.ggplot:
+    """Draw the survival curves of one benchmark, and those of chance behind them.
 
-    ``correlations`` holds the rows of the correlations tables of all ``families`` (name -> label). The accuracy
-    panel and any other with undefined correlations say for which share of items there is none.
+    ``correlations`` holds the rows of the correlations tables of all ``families`` (name -> label), ``bands`` those of
+    the table null_bands. The accuracy panel and any other with undefined correlations say for which share of items
+    there is none.
     """
-    curves = []
+    curves, chance = [], []
+    names = {label: name for name, label in families.items()}
     for metric, label, rows in _groups(correlations, families):
         x, y = survival_steps(rows["correlation"].to_numpy(dtype=float))
         curves.append(pd.DataFrame({"x": x, "y": y, "panel": _panel_title(metric), "family": label}))
+        x, y = null_curve(bands, names[label], method_of(metric.column))
+        chance.append(pd.DataFrame({"x": x, "y": y, "panel": _panel_title(metric), "family": label}))
     notes = undefined_shares(correlations, families)
     panels = [_panel_title(metric) for metric in style.METRICS]
     labels = list(families.values())
@@ -88,18 +94,17 @@ def plot(correlations: pd.DataFrame, benchmark: Benchmark, families: Mapping[str
     figure = (
         p9.ggplot(ordered(pd.concat(curves)), p9.aes("x", "y", color="family"))
         + p9.geom_vline(xintercept=0, size=0.3, color="#999999")
+        + p9.geom_line(data=ordered(pd.concat(chance)), size=0.4, linetype="dotted", show_legend=False)
         + p9.geom_step(size=0.55)
         + p9.facet_wrap("panel", ncol=3)
         + p9.scale_color_manual(style.family_colours(labels), labels=lambda names: style.wrap([keys[n] for n in names]))
-        + p9.scale_x_continuous(
-            limits=(-1, 1), breaks=[-1, -0.5, 0, 0.5, 1], labels=["−1", "−0.5", "0", "0.5", "1"], expand=(0.01, 0)
-        )
-        + p9.scale_y_continuous(limits=(0, 1), breaks=[0, 0.25, 0.5, 0.75, 1], expand=(0.01, 0))
+        + style.correlation_scale()
+        + p9.scale_y_continuous(limits=(0, 1), breaks=[0, 0.25, 0.5, 0.75, 1], minor_breaks=[], expand=(0.01, 0))
         + p9.labs(
             x=r"correlation $c$ of an item's score with $\log_{10}$ FLOPs",
             y=r"share of items with correlation $> c$",
             color="family (checkpoints)",
-            title=benchmark.label,
+            title=style.escape(benchmark.label),
             subtitle=f"{benchmark.num_items:,} items",
         )
     )
@@ -117,7 +122,9 @@ def plot(correlations: pd.DataFrame, benchmark: Benchmark, families: Mapping[str
     return figure
 
 
-def caption_text(correlations: pd.DataFrame, benchmark: Benchmark, families: Mapping[str, str]) -> str:
+def caption_text(
+    correlations: pd.DataFrame, bands: pd.DataFrame, benchmark: Benchmark, families: Mapping[str, str]
+) -> str:
     """What the survival figure of one benchmark shows, with its numbers."""
     models = correlations.groupby("family")["num_models"].max()
     members = "; ".join(f"“{label}” ({models[name]} checkpoints)" for name, label in families.items())
@@ -139,7 +146,9 @@ def caption_text(correlations: pd.DataFrame, benchmark: Benchmark, families: Map
         "training FLOPs (6·N·D). Vertical axis: share of items whose correlation is larger; the further right and up "
         "a curve, the better the metric follows compute. The correlation is Spearman's, except for p_vocab, where it "
         "is Pearson's: ranks cannot see the exponential between log p_vocab and p_vocab. The Brier score is negated, "
-        "so that larger is better in every panel.\n\n"
+        "so that larger is better in every panel. Dotted: what chance alone gives with as many checkpoints, through "
+        "the quantiles of one item's correlation when its score has nothing to do with compute; Spearman's is above "
+        f"0.75 for {describe_null(bands, families, 'spearman')} of such items.\n\n"
         f"{benchmark.describe_items()} Families: {members}.\n\n"
         f"What to see: in “{first}”, the share of items with a correlation above 0.75 is {style.join(shares)}."
         + (
@@ -149,21 +158,3 @@ def caption_text(correlations: pd.DataFrame, benchmark: Benchmark, families: Map
             else ""
         )
     )
-
-
-def write_survival(
-    *,
-    correlations: Sequence[PathLike],
-    items: PathLike,
-    families: Mapping[str, str],
-    outputs: Outputs,
-) -> None:
-    """Draw and describe the survival curves of one benchmark.
-
-    ``correlations``: one correlations table a family; ``items``: the benchmark's items table; ``families``: name ->
-    label, in drawing order; ``outputs``: where to write.
-    """
-    columns = ["family", "metric", "method", "correlation", "num_models"]
-    frame = pd.concat([read_frame(path, "correlations", columns) for path in correlations], ignore_index=True)
-    benchmark = read_benchmark(items)
-    save_figure(plot(frame, benchmark, families), caption_text(frame, benchmark, families), outputs)

@@ -36,8 +36,19 @@ KINDS = {
     "mechanism": "On what the loss at p_choices depends",
     "scores": "From one metric to the next",
     "masses": "Correct and incorrect mass",
-    "accuracy": "Accuracy against compute",
+    "pairs": "Other pairs of scores",
+    "entropy": "Cross-entropy and mass against compute",
+    "means": "Mean scores against compute",
+    "scaling": "Accuracy against compute, by family",
+    "accuracy": "Accuracy against compute, by model",
     "loss": "Loss against compute",
+    "methods": "Survival curves by method",
+    "densities": "Densities of the correlations by method",
+    "by_family": "Statistics by family",
+    "subjects": "Statistics by subject",
+    "agreement": "Method against method",
+    "families": "Family against family",
+    "example": "How to read a survival curve",
 }
 
 _STATISTICS = {

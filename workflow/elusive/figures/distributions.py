@@ -1,0 +1,220 @@
+"""Correlations of one benchmark by every method: survival curves and densities, a row a metric, a column a method."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+import plotnine as p9
+
+from elusive.correlations import METHODS
+from elusive.figures import style
+from elusive.figures.data import Benchmark
+from elusive.figures.null import describe_null, null_curve
+from elusive.figures.survival import survival_steps
+
+#: Deviation of the normal curve that a density is smoothed with, and where it is evaluated.
+BANDWIDTH = 0.06
+GRID = np.linspace(-1, 1, 101)
+
+#: Corners of a curve that are drawn at most: more than a panel of this size can show.
+MAX_CORNERS = 400
+
+
+def density(values: np.ndarray) -> np.ndarray:
+    """Density [grid] of correlations ``values`` [items] on :data:`GRID`; empty where none is defined.
+
+    A normal kernel of deviation :data:`BANDWIDTH`; what would lie outside −1 to 1 is folded back: the area is 1.
+    """
+    values = values[~np.isnan(values)]
+    if not len(values):
+        return np.empty(0)
+    counts, edges = np.histogram(np.clip(values, -1, 1), bins=400, range=(-1, 1))
+    centers = (edges[:-1] + edges[1:]) / 2
+
+    def kernel(centers: np.ndarray) -> np.ndarray:
+        return np.exp(-0.5 * ((GRID[:, None] - centers) / BANDWIDTH) ** 2)
+
+    folded = kernel(centers) + kernel(2 - centers) + kernel(-2 - centers)
+    return folded @ counts / (len(values) * BANDWIDTH * np.sqrt(2 * np.pi))
+
+
+def _thin(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    if len(x) <= MAX_CORNERS:
+        return x, y
+    kept = np.unique(np.linspace(0, len(x) - 1, MAX_CORNERS).round().astype(int))
+    return x[kept], y[kept]
+
+
+def _panels(correlations: pd.DataFrame, families: Mapping[str, str]) -> dict[tuple[str, str, str], np.ndarray]:
+    """(metric, method, family) -> correlations [items], NaN where undefined; p_vocab only where methods see it."""
+    groups = correlations.groupby(["metric", "method", "family"], sort=False)["correlation"]
+    values = {key: group.to_numpy(dtype=float) for key, group in groups}
+    return {
+        (m.column, method, family): values[m.column, method, family]
+        for method in METHODS
+        for m in style.metrics_seen_by(method)
+        for family in families
+    }
+
+
+def _frame(curves: list[dict[str, object]], families: Mapping[str, str]) -> pd.DataFrame:
+    frame = pd.concat([pd.DataFrame(curve) for curve in curves], ignore_index=True)
+    return frame.assign(
+        metric=pd.Categorical(frame["metric"], [m.column for m in style.METRICS]),
+        method=pd.Categorical(frame["method"], list(METHODS)),
+        family=pd.Categorical(frame["family"], list(families.values())),
+    )
+
+
+def _grid(frame: pd.DataFrame, benchmark: Benchmark, families: Mapping[str, str], **facets: str) -> list[object]:
+    """What both figures share: panels, colours, axis, key, size."""
+    labels = list(families.values())
+    math = {m.column: m.math for m in style.METRICS}
+    rows = style.key_rows(labels)
+    same = pd.DataFrame(
+        {
+            "metric": "p_vocab_correct",
+            "method": [m for m in METHODS if m != "pearson"],
+            "text": "ranks of the row above",
+        }
+    )
+    same = same.assign(
+        metric=pd.Categorical(same["metric"], list(math)), method=pd.Categorical(same["method"], list(METHODS))
+    )
+    return [
+        p9.facet_grid(
+            "metric",
+            "method",
+            labeller=p9.labeller(rows=lambda name: math[name], cols=lambda name: name.capitalize()),
+            **facets,
+        ),
+        p9.scale_color_manual(style.family_colours(labels), labels=style.wrap),
+        style.correlation_scale(),
+        p9.geom_text(
+            p9.aes("x", "y", label="text"), data=same.assign(x=0.0, y=0.5), inherit_aes=False, size=6, color="#777777"
+        ),
+        p9.guides(color=p9.guide_legend(nrow=rows)),
+        style.theme(style.PAGE_WIDTH, 6.6 + 0.2 * rows),
+        p9.theme(
+            legend_position="bottom",
+            legend_box_spacing=0.01,
+            strip_text_y=p9.element_text(size=7.5, rotation=270),
+        ),
+    ]
+
+
+def plot_survival(
+    correlations: pd.DataFrame, bands: pd.DataFrame, benchmark: Benchmark, families: Mapping[str, str]
+) -> p9.ggplot:
+    """Draw the survival curves; ``bands`` are the rows of the table null_bands on the benchmark."""
+    curves, chance = [], []
+    for (metric, method, family), values in _panels(correlations, families).items():
+        about = {"metric": metric, "method": method, "family": families[family]}
+        for found, (x, y) in (
+            (curves, _thin(*survival_steps(values))),
+            (chance, null_curve(bands, family, method)),
+        ):
+            found.append({"x": x, "y": y} | about)
+    frame = pd.concat(
+        [_frame(curves, families).assign(kind="measured"), _frame(chance, families).assign(kind="chance")]
+    )
+    return (
+        p9.ggplot(frame[frame["kind"] == "measured"], p9.aes("x", "y", color="family"))
+        + p9.geom_line(data=frame[frame["kind"] == "chance"], size=0.4, linetype="dotted", show_legend=False)
+        + p9.geom_step(size=0.5)
+        + p9.scale_y_continuous(limits=(0, 1), breaks=[0, 0.5, 1], minor_breaks=[], expand=(0.02, 0))
+        + p9.labs(
+            x=r"correlation $c$ of an item's score with $\log_{10}$ FLOPs",
+            y=r"share of items with correlation $> c$",
+            color="",
+            title=style.escape(benchmark.label),
+        )
+        + _grid(frame, benchmark, families)
+    )
+
+
+def plot_density(correlations: pd.DataFrame, benchmark: Benchmark, families: Mapping[str, str]) -> p9.ggplot:
+    """Draw the densities, each row of panels with a vertical scale of its own."""
+    curves = []
+    for (metric, method, family), values in _panels(correlations, families).items():
+        y = density(values)
+        x = GRID if len(y) else np.empty(0)
+        curves.append({"x": x, "y": y, "metric": metric, "method": method, "family": families[family]})
+    frame = _frame(curves, families)
+    return (
+        p9.ggplot(frame, p9.aes("x", "y", color="family"))
+        + p9.geom_vline(xintercept=0, size=0.3, color="#999999")
+        + p9.geom_line(size=0.5)
+        + p9.scale_y_continuous(expand=(0.03, 0), breaks=_few, minor_breaks=[])
+        + p9.expand_limits(y=0)
+        + p9.labs(
+            x=r"correlation $c$ of an item's score with $\log_{10}$ FLOPs",
+            y="density of the items",
+            color="",
+            title=style.escape(benchmark.label),
+        )
+        + _grid(frame, benchmark, families, scales="free_y")
+    )
+
+
+def _few(limits: tuple[float, float]) -> list[float]:
+    step = next(step for step in (0.25, 0.5, 1, 2, 5, 10, 20) if limits[1] / step <= 3)
+    return [step * k for k in range(int(limits[1] / step) + 1)]
+
+
+def _medians(correlations: pd.DataFrame, families: Mapping[str, str]) -> str:
+    """Medians of the first family by metric and method, as a phrase."""
+    first = next(iter(families))
+    parts = []
+    for metric in style.METRICS:
+        rows = correlations[(correlations["family"] == first) & (correlations["metric"] == metric.column)]
+        medians = rows.groupby("method")["correlation"].median()
+        seen = [m for m in METHODS if metric in style.metrics_seen_by(m)]
+        found = "/".join("–" if np.isnan(medians[m]) else style.format_number(medians[m]) for m in seen)
+        parts.append(f"{found} for {metric.plain}" + (" (Pearson)" if len(seen) == 1 else ""))
+    return style.join(parts)
+
+
+def _caption(
+    title: str, axes: str, correlations: pd.DataFrame, benchmark: Benchmark, families: Mapping[str, str]
+) -> str:
+    models = correlations.groupby("family")["num_models"].max()
+    members = "; ".join(f"“{label}” ({models[name]} checkpoints)" for name, label in families.items())
+    first = next(iter(families))
+    spread = correlations[(correlations["family"] == first) & (correlations["metric"] == "accuracy")]
+    undefined = spread["correlation"].isna().mean()
+    order = "/".join(method.capitalize() for method in METHODS)
+    return (
+        f"{benchmark.label}: {title}\n\n"
+        "Horizontal axis: correlation, over a family's checkpoints, of one item's score with log10 of the training "
+        f"FLOPs. {axes} Rows: metrics, −Brier negated; columns: methods. p_vocab is drawn under Pearson alone: ranks "
+        "cannot see the exponential.\n\n"
+        f"{benchmark.describe_items()} Families: {members}.\n\n"
+        f"What to see: in “{families[first]}” the median correlation ({order}) is {_medians(correlations, families)}. "
+        f"Accuracy has no correlation for {style.format_share(undefined)} of the items."
+    )
+
+
+def survival_caption(
+    correlations: pd.DataFrame, bands: pd.DataFrame, benchmark: Benchmark, families: Mapping[str, str]
+) -> str:
+    """What the survival curves show, with their numbers."""
+    kendall = describe_null(bands, families, "kendall")
+    axes = (
+        "Vertical axis: share of items whose correlation is larger. Dotted: what chance alone gives with as many "
+        "checkpoints, through the quantiles of one item's correlation when its score has nothing to do with compute; "
+        f"Kendall's is then above 0.75 for {kendall} of the items, Spearman's for "
+        f"{describe_null(bands, families, 'spearman')}."
+    )
+    return _caption("survival curves of the correlations, by method.", axes, correlations, benchmark, families)
+
+
+def density_caption(correlations: pd.DataFrame, benchmark: Benchmark, families: Mapping[str, str]) -> str:
+    """What the densities show, with their numbers."""
+    axes = (
+        "Vertical axis: density of the items, with a scale of its own for each metric, smoothed with a normal curve of "
+        f"deviation {BANDWIDTH:g}; few checkpoints allow only few values of a rank correlation, which show as peaks."
+    )
+    return _caption("densities of the correlations, by method.", axes, correlations, benchmark, families)
