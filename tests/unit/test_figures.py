@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -270,9 +271,20 @@ def test_data_of_a_figure_are_what_it_draws(run: SyntheticRun, tmp_path: Path) -
 
 def test_breaks_of_scales() -> None:
     assert style.whole_powers((-80.0, 0.0), most=4, margin=0.06) == [-60, -40, -20]
-    assert style.compute_scale([3e10, 2e13]).breaks == [1e11, 1e12, 1e13]
-    narrow = style.compute_scale([1.5e22, 6e22])
-    assert narrow.breaks == [2e22, 5e22] and narrow.labels[0] == r"$2\times10^{22}$"
+    assert style.compute_breaks((3e10, 2e13)) == [1e11, 1e12, 1e13]
+    assert style.compute_breaks((1.5e22, 6e22)) == [2e22, 5e22]
+    assert [style.compute_label(10 ** math.log10(v)) for v in (2e22, 1e22)] == [r"$2\times10^{22}$", "$10^{22}$"]
+
+
+@pytest.mark.parametrize("spread", [1.5, 4, 30, 1e5])
+def test_means_over_any_range_of_compute_are_drawn(spread: float, run: SyntheticRun) -> None:
+    table = pq.read_table(run.table("means")).to_pandas()
+    own = table[table["benchmark"] == "piqa"]
+    place = np.log(own["flops"] / own["flops"].min()) / np.log(own["flops"].max() / own["flops"].min())
+    own = own.assign(flops=2.9e8 * spread**place)
+    benchmark = read_benchmark(run.root / "items/piqa.parquet")
+    means.plot(own, _members(run), benchmark, run.families).draw()
+    means.plot_masses(own, _members(run), benchmark, run.families).draw()
 
 
 def test_nine_families_still_differ() -> None:

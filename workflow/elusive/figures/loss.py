@@ -18,7 +18,7 @@ def plot(checkpoints: pd.DataFrame) -> p9.ggplot:
         p9.ggplot(checkpoints, p9.aes("flops", "validation_loss", color="parameters", group="model"))
         + p9.geom_line(size=0.6)
         + p9.geom_point(size=1.4, stroke=0)
-        + style.compute_scale(checkpoints["flops"])
+        + style.compute_scale()
         + p9.scale_y_log10(labels=lambda breaks: [f"{value:g}" for value in breaks])
         + style.parameter_scale(checkpoints["parameters"])
         + p9.labs(x="training FLOPs (6·N·D)", y="validation loss (nats per token)", color="parameters")

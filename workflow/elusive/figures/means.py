@@ -83,7 +83,7 @@ def plot(means: pd.DataFrame, members: pd.DataFrame, benchmark: Benchmark, famil
         + p9.geom_line(size=0.45)
         + p9.geom_point(p9.aes(shape="family"), size=1.1, stroke=0)
         + p9.facet_wrap("metric", ncol=3, scales="free_y", labeller=lambda name: math_names[name])
-        + style.compute_scale(frame["flops"])
+        + style.compute_scale()
         + p9.scale_color_manual(style.family_colours(labels), labels=style.wrap)
         + p9.scale_shape_manual(style.family_shapes(labels), labels=style.wrap)
         + p9.labs(
@@ -148,7 +148,7 @@ def plot_masses(
         + p9.geom_point(size=0.9, stroke=0)
         + p9.facet_grid("panel", "family", scales="free", labeller=p9.labeller(cols=style.strips(16 if narrow else 28)))
         + p9.scale_color_manual(_COLOURS)
-        + style.compute_scale(frame["flops"], most=3 if narrow else 5)
+        + style.compute_scale(most=3 if narrow else 5)
         + p9.labs(x="training FLOPs (6·N·D)", y="", color="", title=style.escape(benchmark.label))
         + style.theme(style.PAGE_WIDTH, 3.9)
         + p9.theme(

@@ -180,16 +180,30 @@ def power_labels(breaks: Sequence[float]) -> list[str]:
     return [f"$10^{{{value:g}}}$" for value in breaks]
 
 
-def compute_scale(flops: Iterable[float], most: int = 5) -> p9.scale_x_log10:
-    """The axis of training FLOPs: whole powers of ten, with 2 and 5 times them where fewer than two would be shown."""
-    values = list(flops)
-    low, high = math.log10(min(values)), math.log10(max(values))
-    powers = range(math.floor(low), math.ceil(high) + 1)
-    breaks = {10.0**k: f"$10^{{{k}}}$" for k in whole_powers((low, high), most)}
-    if len(breaks) < 2:
-        every = {m * 10.0**k: rf"${m}\times10^{{{k}}}$" for k in powers for m in (1, 2, 5)}
-        breaks = {value: text for value, text in every.items() if min(values) <= value <= max(values)}
-    return p9.scale_x_log10(breaks=list(breaks), labels=list(breaks.values()), minor_breaks=[])
+def compute_breaks(limits: tuple[float, float], most: int = 5) -> list[float]:
+    """Powers of ten within ``limits``, at most ``most``; with 2 and 5 times them where there are fewer than two."""
+    low, high = math.log10(limits[0]), math.log10(limits[1])
+    breaks = [10.0**k for k in whole_powers((low, high), most)]
+    if len(breaks) >= 2:
+        return breaks
+    every = [m * 10.0**k for k in range(math.floor(low), math.ceil(high) + 1) for m in (1, 2, 5)]
+    return [value for value in every if limits[0] <= value <= limits[1]]
+
+
+def compute_label(value: float) -> str:
+    """A break of :func:`compute_breaks` as maths: ``10^22`` or ``2 x 10^22``."""
+    power = math.floor(math.log10(value) + 1e-9)
+    mantissa = round(value / 10.0**power)
+    return f"$10^{{{power}}}$" if mantissa == 1 else rf"${mantissa}\times10^{{{power}}}$"
+
+
+def compute_scale(most: int = 5) -> p9.scale_x_log10:
+    """The axis of training FLOPs, with the breaks of :func:`compute_breaks` within each panel's own limits."""
+    return p9.scale_x_log10(
+        breaks=lambda limits: compute_breaks(limits, most),
+        labels=lambda breaks: [compute_label(value) for value in breaks],
+        minor_breaks=[],
+    )
 
 
 def key_rows(labels: Sequence[str]) -> int:
