@@ -29,6 +29,7 @@ from elusive.metrics import write_metrics
 from elusive.null import write_null_bands
 from elusive.predictability import write_predictability
 from elusive.reference import write_reference
+from elusive.report.drilldown import write_drilldown
 from elusive.statistics import write_checkpoints, write_scores, write_statistics
 
 CHOICES = {
@@ -75,6 +76,9 @@ class SyntheticRun:
 
     def table(self, name: str) -> Path:
         return self.root / f"tables/{name}.parquet"
+
+    def drilldown(self, benchmark: str) -> Path:
+        return self.root / f"drilldown/{benchmark}.json"
 
 
 def _checkpoints() -> pd.DataFrame:
@@ -128,6 +132,7 @@ def make_run(
         write_metrics(**scored, outputs=outputs["metrics"])
         write_choices(**scored, outputs=outputs["choices"])
         write_correlations(metrics=outputs["metrics"], benchmark=benchmark, outputs=outputs["correlations"])
+        write_drilldown(**drilldown_inputs(run, benchmark), output=run.drilldown(benchmark))
     training = []
     for row in checkpoints.itertuples():
         training.append(root / f"training/{row.model}-{row.checkpoint}.json")
@@ -389,6 +394,17 @@ def draw_figure(run: SyntheticRun, name: str, folder: Path) -> dict[str, Path]:
     else:
         loss.write_loss(checkpoints=run.table("checkpoints"), outputs=outputs)
     return outputs
+
+
+def drilldown_inputs(run: SyntheticRun, benchmark: str) -> dict[str, Any]:
+    """What ``write_drilldown`` is called with for a benchmark, but for its output."""
+    family, (_, members) = next(iter(_family_members(_checkpoints()).items()))
+    return {
+        "logprobs": sorted(run.root.glob(f"logprobs/*/*/{benchmark}.parquet")),
+        "items": run.root / f"items/{benchmark}.parquet",
+        "correlations": run.root / f"correlations/{family}/{benchmark}.parquet",
+        "members": members.to_dict("records"),
+    }
 
 
 def report_inputs(run: SyntheticRun, figures: Path) -> dict[str, Any]:

@@ -52,6 +52,7 @@ FINISHED = "results/finished/{model}/{checkpoint}/{benchmark}.parquet"
 METRICS = "results/metrics/{family}/{benchmark}.parquet"
 CORRELATIONS = "results/correlations/{family}/{benchmark}.parquet"
 CHOICES = "results/choices/{family}/{benchmark}.parquet"
+DRILLDOWN = "results/drilldown/{benchmark}.json"
 TABLE = "results/tables/{table}.{format}"
 FIGURE = "results/figures/{figure}.{format}"
 REPORT = "results/report.html"
@@ -245,6 +246,16 @@ def get_score_runtime(batch):
 def get_benchmark_logprobs(wildcards):
     members = {(c.model, c.name) for family in REGISTRY.families.values() for c in family.members}
     return [LOGPROBS.format(model=m, checkpoint=c, benchmark=wildcards.benchmark) for m, c in sorted(members)]
+
+
+def get_drilldown_family():
+    """The family whose items the report shows: the first one that figures have."""
+    return next(iter(get_plotted_families()))
+
+
+def get_drilldown_logprobs(wildcards):
+    members = REGISTRY.families[get_drilldown_family()].members
+    return [LOGPROBS.format(model=c.model, checkpoint=c.name, benchmark=wildcards.benchmark) for c in members]
 
 
 def get_all_checkpoints():

@@ -1,6 +1,28 @@
 """The report: one page that opens without a network."""
 
 
+rule drilldown:
+    input:
+        logprobs=get_drilldown_logprobs,
+        items_table=ITEMS,
+        correlations=expand(CORRELATIONS, family=get_drilldown_family(), allow_missing=True),
+    output:
+        DRILLDOWN,
+    log:
+        "results/logs/drilldown/{benchmark}.log",
+    benchmark:
+        "results/benchmarks/drilldown/{benchmark}.tsv"
+    localrule: True
+    conda:
+        "../../envs/elusive.yaml"
+    params:
+        members=get_described_families()[get_drilldown_family()],
+    message:
+        "Items to look at on {wildcards.benchmark}"
+    script:
+        "../scripts/drilldown.py"
+
+
 rule report:
     input:
         items_table=expand(ITEMS, benchmark=REGISTRY.benchmarks),
