@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ from elusive.null import write_null_bands
 from elusive.predictability import write_predictability
 from elusive.reference import write_reference
 from elusive.report.drilldown import write_drilldown
+from elusive.report.report import Tables
 from elusive.statistics import write_checkpoints, write_scores, write_statistics
 
 CHOICES = {
@@ -414,13 +415,12 @@ def report_inputs(run: SyntheticRun, figures: Path) -> dict[str, Any]:
     return {
         "items": run.items(),
         "logprobs": run.logprobs(),
-        "checkpoints": run.table("checkpoints"),
-        "scores": run.table("scores"),
-        "statistics": run.table("correlation_statistics"),
-        "reference": run.table("reference"),
+        "summary": Tables(**{field.name: run.table(field.name) for field in fields(Tables)}),
+        "drilldowns": [run.drilldown(benchmark) for benchmark in run.benchmarks],
         "figures": [str(path.relative_to(figures).with_suffix("")) for path in captions],
         "pngs": [path.with_suffix(".png") for path in captions],
         "captions": captions,
         "families": run.families,
+        "plotted": list(run.families),
         "members": {name: frame[["model", "checkpoint"]].to_numpy().tolist() for name, (_, frame) in families.items()},
     }

@@ -19,7 +19,9 @@ from scipy import stats
 from elusive import tables
 from elusive.errors import ElusiveError
 from elusive.figures.data import read_benchmark
-from elusive.report import findings
+from elusive.figures.style import format_number
+from elusive.report import findings, summaries
+from elusive.report.embed import pack_numbers, unpack_table
 from elusive.report.findings import Median, paper_order
 from elusive.report.report import provenance, read_figure, write_report
 from synthetic_run import SyntheticRun, draw_figure, make_run, planted_disagreements, report_inputs
@@ -48,9 +50,13 @@ def _text(page: str) -> str:
     return re.sub(r"\s+", " ", html.unescape(re.sub(r"<[^>]+>", " ", page)))
 
 
-def _statistics(page: str) -> dict:
-    found = re.search(r'<script type="application/json" id="statistics-data">(.*?)</script>', page, re.S)
+def _packed(page: str, name: str) -> dict:
+    found = re.search(rf'<script type="application/json" id="data-{name}">(.*?)</script>', page, re.S)
     return json.loads(found.group(1))
+
+
+def _shown(page: str, name: str) -> pd.DataFrame:
+    return unpack_table(_packed(page, name))
 
 
 def test_every_benchmark_family_and_figure_is_there(page: str, run: SyntheticRun) -> None:
@@ -75,15 +81,141 @@ def test_the_median_table_is_the_statistics_table(page: str, run: SyntheticRun) 
         assert cells[9 * BENCHMARKS.index("sciq") + 1] == expected
 
 
-def test_the_sortable_table_holds_every_row_of_whole_benchmarks(page: str, run: SyntheticRun) -> None:
-    data = _statistics(page)
+def test_the_sortable_table_holds_whole_benchmarks_and_subjects(page: str, run: SyntheticRun) -> None:
+    shown = _shown(page, "statistics")
     table = pq.read_table(run.table("correlation_statistics")).to_pandas()
-    whole = table[table["subject"].isna()]
-    assert len(whole) < len(table), "the synthetic run has subjects, which the page leaves out"
-    assert len(data["rows"]) == len(whole)
-    found = (row[data["columns"].index("mean")][0] for row in data["rows"])
-    means = sorted(value for value in found if value is not None)
-    assert means == sorted(round(value, 4) for value in whole["mean"].dropna())
+    whole, subjects = table[table["subject"].isna()], table[table["subject"].notna()]
+    assert (shown["subject"] == "whole benchmark").sum() == len(whole) > 0
+    names = {"mean": "mean", "median": "median", "fraction_above_075": "C > 0.75", "q25": "lower quartile"}
+    names |= {"auc": "area", "neg_wasserstein": "−Wasserstein", "nan_fraction": "share undefined"}
+    names |= {f"{name}_{end}": f"{title} {end}" for name, title in list(names.items())[:3] for end in ("low", "high")}
+    for column, title in names.items():
+        np.testing.assert_allclose(
+            shown[title][: len(whole)].astype(float), whole[column].astype(float), atol=5.1e-5, equal_nan=True
+        )
+    assert list(shown["items"][: len(whole)]) == list(whole["num_items"])
+    chain = {"log_p_vocab_correct", "p_vocab_correct", "p_choices_correct", "brier", "accuracy"}
+    wanted = subjects[
+        subjects["metric"].isin(chain) & (subjects["nan_policy"] == "drop") & (subjects["method"] != "kendall")
+    ]
+    found = shown[shown["subject"] != "whole benchmark"]
+    assert len(found) == len(wanted) == 3 * 3 * 5 * 2
+    assert list(found["subject"]) == list(wanted["subject"])
+
+
+def test_only_plotted_families_have_numbers(run: SyntheticRun, tmp_path: Path) -> None:
+    inputs = report_inputs(run, run.root / "figures") | {"plotted": ["ladder-sizes"]}
+    write_report(**inputs, output=tmp_path / "report.html")
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    for name in ("statistics", "predictability", "attribution", "mechanism", "aggregates", "checkpoint_intervals"):
+        assert set(_shown(page, name)["family"]) == {"Ladder, end of training (parameter scaling)"}
+    assert "2 further families" in _text(page) and "Ladder (all)" in _text(page), "what was run lists them all"
+
+
+def test_beyond_a_number_of_rows_only_the_chain_is_there(run: SyntheticRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    table = pq.read_table(run.table("correlation_statistics")).to_pandas()
+    whole = int(table["subject"].isna().sum())
+    every, only_chain = summaries.statistics_rows(table, run.families)
+    assert not only_chain and every["metric"].nunique() > 10
+    monkeypatch.setattr(summaries, "MOST_ROWS", whole - 1)
+    fewer, only_chain = summaries.statistics_rows(table, run.families)
+    assert only_chain and fewer["metric"].nunique() == 5
+    assert len(fewer[fewer["subject"].isna()]) == whole * 5 / table["metric"].nunique()
+
+
+@pytest.mark.parametrize("name", ["predictability", "attribution", "mechanism", "aggregates", "checkpoint_intervals"])
+def test_the_other_tables_are_there_in_full(page: str, run: SyntheticRun, name: str) -> None:
+    shown, table = _shown(page, name), pq.read_table(run.table(name)).to_pandas()
+    assert len(shown) == len(table) and set(shown["family"]) == set(run.families.values())
+    titles = {"predictability": ("median", "median"), "attribution": ("drop", "drop"), "mechanism": ("value", "value")}
+    titles |= {"aggregates": ("signal", "signal"), "checkpoint_intervals": ("mean_shuffled_low", "shuffled, from")}
+    column, title = titles[name]
+    expected = table[column].astype(float)
+    assert expected.notna().sum() > 10
+    np.testing.assert_allclose(shown[title].astype(float), expected, atol=5.1e-5, rtol=1e-6, equal_nan=True)
+
+
+def _cells(page: str, section: str, benchmark: str) -> list[str]:
+    """The texts of a benchmark's row in the first short table of a section."""
+    part = page.split(f'<section id="{section}">')[1].split("</table>")[0]
+    row = part.split(f'<tr data-benchmark="{benchmark}"><th>')[1].split("</tr>")[0]
+    return [_text(cell).strip() for cell in re.findall(r"<td[^>]*>(.*?)</td>", row)]
+
+
+def test_short_tables_are_their_tables(page: str, run: SyntheticRun) -> None:
+    def number(value: float, digits: int = 2) -> str:
+        return format_number(value, digits)
+
+    table = pq.read_table(run.table("attribution")).to_pandas()
+    own = table[(table["family"] == "ladder") & (table["benchmark"] == "sciq") & (table["method"] == "pearson")]
+    own = own[(own["order"] == "exponentiate_first") & (own["nan_policy"] == "zero")].set_index(["score", "step"])
+    cells = _cells(page, "attribution", "SciQ")
+    before = own.at[("accuracy", "exponentiate"), "correlation_before"]
+    assert cells[0] == number(before)
+    steps = [("accuracy", s) for s in ("exponentiate", "renormalise", "threshold", "total")]
+    steps += [("brier", "square"), ("brier", "total")]
+    for cell, step in zip(cells[1:], steps, strict=True):
+        row = own.loc[step]
+        assert cell == f"{number(row['drop'])} {number(row['drop_low'])} to {number(row['drop_high'])}"
+
+    table = pq.read_table(run.table("predictability")).to_pandas()
+    best = table[(table["family"] == "ladder") & table["recommended"] & (table["benchmark"] == "sciq")]
+    row = best[(best["method"] == "spearman") & (best["kind"] == "mass")].iloc[0]
+    assert summaries.METRIC_NAMES[row["metric"]] + f": {number(row['median'])}" in _cells(page, "scores", "SciQ")[2]
+    sure = set(
+        table[(table["family"] == "ladder") & table["recommended"] & (table["kind"] == "comparison")]["benchmark"]
+    )
+    without = [b for b in BENCHMARKS if b not in sure]
+    labels = {"arc_easy": "ARC-Easy", "mmlu": "MMLU", "winogrande": "WinoGrande", "sciq": "SciQ"}
+    assert without and all(_cells(page, "scores", labels[b])[0] == "none" for b in without)
+
+    table = pq.read_table(run.table("mechanism")).to_pandas()
+    own = table[(table["family"] == "ladder") & (table["benchmark"] == "mmlu")].set_index("quantity")["value"]
+    cells = _cells(page, "mechanism", "MMLU")
+    assert cells[0].startswith(number(own["correlation_correct"])) and cells[3].startswith(number(own["comovement"]))
+
+    table = pq.read_table(run.table("aggregates")).to_pandas()
+    own = table[(table["family"] == "ladder") & (table["benchmark"] == "mmlu")].set_index("metric")["signal_to_noise"]
+    assert _cells(page, "means", "MMLU")[4].startswith(number(own["accuracy"], 1))
+
+    bands = pq.read_table(run.table("null_bands")).to_pandas().set_index(["family", "method"])
+    band = bands.loc[("ladder-sizes", "spearman")].iloc[0]
+    section = _text(page.split('<section id="chance">')[1].split("</table>")[0])
+    assert f"{number(band['q025'])} to {number(band['q975'])} {100 * band['fraction_above_075']:.1f} %" in section
+
+
+def test_the_authors_differences_are_the_largest(run: SyntheticRun) -> None:
+    table = pq.read_table(run.table("authors_variants")).to_pandas()
+    (short,) = summaries.authors(table, {"sciq": "SciQ"})
+    assert len(short.rows) == table["metric"].nunique()
+    areas = table[(table["statistic"] == "auc") & (table["metric"] == "accuracy")]["difference"]
+    row = next(row for row in short.rows if row.head == "accuracy")
+    shown = float(row.cells[2].text.replace("−", "-"))
+    assert abs(shown) == pytest.approx(areas.abs().max(), rel=0.05)
+
+
+def test_items_are_embedded_as_they_were_written(page: str, run: SyntheticRun) -> None:
+    assert _packed(page, "items") == [json.loads(run.drilldown(b).read_text(encoding="utf-8")) for b in BENCHMARKS]
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        [0.12345, -1.0, np.nan, 1.0],
+        [1.0, 2.0, np.nan, 70_000.0],
+        [1e-9, 0.5, np.nan, 3.0],
+        [12.5, np.nan, -4e6, 0.25],
+        [np.nan, np.nan],
+        list(np.arange(300.0)),
+    ],
+)
+@pytest.mark.parametrize("significant", [True, False])
+def test_packed_numbers_come_back(values: list[float], significant: bool) -> None:
+    packed = pack_numbers(np.array(values), significant)
+    column = {"name": "x", "kind": "number", "style": "number"} | packed
+    found = unpack_table({"rows": len(values), "columns": [column]})["x"].astype(float)
+    tolerance = {"atol": 0, "rtol": 1e-6} if significant else {"atol": 5e-5, "rtol": 1e-6}
+    np.testing.assert_allclose(found, values, equal_nan=True, **tolerance)
 
 
 class _References(HTMLParser):
@@ -115,7 +247,8 @@ def test_without_published_values_the_report_says_so(page: str) -> None:
 
 def test_published_accuracies_stand_beside_the_measured_ones(run: SyntheticRun, tmp_path: Path) -> None:
     reference = planted_disagreements(tmp_path / "planted")
-    inputs = report_inputs(run, run.root / "figures") | {"reference": reference}
+    inputs = report_inputs(run, run.root / "figures")
+    inputs["summary"] = replace(inputs["summary"], reference=reference)
     write_report(**inputs, output=tmp_path / "report.html")
     section = (tmp_path / "report.html").read_text(encoding="utf-8").split('<section id="published">')[1]
     section = section.split("</section>")[0]
@@ -150,17 +283,27 @@ def test_labels_cannot_inject_markup(run: SyntheticRun, tmp_path: Path) -> None:
             metadata |= {"label": evil, "split_note": evil}
         items.append(tmp_path / path.name)
         tables.write_table(tables.read_table(path, "items"), items[-1], "items", metadata)
+    drilldowns = []
+    for path in inputs["drilldowns"]:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        if found["benchmark"] == "sciq":
+            for item in found["items"]:
+                item |= {"question": evil, "choices": [evil for _ in item["choices"]]}
+        drilldowns.append(tmp_path / path.name)
+        drilldowns[-1].write_text(json.dumps(found), encoding="utf-8")
     families = {name: f"{label} {evil}" for name, label in inputs["families"].items()}
     caption = tmp_path / "caption.txt"
     caption.write_text(f"{evil}.\n\nWhat to see: {evil}\n", encoding="utf-8")
     captions = [caption for _ in inputs["captions"]]
-    changed = inputs | {"items": items, "families": families, "captions": captions}
+    changed = inputs | {"items": items, "drilldowns": drilldowns, "families": families, "captions": captions}
     write_report(**changed, output=tmp_path / "report.html")
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert "<script>alert" not in page and "<img src=x" not in page
-    assert page.count("<script") == 2 and page.count("</script>") == 2
+    assert page.count("<script") == page.count("</script>") == 8
     assert "&lt;img src=x onerror=alert(2)&gt;" in page
-    assert any(evil in str(row[1]) for row in _statistics(page)["rows"])
+    assert evil in set(_shown(page, "statistics")["benchmark"])
+    shown = next(run for run in _packed(page, "items") if run["benchmark"] == "sciq")
+    assert all(item["question"] == evil and item["choices"] == [evil] * 4 for item in shown["items"])
 
 
 def test_a_picture_that_is_no_png_is_an_error(tmp_path: Path) -> None:
@@ -233,9 +376,39 @@ def test_headlines_state_the_largest_fall() -> None:
     assert "on 1 of 1 benchmarks by Pearson and on 1 by Spearman" in third
 
 
+def test_findings_state_the_tables(page: str, run: SyntheticRun) -> None:
+    text = _text(page)
+    table = pq.read_table(run.table("attribution")).to_pandas()
+    own = table[(table["family"] == "ladder") & (table["method"] == "pearson") & (table["score"] == "accuracy")]
+    own = own[(own["order"] == "exponentiate_first") & (own["nan_policy"] == "zero")]
+    means = own.groupby("step")["drop"].mean()
+    assert (
+        f"Of the mean Pearson correlation, {means['total']:.2f} is lost from log p_vocab to accuracy, averaged over 4 "
+        f"benchmarks (undefined correlations counted as 0): {means['exponentiate']:.2f} goes to exponentiating, "
+        f"{means['renormalise']:.2f} goes to renormalising over the choices and {means['threshold']:.2f} goes to "
+        "thresholding."
+    ) in text
+    intervals = pq.read_table(run.table("checkpoint_intervals")).to_pandas()
+    own = intervals[(intervals["family"] == "ladder") & (intervals["method"] == "spearman")]
+    above = own[own["mean"] > own["mean_shuffled_high"]].groupby("metric").size()
+    assert f"{above['log_p_vocab_correct']} for log p_vocab, {above['p_choices_correct']} for p_choices" in text
+
+
+def test_where_nothing_follows_compute_nothing_is_recommended() -> None:
+    benchmarks = [findings.Benchmark(name, name.upper(), "test", None, 10, 10, 0.25) for name in "abc"]
+    row = {"family": "f", "method": "spearman", "kind": "comparison", "median": 0.4}
+    rows = [row | {"benchmark": "a", "metric": "brier", "recommended": True}]
+    rows += [row | {"benchmark": "b", "metric": "brier", "recommended": False}]
+    text = findings.predictability_text(pd.DataFrame(rows), benchmarks, "f")
+    assert "is −Brier on 1 of 3 benchmarks, with median Spearman correlations of 0.40." in text
+    assert text.endswith("None does beyond doubt on B and C.")
+    rows[0]["recommended"] = False
+    assert "none can be recommended" in findings.predictability_text(pd.DataFrame(rows), benchmarks, "f")
+
+
 def test_provenance_lists_every_value_once() -> None:
     metadata = [{"dtype": "float32", "versions": {"torch": "2.13.0"}}] * 2 + [{"dtype": "bfloat16", "versions": {}}]
     rows = dict(provenance(metadata))
     assert rows["Precision of the weights"] == "float32, bfloat16"
     assert rows["Version of torch"] == "2.13.0, not recorded"
-    assert rows["Tables of log-likelihoods"] == "3"
+    assert rows["Checkpoints scored"] == "3"

@@ -248,6 +248,22 @@ def get_benchmark_logprobs(wildcards):
     return [LOGPROBS.format(model=m, checkpoint=c, benchmark=wildcards.benchmark) for m, c in sorted(members)]
 
 
+def get_report_tables():
+    return [
+        "checkpoints",
+        "scores",
+        "correlation_statistics",
+        "attribution",
+        "mechanism",
+        "null_bands",
+        "checkpoint_intervals",
+        "authors_variants",
+        "predictability",
+        "aggregates",
+        "reference",
+    ]
+
+
 def get_drilldown_family():
     """The family whose items the report shows: the first one that figures have."""
     return next(iter(get_plotted_families()))

@@ -26,11 +26,9 @@ rule drilldown:
 rule report:
     input:
         items_table=expand(ITEMS, benchmark=REGISTRY.benchmarks),
-        logprobs=get_all_logprobs(),
-        checkpoints=get_table("checkpoints")["parquet"],
-        scores=get_table("scores")["parquet"],
-        statistics=get_table("correlation_statistics")["parquet"],
-        reference=get_table("reference")["parquet"],
+        logprobs=get_all_logprobs([next(iter(REGISTRY.benchmarks))]),
+        **{name: get_table(name)["parquet"] for name in get_report_tables()},
+        drilldowns=expand(DRILLDOWN, benchmark=REGISTRY.benchmarks),
         pngs=get_figure_files("png"),
         captions=get_figure_files("txt"),
     output:
@@ -44,7 +42,9 @@ rule report:
         "../../envs/elusive.yaml"
     params:
         figures=get_all_figures(),
+        tables=get_report_tables(),
         families=get_family_labels(),
+        plotted=list(get_plotted_families()),
         members=get_family_members(),
     message:
         "Report: results/report.html"

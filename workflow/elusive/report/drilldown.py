@@ -9,7 +9,7 @@ correlations is undefined are left out.
 The result is a JSON object::
 
     benchmark, label, family, num_items (with a drop), method: strings and a number
-    models, checkpoints, flops: the family's checkpoints with tokens, by (flops, model, checkpoint)
+    models, checkpoints, flops: the family's checkpoints with FLOPs, by (flops, model, checkpoint)
     items: [{item, subject, group (largest, smallest or kept), drop, question, gold, choices (their texts),
              correlations: {metric: value or null}, spearman: [one a choice],
              log_likelihood: [[nats, one a checkpoint], one list a choice]}]
@@ -105,7 +105,7 @@ def write_drilldown(
     wide = named.join(wide, on="item", how="left", maintain_order="left")
     drop = wide["log_p_vocab_correct"].to_numpy() - wide["p_choices_correct"].to_numpy()
 
-    trained = sorted((m for m in members if m["tokens"] > 0), key=lambda m: (m["flops"], m["model"], m["checkpoint"]))
+    trained = sorted((m for m in members if m["flops"] > 0), key=lambda m: (m["flops"], m["model"], m["checkpoint"]))
     paths = {read_checkpoint(path): path for path in logprobs}
     scores = []
     for member in trained:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -11,6 +12,7 @@ import pandas as pd
 
 from elusive.figures.data import Benchmark
 from elusive.figures.style import Metric, format_number, format_range, format_share, join, metrics_seen_by
+from elusive.report.summaries import METRIC_NAMES
 
 METHODS = ("pearson", "spearman")
 
@@ -188,6 +190,94 @@ def headlines(
         f"and {against['spearman']} by Spearman."
     )
     return [first, second, third]
+
+
+def attribution_text(attribution: pd.DataFrame, benchmarks: Sequence[Benchmark], family: str) -> str:
+    """Which step costs the most of the way from log p_vocab to accuracy, and on how many benchmarks beyond doubt."""
+    rows = attribution[
+        (attribution["family"] == family)
+        & (attribution["method"] == "pearson")
+        & (attribution["score"] == "accuracy")
+        & (attribution["order"] == "exponentiate_first")
+        & (attribution["nan_policy"] == "zero")
+        & attribution["benchmark"].isin([b.name for b in benchmarks])
+    ]
+    drops = rows.pivot(index="benchmark", columns="step", values="drop").dropna()
+    if drops.empty:
+        return "Nothing can be said of what each step costs: no benchmark has correlations of every metric."
+    mean = drops.mean()
+    steps = {
+        "exponentiate": "exponentiating",
+        "renormalise": "renormalising over the choices",
+        "threshold": "thresholding",
+    }
+    parts = [f"{format_number(mean[step])} goes to {name}" for step, name in steps.items()]
+    largest = drops[list(steps)].idxmax(axis=1).value_counts()
+    most = [f"{steps[step]} on {largest[step]}" for step in steps if step in largest]
+    low = rows.pivot(index="benchmark", columns="step", values="drop_low")
+    sure = int((low["renormalise"] > 0).sum())
+    return (
+        f"Of the mean Pearson correlation, {format_number(mean['total'])} is lost from log p_vocab to accuracy, "
+        f"averaged over {len(drops)} benchmarks (undefined correlations counted as 0): {join(parts)}. The costliest "
+        f"step is {join(most)}. Renormalising costs more than nothing, by its interval for other items, on {sure}."
+    )
+
+
+def chance_text(
+    intervals: pd.DataFrame, null_bands: pd.DataFrame, benchmarks: Sequence[Benchmark], family: str, label: str
+) -> str:
+    """What chance gives the family's items, and on how many benchmarks their mean is more than that."""
+    of_family = null_bands[(null_bands["family"] == family) & (null_bands["method"] == "spearman")]
+    text = ""
+    if len(of_family) and not pd.isna(of_family["q025"].iloc[0]):
+        band = of_family.iloc[0]
+        above = band["fraction_above_075"]
+        text = (
+            f"With the {band['num_models']} checkpoints of “{label}”, the Spearman correlation of a score that has "
+            f"nothing to do with compute is between {format_number(band['q025'])} and {format_number(band['q975'])} in "
+            f"95 % of cases, and above 0.75 in {format_share(above, 1) if above else 'practically none'}. "
+        )
+    rows = intervals[(intervals["family"] == family) & (intervals["method"] == "spearman")]
+    rows = rows.set_index(["benchmark", "metric"])
+    parts = []
+    total = len(benchmarks)
+    for metric in metrics_seen_by("spearman"):
+        keys = [(b.name, metric.column) for b in benchmarks if (b.name, metric.column) in rows.index]
+        found = rows.loc[keys].dropna(subset=["mean", "mean_shuffled_low", "mean_shuffled_high"])
+        above = int((found["mean"] > found["mean_shuffled_high"]).sum())
+        parts.append(f"{above} for {metric.plain}")
+    text += (
+        "Items share their checkpoints, so that means over many items stray almost as far: the mean Spearman "
+        "correlation is above what 97.5 % of shuffles of compute give on "
+        f"{join(parts)}, of {total} benchmarks."
+    )
+    return text
+
+
+def predictability_text(predictability: pd.DataFrame, benchmarks: Sequence[Benchmark], family: str) -> str:
+    """Which score of right against wrong choices follows compute best, and where none does."""
+    rows = predictability[
+        (predictability["family"] == family)
+        & (predictability["method"] == "spearman")
+        & (predictability["kind"] == "comparison")
+        & predictability["recommended"]
+    ].set_index("benchmark")
+    found = [rows.loc[b.name] for b in benchmarks if b.name in rows.index]
+    none = [b.label for b in benchmarks if b.name not in rows.index]
+    if not found:
+        return (
+            "No score that compares the right choice with the wrong ones follows compute beyond doubt on any "
+            "benchmark: none can be recommended (median Spearman correlation, undefined counted as 0)."
+        )
+    counts = Counter(str(row["metric"]) for row in found).most_common()
+    best = [f"{METRIC_NAMES.get(name, name)} on {count}" for name, count in counts]
+    medians = [float(row["median"]) for row in found]
+    text = (
+        "Of the scores that compare the right choice with the wrong ones, the one that follows compute best is "
+        f"{join(best)} of {len(benchmarks)} benchmarks, with median Spearman correlations of "
+        f"{format_range(min(medians), max(medians))}."
+    )
+    return f"{text} None does beyond doubt on {join(none)}." if none else text
 
 
 def spearman_by_luck(models: int) -> float:

@@ -9,7 +9,7 @@ import math
 import struct
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +18,11 @@ import pandas as pd
 
 from elusive import logs, tables
 from elusive.errors import ElusiveError
-from elusive.figures.data import Benchmark, PathLike, read_benchmark, read_extra, read_frame
-from elusive.figures.style import METRICS, format_count, format_number, format_power, format_range, format_share
+from elusive.figures.data import Benchmark, PathLike, read_benchmark
+from elusive.figures.style import format_count, format_number, format_power, format_range, format_share
 from elusive.files import atomic_path
 from elusive.reference import AGREES, NEAR
-from elusive.report import findings
+from elusive.report import findings, summaries
 from elusive.report.published import published_rows, published_sources, published_summary
 
 logger = logs.get(__name__)
@@ -51,36 +51,7 @@ KINDS = {
     "example": "How to read a survival curve",
 }
 
-_STATISTICS = {
-    "mean": "mean",
-    "median": "median",
-    "auc": "area",
-    "neg_wasserstein": "−Wasserstein",
-    "fraction_above_075": "C > 0.75",
-}
-
-
-#: Metrics outside the chain, in plain words.
-_OTHER_METRICS = {
-    "log_p_vocab_incorrect": "log p_vocab of the wrong choices",
-    "p_vocab_incorrect": "p_vocab of the wrong choices",
-    "log_p_choices_correct": "log p_choices",
-    "accuracy_norm": "accuracy per character",
-    "margin_log": "margin to the best wrong choice",
-    "log_p_vocab_choices": "log p_vocab of all choices",
-    "p_choices_correct_per_token": "p_choices per token",
-    "p_choices_correct_per_byte": "p_choices per byte",
-    "p_choices_correct_per_char": "p_choices per character",
-    "margin_per_byte": "margin per byte",
-    "accuracy_per_token": "accuracy per token",
-    "accuracy_per_byte": "accuracy per byte",
-    "is_greedy": "right answer is greedy",
-    "log_p_vocab_correct_pmi": "PMI of the right choice",
-    "p_choices_correct_pmi": "p_choices of PMI",
-    "margin_pmi": "margin of PMI",
-    "accuracy_pmi": "accuracy by PMI",
-}
-
+_HERE = Path(__file__).parent
 _SUMMARY = "What to see: "
 
 
@@ -173,7 +144,8 @@ def family_rows(
 
 
 def provenance(metadata: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
-    """What the scores rest on: each fact with its values over all tables of log-likelihoods, the commonest first."""
+    """What the scores rest on: each fact with its values over the tables of log-likelihoods that ``metadata`` are of,
+    one a checkpoint, the commonest first."""
 
     def values(key: str) -> str:
         found = Counter(json.dumps(m.get(key)) for m in metadata)
@@ -194,45 +166,12 @@ def provenance(metadata: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
         "BOS token put first": "add_bos_token",
         "Longest input in tokens": "max_length",
     }
-    rows = [("Tables of log-likelihoods", f"{len(metadata):,}")]
+    rows = [("Checkpoints scored", f"{len(metadata):,}")]
     rows += [(name, values(key)) for name, key in facts.items()]
     for package in packages:
         versions = sorted({str(m.get("versions", {}).get(package, "not recorded")) for m in metadata})
         rows.append((f"Version of {package}", ", ".join(versions)))
     return rows
-
-
-def statistics_data(
-    statistics: pd.DataFrame, benchmarks: Sequence[Benchmark], families: Mapping[str, str]
-) -> dict[str, Any]:
-    """The statistics table for the page's script: columns, rows, and the choices of each filter.
-
-    Whole benchmarks only. A numeric cell is a number or null, an interval its two ends.
-    """
-    labels = {b.name: b.label for b in benchmarks}
-    metrics = {m.column: m.plain for m in METRICS} | _OTHER_METRICS
-    frame = statistics[statistics["subject"].isna()]
-
-    def number(value: float) -> float | None:
-        return None if pd.isna(value) else round(float(value), 4)
-
-    rows = []
-    for row in frame.to_dict("records"):
-        keys = [families.get(row["family"], row["family"]), labels.get(row["benchmark"], row["benchmark"])]
-        keys += [metrics.get(row["metric"], row["metric"]), row["method"], row["nan_policy"]]
-        cells: list[Any] = [int(row["num_items"]), int(row["num_models"]), number(row["nan_fraction"])]
-        for statistic in _STATISTICS:
-            cells.append([number(row[statistic]), number(row[f"{statistic}_low"]), number(row[f"{statistic}_high"])])
-        rows.append(keys + cells)
-    keys = ["family", "benchmark", "metric", "method", "undefined"]
-    first = {"metric": list(metrics.values()), "family": list(families.values()), "benchmark": list(labels.values())}
-    choices = {}
-    for position, key in enumerate(keys):
-        found = dict.fromkeys([*first.get(key, []), *(row[position] for row in rows)])
-        present = {row[position] for row in rows}
-        choices[key] = [value for value in found if value in present]
-    names = [*keys, "items", "checkpoints", "share undefined", *_STATISTICS.values()]
-    return {"columns": names, "keys": len(keys), "choices": choices, "rows": rows}
 
 
 def _heat(value: float | None) -> str:
@@ -245,12 +184,14 @@ def _heat(value: float | None) -> str:
 
 def _environment() -> jinja2.Environment:
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        loader=jinja2.FileSystemLoader(_HERE),
         autoescape=True,
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
+    # A NaN would not be JSON, and the page's script would stop at it.
+    environment.policies["json.dumps_kwargs"] = {"sort_keys": True, "allow_nan": False}
     environment.filters |= {
         "heat": _heat,
         "number": lambda value: "–" if value is None else format_number(value),
@@ -261,62 +202,122 @@ def _environment() -> jinja2.Environment:
     return environment
 
 
+def read_drilldowns(paths: Sequence[PathLike]) -> list[dict[str, Any]]:
+    """What :func:`~elusive.report.drilldown.write_drilldown` wrote for each benchmark."""
+    found = []
+    for path in paths:
+        try:
+            found.append(json.loads(Path(path).read_text(encoding="utf-8")))
+        except (OSError, json.JSONDecodeError) as error:
+            raise ElusiveError(f"{path}: not readable as JSON ({error}); delete it and run again") from error
+    return found
+
+
+@dataclass(frozen=True)
+class Tables:
+    """Paths of the summary tables that the report shows, each the Parquet file of the table of its name."""
+
+    checkpoints: PathLike
+    scores: PathLike
+    correlation_statistics: PathLike
+    attribution: PathLike
+    mechanism: PathLike
+    null_bands: PathLike
+    checkpoint_intervals: PathLike
+    authors_variants: PathLike
+    predictability: PathLike
+    aggregates: PathLike
+    reference: PathLike
+
+    def frame(self, name: str) -> pd.DataFrame:
+        """The table called ``name``, its contract's columns checked."""
+        return tables.read_table(getattr(self, name), name).to_pandas()
+
+
+def _family_findings(
+    frames: Mapping[str, pd.DataFrame], benchmarks: Sequence[Benchmark], family: str, label: str, models: int
+) -> dict[str, Any]:
+    """Medians, orders and sentences of one family."""
+    statistics = frames["correlation_statistics"]
+    rows = []
+    for benchmark in benchmarks:
+        medians = [findings.chain_medians(statistics, family, benchmark.name, method) for method in findings.METHODS]
+        rows.append(
+            {
+                "benchmark": benchmark,
+                "medians": list(itertools.chain.from_iterable(medians)),
+                "orders": [findings.paper_order(m) for m in medians],
+            }
+        )
+    headlines = findings.headlines(statistics, benchmarks, family, label, models)
+    headlines += [
+        findings.attribution_text(frames["attribution"], benchmarks, family),
+        findings.predictability_text(frames["predictability"], benchmarks, family),
+        findings.chance_text(frames["checkpoint_intervals"], frames["null_bands"], benchmarks, family, label),
+    ]
+    return {"label": label, "rows": rows, "headlines": headlines}
+
+
 def write_report(
     *,
     items: Sequence[PathLike],
     logprobs: Sequence[PathLike],
-    checkpoints: PathLike,
-    scores: PathLike,
-    statistics: PathLike,
-    reference: PathLike,
+    summary: Tables,
+    drilldowns: Sequence[PathLike],
     figures: Sequence[str],
     pngs: Sequence[PathLike],
     captions: Sequence[PathLike],
     families: Mapping[str, str],
+    plotted: Sequence[str],
     members: Mapping[str, Sequence[Sequence[str]]],
     output: PathLike,
 ) -> None:
     """Write the report to ``output``; the same inputs give the same bytes.
 
-    ``items``: items tables, in the order in which benchmarks are shown; ``logprobs``: all tables of log-likelihoods, of
-    which only the metadata are read; ``checkpoints``, ``scores``, ``statistics`` (correlation_statistics) and
-    ``reference``: summary tables. ``figures`` names each figure (``kind`` or ``kind/benchmark``), ``pngs`` and
-    ``captions`` are its files. ``families``: name -> label, in order, the first being the one whose findings come
-    first; ``members``: name -> list of (model, checkpoint).
+    ``items``: items tables, in the order in which benchmarks are shown; ``logprobs``: a table of log-likelihoods of
+    each checkpoint, of which only the metadata are read; ``summary``: the summary tables; ``drilldowns``: the items to
+    look at, a file a benchmark. ``figures`` names each figure (``kind`` or ``kind/benchmark``), ``pngs`` and
+    ``captions`` are its files. ``families``: name -> label, in order; ``plotted``: those of which the page has numbers,
+    the first being the one whose findings come first; ``members``: name -> list of (model, checkpoint).
     """
     benchmarks = [read_benchmark(path) for path in items]
     names = [b.name for b in benchmarks]
-    table = read_frame(statistics, "correlation_statistics", list(tables.SCHEMAS["correlation_statistics"].names))
-    columns = ["model", "checkpoint", "parameters", "parameters_nonembedding", "tokens", "flops", "validation_loss"]
-    trained = read_extra(checkpoints, columns)
-    accuracies = read_extra(scores, ["model", "checkpoint", "benchmark", "accuracy", "above_chance_se"])
-    published = tables.read_table(reference, "reference").to_pandas()
-    labels = {b.name: b.label for b in benchmarks}
-    found = findings.signals(accuracies, benchmarks)
+    frames = {field.name: summary.frame(field.name) for field in fields(summary)}
+    trained = frames["checkpoints"]
+    published = frames["reference"]
+    labels = summaries.labels_of(benchmarks)
+    shown_families = {name: families[name] for name in plotted}
+    found = findings.signals(frames["scores"], benchmarks)
     family_table = family_rows(trained, families, members)
     models = {row["label"]: int(row["checkpoints"]) for row in family_table}
-    chains = []
-    for family, label in families.items():
-        rows = []
-        for benchmark in benchmarks:
-            medians = [findings.chain_medians(table, family, benchmark.name, method) for method in findings.METHODS]
-            rows.append(
-                {
-                    "benchmark": benchmark,
-                    "medians": list(itertools.chain.from_iterable(medians)),
-                    "orders": [findings.paper_order(m) for m in medians],
-                }
-            )
-        headlines = findings.headlines(table, benchmarks, family, label, models[label])
-        chains.append({"label": label, "rows": rows, "headlines": headlines})
+    chains = [
+        _family_findings(frames, benchmarks, family, label, models[label]) for family, label in shown_families.items()
+    ]
     shown = [read_figure(*entry, names) for entry in zip(figures, pngs, captions, strict=True)]
     kinds = dict.fromkeys([*(k for k in KINDS if any(f.kind == k for f in shown)), *(f.kind for f in shown)])
+    packed = {"statistics": summaries.pack_statistics(frames["correlation_statistics"], shown_families, labels)}
+    only_chain = packed["statistics"].pop("only_chain")
+    packed |= summaries.pack_all(frames, shown_families, labels)
+    short = {
+        kind: getattr(summaries, kind)(frames[name], shown_families, benchmarks)
+        for kind, name in {
+            "recommended": "predictability",
+            "attribution": "attribution",
+            "mechanism": "mechanism",
+            "signal_to_noise": "aggregates",
+        }.items()
+    }
+    short["chance"] = summaries.chance(frames["null_bands"], shown_families)
+    short["authors"] = summaries.authors(frames["authors_variants"], labels)
     page = (
         _environment()
         .get_template("template.html.j2")
         .render(
+            style=(_HERE / "page.css").read_text(encoding="utf-8"),
+            script=(_HERE / "page.js").read_text(encoding="utf-8"),
             benchmarks=benchmarks,
-            families=list(families.values()),
+            families=list(shown_families.values()),
+            further=len(families) - len(shown_families),
             chains=chains,
             methods=findings.METHODS,
             signals=found,
@@ -327,12 +328,16 @@ def write_report(
             num_checkpoints=len(trained),
             kinds={kind: KINDS.get(kind, kind) for kind in kinds},
             figures={kind: [f for f in shown if f.kind == kind] for kind in kinds},
-            statistics=statistics_data(table, benchmarks, families),
+            tables=packed,
+            only_chain=only_chain,
+            short=short,
+            drilldowns=read_drilldowns(drilldowns),
+            drilldown_family=shown_families[plotted[0]],
             published=published_rows(published, labels),
             published_summary=published_summary(published, labels),
             published_sources=published_sources(published),
             limits=(f"{AGREES:g}", f"{NEAR:g}"),
-            notes=findings.notes(benchmarks, models),
+            notes=findings.notes(benchmarks, {label: models[label] for label in shown_families.values()}),
             provenance=provenance([tables.read_metadata(path) for path in logprobs]),
         )
     )
