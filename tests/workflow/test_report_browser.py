@@ -298,7 +298,8 @@ def test_items_are_drawn_and_follow_the_benchmark(chromium: str, report: Path, t
       choose(page.querySelector("nav select[data-filter=benchmark]"), "MMLU");
       found.followed = select.value;
       found.subjects = cards().every(card => card.querySelector(".meta").textContent.includes("subject: subject "));
-      found.headings = cards().map(card => card.querySelector("h4").textContent.split(":")[0]);
+      found.groups = cards().map(card => card.querySelector(".meta").textContent.split(" · ")[1]);
+      found.drops = cards().map(card => card.querySelector("h4").textContent.split(":")[0].replace("−", "-"));
       const card = cards()[0];
       found.right = card.querySelectorAll("li.right").length;
       found.blue = card.querySelector("li.right path").getAttribute("fill");
@@ -317,7 +318,10 @@ def test_items_are_drawn_and_follow_the_benchmark(chromium: str, report: Path, t
     found = _in_frame(chromium, report, tmp_path, script, 1200)
     assert len(found["first"]) == 10 and all(text.startswith("arc_easy/") for text in found["first"])
     assert found["followed"] == "MMLU" and found["subjects"]
-    assert found["headings"] == ["Large drop"] * 6 + ["Small drop"] * 2 + ["No drop"] * 2
+    groups = ["one of the largest drops"] * 6 + ["one of the smallest drops"] * 2 + ["nearest to no drop"] * 2
+    assert found["groups"] == groups
+    drops = [float(text.removeprefix("Drop ")) for text in found["drops"]]
+    assert drops[:6] == sorted(drops[:6], reverse=True) and drops[0] > 0.5 > drops[6] and drops[6] <= drops[7]
     assert found["right"] == 1 and found["blue"] == "#3b4cc0" and found["colours"] == 4
     assert found["paths"] == 5 + 5 * 5 and found["marks"] == 35
     assert re.fullmatch(

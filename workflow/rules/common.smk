@@ -71,7 +71,9 @@ def get_figure(figure, kind):
     """Outputs of a figure: `report` puts the PNG into what `snakemake --report` makes."""
     files = {"png": "png", "pdf": "pdf", "caption": "txt", "data": "csv"}
     paths = {name: FIGURE.format(figure=figure, format=format) for name, format in files.items()}
-    return paths | {"png": report(paths["png"], caption="../report/figure.rst", category=f"{kind} figures")}
+    labels = {name: f"{{{name}}}" for name in ("benchmark", "method") if f"{{{name}}}" in figure} or {"figure": kind}
+    about = {"caption": "../report/figure.rst", "category": f"{kind.capitalize()} figures", "labels": labels}
+    return paths | {"png": report(paths["png"], **about)}
 
 
 def get_figures(figures):

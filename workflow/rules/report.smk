@@ -25,9 +25,9 @@ rule drilldown:
 
 rule report:
     input:
+        **{name: get_table(name)["parquet"] for name in get_report_tables()},
         items_table=expand(ITEMS, benchmark=REGISTRY.benchmarks),
         logprobs=get_all_logprobs([next(iter(REGISTRY.benchmarks))]),
-        **{name: get_table(name)["parquet"] for name in get_report_tables()},
         drilldowns=expand(DRILLDOWN, benchmark=REGISTRY.benchmarks),
         pngs=get_figure_files("png"),
         captions=get_figure_files("txt"),

@@ -167,7 +167,7 @@
 
   // Items: the charts of one benchmark at a time.
   const RIGHT = "#3b4cc0", WRONG = ["#d97400", "#8c3a00", "#b58900", "#c75b39", "#5c3317"];
-  const GROUPS = { largest: "Large drop", smallest: "Small drop", kept: "No drop" };
+  const GROUPS = { largest: "one of the largest drops", smallest: "one of the smallest drops", kept: "nearest to no drop" };
   const letter = k => String.fromCharCode(65 + k % 26);
   const power = (value, parent, attributes) => {
     const [mantissa, exponent] = value.toExponential(0).split("e");
@@ -207,7 +207,8 @@
   };
 
   function chart(parent, run, item) {
-    const W = 440, LEFT = 42, RIGHT_EDGE = W - 22, TOP = 14, BOTTOM = 196, LOW = 226, END = 286;
+    // A unit is a pixel when the card is drawn, so that text is as large on a phone as on a desk.
+    const W = Math.min(560, Math.max(280, parent.clientWidth - 30)), LEFT = 42, RIGHT_EDGE = W - 22, TOP = 14, BOTTOM = 196, LOW = 226, END = 286;
     const x = run.flops.map(Math.log10), count = x.length, K = item.choices.length;
     const share = x.map((_, i) => {
       const peak = Math.max(...item.log_likelihood.map(l => l[i]));
@@ -325,8 +326,8 @@
     for (const item of run.items) {
       const card = make("article", undefined, cards, "item");
       const c = item.correlations;
-      make("h4", `${GROUPS[item.group]}: ${number(c.log_p_vocab_correct)} in log p_vocab, ${number(c.p_choices_correct)} in p_choices`, card);
-      const about = [item.item, item.subject && "subject: " + item.subject.replaceAll("_", " "), "C in −Brier " + number(c.brier) + ", in accuracy " + number(c.accuracy)];
+      make("h4", `Drop ${number(item.drop)}: C ${number(c.log_p_vocab_correct)} in log p_vocab, ${number(c.p_choices_correct)} in p_choices`, card);
+      const about = [item.item, GROUPS[item.group], item.subject && "subject: " + item.subject.replaceAll("_", " "), "C in −Brier " + number(c.brier) + ", in accuracy " + number(c.accuracy)];
       make("p", about.filter(Boolean).join(" · "), card, "meta");
       longText(make("div", undefined, card, "question"), item.question, 360, true);
       chart(card, run, item);

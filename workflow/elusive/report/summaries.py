@@ -145,8 +145,15 @@ def attribution(table: pd.DataFrame, families: Mapping[str, str], benchmarks: Se
     rows = _by(paper, ["family", "benchmark", "score", "step"])
     steps = [("accuracy", step) for step in ("exponentiate", "renormalise", "threshold", "total")]
     steps += [("brier", "square"), ("brier", "total")]
-    titles = ["log p_vocab", "− exponentiate", "− renormalise", "− threshold", "= lost at accuracy", "− square"]
-    titles += ["= lost at −Brier"]
+    titles = [
+        "C of log p_vocab",
+        "exponentiate",
+        "renormalise",
+        "threshold",
+        "all, to accuracy",
+        "square",
+        "all, to −Brier",
+    ]
 
     def cells(family: str, benchmark: str) -> list[Cell]:
         first = rows.get((family, benchmark, "accuracy", "exponentiate"))
