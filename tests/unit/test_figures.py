@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -40,6 +41,7 @@ from elusive.figures.benchmark import METRICS_COLUMNS, read_correlations
 from elusive.figures.data import Benchmark, nesting, read_benchmark, read_frame, read_metrics
 from elusive.figures.null import null_curve, read_null_bands
 from elusive.files import sha256_file
+from elusive.report.report import KINDS
 from synthetic_run import PER_BENCHMARK, SyntheticRun, draw_figure, make_run
 
 BENCHMARKS = ("arc_challenge", "mmlu", "piqa", "sciq")
@@ -516,3 +518,10 @@ def test_captions_say_how_many_choices() -> None:
 def test_pages_of_panels_are_bounded(count: int) -> None:
     panels = style.Panels.of(count)
     assert panels.height <= 15 and panels.columns <= 6
+
+
+def test_the_comparison_with_the_paper_names_every_figure() -> None:
+    text = (Path(__file__).parents[2] / "workflow/report/FIGURES.md").read_text(encoding="utf-8")
+    named = {name.split("/")[0] for name in re.findall(r"`([a-z_]+(?:/\{[bm]\}(?:-\{m\})?)?)`", text)}
+    kinds = {figure.split("/")[0] for figure in FIGURES}
+    assert set(KINDS) == kinds and kinds <= named
