@@ -116,7 +116,7 @@ def plot(
     width = 20 if many else 40
     key_rows = style.key_rows(labels)
     if many:  # one row of narrow panels, so that a hundred rows fit a page
-        height = 1.4 + 0.14 * rows
+        height = 1.4 + max(0.1, min(0.22, 15 / rows)) * rows
     else:
         marks = rows * len(metrics) * len(families)
         height = 1.3 + 2 * min(4.0, max(1.2, 0.024 * marks + 0.12 * rows))
@@ -127,7 +127,7 @@ def plot(
             p9.aes("low", "y", xend="high", yend="y"),
             data=spans,
             inherit_aes=False,
-            size=0.9 if many else 1.6,
+            size=0.7 if many else 1.6,
             color="#DCDCDC",
             lineend="butt",
         )
