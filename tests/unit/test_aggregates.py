@@ -64,11 +64,24 @@ def test_family_aggregates_are_scipys():
     found = family_aggregates(flops, means, np.full(9, 0.01), -1)
     assert found["pearson"] == pytest.approx(stats.pearsonr(np.log10(flops), -means).statistic)
     assert found["spearman"] == pytest.approx(stats.spearmanr(flops, -means).statistic)
-    assert found["signal"] == pytest.approx(means.max() - means.min())
+    assert found["range"] == pytest.approx(means.max() - means.min())
     assert found["signal_to_noise"] == pytest.approx(found["signal"] / found["noise"])
     assert found["item_noise"] == 0.01
     constant = family_aggregates(flops, np.full(9, 0.25), np.zeros(9), 1)
-    assert (constant["spearman"], constant["signal"], constant["signal_to_noise"]) == (None, 0.0, None)
+    assert (constant["spearman"], constant["range"], constant["signal"]) == (None, 0.0, 0.0)
+    assert constant["signal_to_noise"] is None
+
+
+def test_signal_is_what_noise_does_not_explain():
+    generator = np.random.default_rng(7)
+    flops = np.logspace(15, 22, 200)
+    trend = np.linspace(0, 1, 200)
+    for slope, expected in ((1.0, trend.std() / 0.1), (0.0, 0.0)):
+        found = [
+            family_aggregates(flops, slope * trend + generator.normal(0, 0.1, 200), np.zeros(200), 1)["signal_to_noise"]
+            for _ in range(50)
+        ]
+        assert np.median(found) == pytest.approx(expected, rel=0.05, abs=0.35)
 
 
 def tables_of(folder: Path, run: dict, families: dict) -> tuple[dict[str, Path], pl.DataFrame, pl.DataFrame]:

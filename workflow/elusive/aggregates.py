@@ -6,12 +6,14 @@ text, or one subject, together: the sandwich estimate over clusters).
 ``aggregates`` says of one family × benchmark × metric, over the family's checkpoints in order of compute:
 
 - ``pearson``, ``spearman``: correlation of the mean with log10 FLOPs (losses negated);
-- ``signal``: largest minus smallest mean;
+- ``range``: largest minus smallest mean;
 - ``noise``: standard deviation of the means around a smooth curve of log10 FLOPs, from differences of neighbours alone:
   the square root of the mean of c_i² e_i², where e_i is the distance of a mean from the straight line through its two
   neighbours and c_i² = 1 / (a_i² + b_i² + 1) with the line's weights a_i, b_i (Gasser, Sroka and Jennen-Steinmetz 1986,
   Biometrika 73). What differs between models of one compute counts as noise;
 - ``item_noise``: median of the means' standard errors, the part of the noise that more items would remove;
+- ``signal``: standard deviation of the means beyond that noise, sqrt(max(variance - noise², 0)): means that scatter
+  about a constant have next to none, however far apart the largest and the smallest are;
 - ``signal_to_noise``: signal / noise.
 
 Checkpoints with no FLOPs are left out. A quantity that needs more checkpoints than there are, or divides by zero, is
@@ -71,16 +73,20 @@ def difference_noise(x: np.ndarray, y: np.ndarray) -> float | None:
 def family_aggregates(flops: np.ndarray, means: np.ndarray, errors: np.ndarray, sign: int) -> dict[str, float | None]:
     """Numbers of the ``aggregates`` table for one metric: ``means`` and ``errors`` are [models], ``flops`` positive."""
     x, y = np.log10(flops), sign * means
-    result: dict[str, float | None] = dict.fromkeys(("pearson", "spearman", "signal", "noise", "signal_to_noise"))
+    result: dict[str, float | None] = dict.fromkeys(
+        ("pearson", "spearman", "range", "noise", "signal", "signal_to_noise")
+    )
     known = np.isfinite(y)
     errors = errors[known & np.isfinite(errors)]
     x, y = x[known], y[known]
     if len(y):
-        result["signal"] = float(np.ptp(y))
+        result["range"] = float(np.ptp(y))
     if len(y) > 1 and np.ptp(x) > 0 and np.ptp(y) > 0:
         result["pearson"] = float(stats.pearsonr(x, y).statistic)
         result["spearman"] = float(stats.spearmanr(x, y).statistic)
     result["noise"] = difference_noise(x, y)
+    if result["noise"] is not None:
+        result["signal"] = float(np.sqrt(max(y.var(ddof=1) - result["noise"] ** 2, 0.0)))
     if result["noise"]:
         result["signal_to_noise"] = result["signal"] / result["noise"]
     result["item_noise"] = float(np.median(errors)) if len(errors) else None
