@@ -342,7 +342,7 @@ def test_a_download_waits_until_a_checkpoint_is_scored(server, tmp_path, caplog)
         (tmp_path / name / "source.json").write_text("{}")
     (tmp_path / "local/step1").mkdir(parents=True)
     wait_for_scoring(tmp_path, 4)
-    waiting = threading.Thread(target=wait_for_scoring, args=(tmp_path, 2, 60, 0.01))
+    waiting = threading.Thread(target=wait_for_scoring, args=(tmp_path, 2, 0, 60, 0.01))
     with caplog.at_level("INFO", logger="elusive"):
         waiting.start()
         shutil.rmtree(tmp_path / "a/step1")
@@ -351,6 +351,18 @@ def test_a_download_waits_until_a_checkpoint_is_scored(server, tmp_path, caplog)
         shutil.rmtree(tmp_path / "b/step1")
         waiting.join(30)
     assert not waiting.is_alive()
+    assert "waiting for scoring: 2 checkpoints lie there (a/step2, b/step1)" in caplog.text
+
+
+def test_a_download_does_not_wait_for_what_lay_there_before(tmp_path, caplog):
+    for name, time_of in {"a/step1": 1000, "a/step2": 2000, "b/step1": 3000}.items():
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / "source.json").write_text("{}")
+        os.utime(tmp_path / name / "source.json", (time_of, time_of))
+    with caplog.at_level("INFO", logger="elusive"):
+        wait_for_scoring(tmp_path, 2, since=2001)
+        assert not caplog.records
+        wait_for_scoring(tmp_path, 2, since=2000, patience=0.1, poll=0.01)
     assert "waiting for scoring: 2 checkpoints lie there (a/step2, b/step1)" in caplog.text
 
 

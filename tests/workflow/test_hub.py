@@ -230,6 +230,11 @@ def test_weights_stay_on_request(copy, config):
     copy.succeed("results/logprobs/olmo/early-1/arc_easy.parquet")
     source = json.loads((copy.directory / "results/checkpoints/olmo/early-1/source.json").read_text())
     assert source["repo"] == "tests/olmo"
+    # With `ahead: 1`, a later run that does not keep them must not wait for these.
+    copy.configure(config)
+    of(copy, "llama", 1).unlink()
+    copy.succeed("results/logprobs/llama/early-1/arc_easy.parquet")
+    assert "waiting" not in (copy.directory / "results/logs/download/llama/early-1.log").read_text()
 
 
 def test_a_repository_that_is_not_there_ends_with_its_reason(copy, config):

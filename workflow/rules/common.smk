@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+import time
 
 from snakemake.exceptions import WorkflowError
 
@@ -57,6 +58,7 @@ TABLE = "results/tables/{table}.{format}"
 FIGURE = "results/figures/{figure}.{format}"
 REPORT = "results/report.html"
 PLAN = "results/plan.txt"
+STARTED = int(time.time())
 DATA_DICTIONARY = TABLE.format(table="data_dictionary", format="csv")
 PUBLISHED = [
     os.path.join(workflow.basedir, "workflow", "registry", "reference", name) for name in ("cerebras.csv", "pythia.csv")
@@ -187,6 +189,12 @@ def get_hub_source(wildcards):
 
 def get_download_spec(wildcards):
     return json.dumps(get_hub_source(wildcards), sort_keys=True)
+
+
+def get_download_waiting(wildcards, threads):
+    """Options for when to wait for scoring; derived, as :func:`get_score_settings` is."""
+    kept = REGISTRY.hub["keep"] or workflow.storage_settings.notemp
+    return f"--ahead {0 if kept else REGISTRY.hub['ahead'] or 0} --since {STARTED}"
 
 
 def get_download_disk(wildcards):

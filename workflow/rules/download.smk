@@ -25,14 +25,13 @@ rule download:
     resources:
         download=1,
         disk_mb=get_download_disk,
-        # Here, since another value makes no other weights: a changed parameter would download all of them again.
-        ahead=0 if REGISTRY.hub["keep"] else REGISTRY.hub["ahead"] or 0,
     params:
         spec=get_download_spec,
         partial=CHECKPOINT_PARTIAL,
+        waiting=get_download_waiting,
         version=1,
     message:
         "Downloading {wildcards.model}/{wildcards.checkpoint}"
     shell:
         "python -m elusive download --spec {params.spec:q} --output {output} --partial {params.partial} "
-        "--ahead {resources.ahead} --log {log}"
+        "{params.waiting} --log {log}"

@@ -21,6 +21,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--ahead", type=int, default=0, help="wait while so many downloaded checkpoints lie beside the output; 0: never"
     )
+    parser.add_argument(
+        "--since", type=float, default=0.0, help="count those downloaded later than this, in seconds since 1970"
+    )
 
 
 def run(args: argparse.Namespace) -> None:
@@ -35,5 +38,5 @@ def run(args: argparse.Namespace) -> None:
     if not isinstance(spec, dict) or set(spec) != set(_KEYS):
         raise ElusiveError(f"--spec: must have the keys {', '.join(_KEYS)} and no others")
     if args.ahead:
-        wait_for_scoring(args.output.parents[1], args.ahead)
+        wait_for_scoring(args.output.parents[1], args.ahead, args.since)
     download(Hub(), output=args.output, partial=args.partial, **spec)

@@ -51,23 +51,34 @@ def download(hub: Hub, repo: str, revision: str, output: Path, partial: Path, tr
     return job.listing.commit
 
 
-def wait_for_scoring(directory: Path, ahead: int, patience: float = 7200.0, poll: float = 2.0) -> None:
-    """Return when fewer than ``ahead`` downloaded checkpoints lie in ``directory``/model/checkpoint.
+def wait_for_scoring(
+    directory: Path, ahead: int, since: float = 0.0, patience: float = 7200.0, poll: float = 2.0
+) -> None:
+    """Return when fewer than ``ahead`` checkpoints that were downloaded later than ``since`` lie in ``directory``.
 
-    Scoring removes them. When none has gone for ``patience`` seconds it returns all the same: scoring may have failed,
-    and whoever waits for it would wait for ever. ``poll`` is the pause between looks, in seconds.
+    They are in directories model/checkpoint, and scoring removes them. Those from before ``since``, in seconds since
+    1970, may have been kept on purpose or belong to nothing that is still scored: nobody waits for them. When none has
+    gone for ``patience`` seconds it returns all the same: scoring may have failed, and whoever waits for it would wait
+    for ever. ``poll`` is the pause between looks, in seconds.
     """
-    seen, since = None, time.monotonic()
-    while len(there := set(directory.glob(f"*/*/{SOURCE}"))) >= ahead:
+    seen, changed = None, time.monotonic()
+    while len(there := set(_downloaded(directory, since))) >= ahead:
         if seen is None or seen - there:
             names = ", ".join(sorted("/".join(path.parts[-3:-1]) for path in there))
             logger.info("waiting for scoring: %d checkpoints lie there (%s), as many as may", len(there), names)
-            since = time.monotonic()
-        elif time.monotonic() - since > patience:
+            changed = time.monotonic()
+        elif time.monotonic() - changed > patience:
             logger.warning("no checkpoint has been scored for %.0f s; going on without waiting", patience)
             return
         seen = there
         time.sleep(poll)
+
+
+def _downloaded(directory: Path, since: float) -> Iterator[Path]:
+    for path in directory.glob(f"*/*/{SOURCE}"):
+        with contextlib.suppress(FileNotFoundError):  # scoring has just removed it
+            if path.stat().st_mtime >= since:
+                yield path
 
 
 @contextlib.contextmanager
