@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import html
+import io
 import itertools
 import json
 import re
@@ -14,6 +16,7 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 from scipy import stats
 
 from elusive import tables
@@ -65,7 +68,7 @@ def test_every_benchmark_family_and_figure_is_there(page: str, run: SyntheticRun
         assert label in text
     for anchor in ["figure-survival-sciq", "figure-statistics-spearman", "figure-loss"]:
         assert f'id="{anchor}"' in page and f'href="#{anchor}"' in page
-    assert page.count("data:image/png;base64,") == 3
+    assert page.count("data:image/webp;base64,") == 3
     assert "SciQ: the validation split stands in for the test split." in text
     assert "ARC-Easy 60 of 1,172" in text
 
@@ -234,7 +237,7 @@ def test_nothing_is_loaded_from_elsewhere(page: str) -> None:
     parser = _References()
     parser.feed(page)
     assert len(parser.found) > 10
-    assert all(address.startswith(("#", "data:image/png;base64,")) for address in parser.found)
+    assert all(address.startswith(("#", "data:image/webp;base64,")) for address in parser.found)
     assert not re.search(r"@import|url\(|fetch\(|XMLHttpRequest|import\(", page)
     assert "default-src 'none'" in page
 
@@ -304,6 +307,15 @@ def test_labels_cannot_inject_markup(run: SyntheticRun, tmp_path: Path) -> None:
     assert evil in set(_shown(page, "statistics")["benchmark"])
     shown = next(run for run in _packed(page, "items") if run["benchmark"] == "sciq")
     assert all(item["question"] == evil and item["choices"] == [evil] * 4 for item in shown["items"])
+
+
+def test_pictures_are_embedded_without_loss(run: SyntheticRun) -> None:
+    path = run.root / "figures/loss.png"
+    figure = read_figure("loss", path, path.with_suffix(".txt"), [])
+    data = base64.b64decode(figure.uri.removeprefix("data:image/webp;base64,"))
+    drawn, embedded = (np.asarray(Image.open(file).convert("RGB")) for file in (path, io.BytesIO(data)))
+    np.testing.assert_array_equal(drawn, embedded)
+    assert (figure.height, figure.width) == drawn.shape[:2] and len(data) < path.stat().st_size
 
 
 def test_a_picture_that_is_no_png_is_an_error(tmp_path: Path) -> None:
