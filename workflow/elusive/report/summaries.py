@@ -195,15 +195,11 @@ def signal_to_noise(table: pd.DataFrame, families: Mapping[str, str], benchmarks
         result = []
         for metric in _CHAIN:
             row = rows.get((family, benchmark, metric))
-            value = None if row is None or pd.isna(row["signal_to_noise"]) else row["signal_to_noise"]
-            result.append(
-                Cell("–")
-                if value is None
-                else Cell(
-                    format_number(value, 1),
-                    f"C {format_number(row['spearman'])}" if row["spearman"] == row["spearman"] else None,
-                )
-            )
+            if row is None or pd.isna(row["signal_to_noise"]):
+                result.append(Cell("–"))
+                continue
+            follows = None if pd.isna(row["spearman"]) else f"C {format_number(row['spearman'])}"
+            result.append(Cell(format_number(row["signal_to_noise"], 1), follows))
         return result
 
     return _shorts(families, benchmarks, [METRIC_NAMES[metric] for metric in _CHAIN], cells)
@@ -360,6 +356,7 @@ def pack_all(
             [
                 Number("pearson", "Pearson"),
                 Number("spearman", "Spearman"),
+                Number("range", "range", "significant"),
                 Number("signal", "signal", "significant"),
                 Number("noise", "noise", "significant"),
                 Number("item_noise", "noise of items", "significant"),
