@@ -74,7 +74,11 @@ def get_figure(figure, kind):
     files = {"png": "png", "pdf": "pdf", "caption": "txt", "data": "csv"}
     paths = {name: FIGURE.format(figure=figure, format=format) for name, format in files.items()}
     labels = {name: f"{{{name}}}" for name in ("benchmark", "method") if f"{{{name}}}" in figure} or {"figure": kind}
-    about = {"caption": "../report/figure.rst", "category": f"{kind.capitalize()} figures", "labels": labels}
+    about = {
+        "caption": "../report/figure.rst",
+        "category": f"{kind.replace('_', ' ').capitalize()} figures",
+        "labels": labels,
+    }
     return paths | {"png": report(paths["png"], **about)}
 
 

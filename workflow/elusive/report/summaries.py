@@ -240,7 +240,8 @@ def authors(table: pd.DataFrame, labels: Mapping[str, str]) -> list[Short]:
                 cells.append(Cell("0"))
             else:
                 where = f"{labels.get(worst['benchmark'], worst['benchmark'])}, {worst['method']}"
-                cells.append(Cell(f"{worst['difference']:+.1e}".replace("-", "−"), where))
+                style = "+.2f" if abs(worst["difference"]) >= 0.01 else "+.0e"
+                cells.append(Cell(format(worst["difference"], style).replace("-", "−"), where))
         rows.append(Row(None, METRIC_NAMES.get(str(metric), str(metric)), cells))
     return [Short(None, list(statistics.values()), rows)]
 
