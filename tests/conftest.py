@@ -9,6 +9,9 @@ from hypothesis import settings
 from elusive.items.archive import FILE_NAME
 from elusive.items.fetch import VARIABLE, check_archive, fetch_archive
 
+# Test files run side by side, and small matrices gain nothing from more threads.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 # Machines that run tests are busy at times: no test may fail for being slow.
 settings.register_profile("elusive", deadline=None)
 settings.load_profile("elusive")
