@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 import time
+from pathlib import Path
 
 import polars as pl
 import pytest
@@ -13,7 +14,7 @@ from elusive.tables import SCHEMAS, read_metadata, read_table
 from runs import Run, copy_repository
 
 EXPENSIVE = {"archive", "corpus", "items", "train", "score"}
-TABLES = ["items/*", "logprobs/*/*/*", "metrics/*/*", "correlations/*/*", "tables/*"]
+TABLES = ["items/*", "logprobs/*/*/*", "metrics/*/*", "choices/*/*", "correlations/*/*", "tables/*"]
 ANALYSIS = ["results/tables/correlation_statistics.parquet", "results/tables/scores.parquet"]
 
 
@@ -143,11 +144,12 @@ def test_tables_of_an_older_scorer_are_not_current_after_a_failure(
 
 def test_number_of_cores_does_not_change_a_byte(finished, repository, tmp_path, small_config, archive_path):
     run = Run(repository, tmp_path / "one", small_config, archive_path)
-    run.succeed(*ANALYSIS, cores=1)
-    ours = tables(run)
     theirs = tables(finished)
-    assert ours and all(theirs[name] == content for name, content in ours.items())
-    assert {name for name in theirs if not name.startswith("tables/")} <= ours.keys()
+    assert {Path(name).parts[0] for name in theirs} == {pattern.partition("/")[0] for pattern in TABLES}
+    run.succeed(*(f"results/{name}" for name in theirs), cores=1)
+    ours = tables(run)
+    assert ours.keys() == theirs.keys()
+    assert [name for name, content in ours.items() if theirs[name] != content] == []
 
 
 def test_a_killed_run_loses_no_finished_job(repository, tmp_path, small_config, archive_path, finished):
@@ -223,7 +225,17 @@ def test_own_checkpoints_and_own_benchmark_by_configuration_alone(copy_of_finish
     copy_of_finished.succeed(*ANALYSIS)
     logprobs = read_table(directory / "results/logprobs/mine/step8/quiz.parquet", "logprobs")
     assert logprobs["is_gold"].to_pylist() == [True, False, False, True, True, False]
-    # The same weights under another name give the same scores.
+    # Weights that are written into the same file are other weights, though their directory is as it was.
+    target = "results/logprobs/mine/step8/quiz.parquet"
+    assert copy_of_finished.planned(target) == {}
+    weights = directory / "weights/step8/model.safetensors"
+    weights.write_bytes((directory / "weights/step2/model.safetensors").read_bytes())
+    assert copy_of_finished.planned(target) == {"score": 1}
+    copy_of_finished.succeed(target)
+    scores = [
+        read_table(directory / f"results/logprobs/mine/{step}/quiz.parquet", "logprobs") for step in ("step2", "step8")
+    ]
+    assert scores[0].equals(scores[1])
     assert read_metadata(directory / "results/logprobs/mine/step8/quiz.parquet")["tokens"] == 2048
 
 

@@ -4,6 +4,7 @@ import json
 import os
 import sys
 import time
+from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
@@ -15,6 +16,7 @@ from elusive.errors import ElusiveError
 from elusive.items import archive
 from elusive.plan import budget
 from elusive.plan.estimate import DOWNLOADS_AT_ONCE, Paths
+from elusive.scoring.checkpoint import decisive_files
 from elusive.scoring.version import SCORER_VERSION
 
 environment.prepare()
@@ -179,6 +181,12 @@ def get_checkpoint_directory(wildcards):
     rerun_interrupted_jobs()
     weights = REGISTRY.checkpoint(wildcards.model, wildcards.checkpoint)
     return weights.path or CHECKPOINT.format(model=weights.model, checkpoint=weights.name)
+
+
+def get_local_files(wildcards):
+    """Files of a checkpoint of the user's own: a directory is as old as ever when one is written into it anew."""
+    path = REGISTRY.checkpoint(wildcards.model, wildcards.checkpoint).path
+    return [str(file) for file in decisive_files(Path(path))] if path else []
 
 
 def get_download_output():

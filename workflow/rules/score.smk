@@ -7,6 +7,7 @@ for batch, benchmarks in REGISTRY.batches.items():
             batch
         input:
             checkpoint=get_checkpoint_directory,
+            local_files=get_local_files,
             items_table=expand(ITEMS, benchmark=benchmarks),
         output:
             expand(LOGPROBS, benchmark=benchmarks, allow_missing=True),

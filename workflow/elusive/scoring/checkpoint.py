@@ -50,17 +50,30 @@ class Checkpoint:
             raise ElusiveError(f"{directory}: there is no such checkpoint directory")
         if not (directory / CONFIG).is_file():
             raise ElusiveError(f"{directory}: has no {CONFIG}, so it is no checkpoint in Hugging Face format")
-        weights = sorted({path for pattern in _WEIGHTS for path in directory.glob(pattern)})
+        weights = _weights(directory)
         if not any(path.suffix in (".safetensors", ".bin") for path in weights):
             raise ElusiveError(f"{directory}: has no weights (*.safetensors or pytorch_model*.bin)")
-        tokenizer = [path for name in TOKENIZER if (path := directory / name).is_file()]
+        tokenizer = _tokenizer(directory)
         if not any(path.name in TOKENIZER_ESSENTIAL for path in tokenizer):
             raise ElusiveError(f"{directory}: has no tokenizer (one of {', '.join(TOKENIZER_ESSENTIAL)})")
         if repo is not None:
             revision = _commit(directory, repo, revision)
         else:
-            revision = revision or sha256_files([directory / CONFIG, *weights, *tokenizer])
+            revision = revision or sha256_files(decisive_files(directory))
         return cls(directory, revision, sha256_files(tokenizer))
+
+
+def decisive_files(directory: Path) -> list[Path]:
+    """The files of a checkpoint that decide its scores: configuration, weights and tokenizer, as far as they exist."""
+    return [path for path in (directory / CONFIG, *_weights(directory), *_tokenizer(directory)) if path.is_file()]
+
+
+def _weights(directory: Path) -> list[Path]:
+    return sorted({path for pattern in _WEIGHTS for path in directory.glob(pattern)})
+
+
+def _tokenizer(directory: Path) -> list[Path]:
+    return [path for name in TOKENIZER if (path := directory / name).is_file()]
 
 
 def _commit(directory: Path, repo: str, revision: str | None) -> str:
