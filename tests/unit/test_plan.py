@@ -279,6 +279,18 @@ def test_checkpoints_in_no_family_have_a_line(paths):
     assert labels == ["Big", "in no family", "total, each checkpoint once"]
 
 
+def test_the_plan_says_what_is_not_confirmed(paths, tmp_path):
+    outputs = [tmp_path / name for name in ("plan.txt", "plan.parquet", "plan.csv")]
+    asked = load(
+        models=[{"name": "pythia-14m"}, {"name": "smollm2-135m"}],
+        families=[{"name": "all", "members": ["*/*"]}],
+    )
+    wording = " ".join(text.write_plan(asked, paths, *outputs).split())
+    notes = asked.models["smollm2-135m"].notes
+    assert f"smollm2-135m is not verified in every point (workflow/registry/models.yaml): {notes}" in wording
+    assert "pythia-14m is not verified" not in wording
+
+
 def test_the_plan_is_written_as_text_and_tables(paths, tmp_path):
     asked = load(budget={"gpu_hours": 0.001, "download_gb": 10})
     outputs = [tmp_path / "out" / name for name in ("plan.txt", "plan.parquet", "plan.csv")]

@@ -106,8 +106,9 @@ def table(plan: Sequence[Line]) -> pl.DataFrame:
 
 
 def text(registry: Registry, sizes: Mapping[str, Size], plan: Sequence[Line]) -> str:
-    """The plan for a terminal: families, benchmarks, what was assumed, and the budget."""
-    notes = [line for note in _assumptions(registry) for line in textwrap.wrap(note, _WIDTH)]
+    """The plan for a terminal: families, benchmarks, what was assumed or is not confirmed, and the budget."""
+    texts = [*_assumptions(registry), *_unverified(registry)]
+    notes = [line for note in texts for line in textwrap.wrap(note, _WIDTH)]
     parts: tuple[Iterable[str], ...] = (_families(plan), _benchmarks(registry, sizes), notes, _budget(registry, plan))
     return "\n\n".join("\n".join(part) for part in parts).rstrip()
 
@@ -176,6 +177,13 @@ def _assumptions(registry: Registry) -> Iterator[str]:
         f"Peak disk: {'all downloaded checkpoints' if at_once is None else f'the {at_once} largest checkpoints'} "
         "at once (hub.ahead, and those being downloaded), and the results."
     )
+
+
+def _unverified(registry: Registry) -> Iterator[str]:
+    """What is to be checked on the hub before a run that takes days."""
+    for model in registry.models.values():
+        if model.verified is False:
+            yield f"{model.name} is not verified in every point (workflow/registry/models.yaml): {model.notes}"
 
 
 def _budget(registry: Registry, plan: Sequence[Line]) -> Iterator[str]:
