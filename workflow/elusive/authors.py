@@ -20,11 +20,11 @@ import numpy as np
 import pyarrow as pa
 
 from elusive import logs
-from elusive.correlations import METHODS, checkpoint_blocks, metric_correlations, pearson, rank_correlations
+from elusive.correlations import METHODS, metric_correlations, pearson, rank_correlations, trained_scores
 from elusive.errors import ElusiveError
 from elusive.metrics import FilePath
 from elusive.statistics import trapezoid
-from elusive.tables import read_metadata, read_table, write_csv, write_table
+from elusive.tables import read_table, write_csv, write_table
 
 logger = logs.get(__name__)
 
@@ -116,18 +116,10 @@ def write_authors_variants(*, metrics: Sequence[FilePath], output_parquet: FileP
 
     Rows are sorted by family and benchmark, then as :func:`compare` says, whatever the order of the files.
     """
-    columns = ["model", "checkpoint", "item", "benchmark", "num_choices", "flops", *_COLUMNS]
     found: dict[tuple[str, str], list[dict[str, object]]] = {}
-    for path in metrics:
-        table = read_table(path, "metrics", columns=columns)
-        checkpoints, items = checkpoint_blocks(table, path)
-        key = (str(read_metadata(path)["family"]), checkpoints["benchmark"][0].as_py())
-        if key in found:
-            raise ElusiveError(f"{path}: the metrics of {key[0]!r} on {key[1]!r} are already in another file")
-        trained = np.flatnonzero(checkpoints["flops"].to_numpy() > 0)
-        scores = {m: table[m].to_numpy().reshape(len(checkpoints), len(items))[trained] for m in _COLUMNS}
+    for key, checkpoints, items, scores in trained_scores(metrics, _COLUMNS, ["num_choices"]):
         num_choices = items["num_choices"].to_numpy().astype(np.float64)
-        found[key] = compare(checkpoints["flops"].to_numpy()[trained], scores, num_choices)
+        found[key] = compare(checkpoints["flops"].to_numpy(), scores, num_choices)
         logger.info("the authors' variants of %s on %s", *key)
     if not found:
         raise ElusiveError(f"{output_parquet}: there are no metrics to compare")

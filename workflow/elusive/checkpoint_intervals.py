@@ -42,14 +42,14 @@ from elusive.correlations import (
     LOGARITHMS,
     LOSSES,
     METHODS,
-    checkpoint_blocks,
     metric_correlations,
     pearson,
+    trained_scores,
     unit,
 )
 from elusive.errors import ElusiveError
 from elusive.metrics import METRICS, FilePath
-from elusive.tables import read_metadata, read_table, write_csv, write_table
+from elusive.tables import read_table, write_csv, write_table
 
 logger = logs.get(__name__)
 
@@ -312,23 +312,15 @@ def write_checkpoint_intervals(*, metrics: Sequence[FilePath], output_parquet: F
 
     Rows are sorted by family and benchmark, then as :func:`family_intervals` says, whatever the order of the files.
     """
-    columns = ["model", "checkpoint", "item", "benchmark", "tokens", "flops", *METRICS]
     found: dict[tuple[str, str], list[dict[str, object]]] = {}
-    for path in metrics:
-        table = read_table(path, "metrics", columns=columns)
-        checkpoints, items = checkpoint_blocks(table, path)
-        key = (str(read_metadata(path)["family"]), checkpoints["benchmark"][0].as_py())
-        if key in found:
-            raise ElusiveError(f"{path}: the metrics of {key[0]!r} on {key[1]!r} are already in another file")
-        trained = np.flatnonzero(checkpoints["flops"].to_numpy() > 0)
-        scores = {m: table[m].to_numpy().reshape(len(checkpoints), len(items))[trained] for m in METRICS}
+    for key, checkpoints, _, scores in trained_scores(metrics, METRICS, ["tokens"]):
         found[key] = family_intervals(
-            checkpoints["flops"].to_numpy()[trained],
-            checkpoints["model"].take(trained).to_pylist(),
-            checkpoints["tokens"].to_numpy()[trained],
+            checkpoints["flops"].to_numpy(),
+            checkpoints["model"].to_pylist(),
+            checkpoints["tokens"].to_numpy(),
             scores,
         )
-        logger.info("intervals over the checkpoints of %s on %s: %d of them", *key, len(trained))
+        logger.info("intervals over the checkpoints of %s on %s: %d of them", *key, len(checkpoints))
     if not found:
         raise ElusiveError(f"{output_parquet}: there are no metrics to look at")
     rows = [

@@ -21,7 +21,7 @@ its values above 2/K - 1e-16 tie.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -190,6 +190,29 @@ def checkpoint_blocks(table: pa.Table, path: FilePath) -> tuple[pa.Table, pa.Tab
             f"{path}: its rows must be one block per checkpoint, each of the same items in the same order"
         )
     return table.take(np.arange(0, len(table), num_items)), table.slice(0, num_items)
+
+
+def trained_scores(
+    metrics: Sequence[FilePath], names: Sequence[str], columns: Sequence[str] = ()
+) -> Iterator[tuple[tuple[str, str], pa.Table, pa.Table, dict[str, np.ndarray]]]:
+    """Family and benchmark, checkpoints, items and scores of each of the ``metrics`` tables.
+
+    The checkpoints are those with FLOPs above zero: one row each with model, checkpoint, flops, benchmark and
+    ``columns``, which the rows of items have too. The scores are float64 [models, items] by the ``names`` of metrics.
+    Raises :class:`ElusiveError` as :func:`checkpoint_blocks` does, and when a family's benchmark is there twice.
+    """
+    seen: set[tuple[str, str]] = set()
+    for path in metrics:
+        wanted = ["model", "checkpoint", "item", "benchmark", "flops", *columns, *names]
+        table = read_table(path, "metrics", columns=wanted)
+        checkpoints, items = checkpoint_blocks(table, path)
+        key = (str(read_metadata(path)["family"]), checkpoints["benchmark"][0].as_py())
+        if key in seen:
+            raise ElusiveError(f"{path}: the metrics of {key[0]!r} on {key[1]!r} are already in another file")
+        seen.add(key)
+        trained = np.flatnonzero(checkpoints["flops"].to_numpy() > 0)
+        scores = {name: table[name].to_numpy().reshape(len(checkpoints), len(items))[trained] for name in names}
+        yield key, checkpoints.take(trained), items, scores
 
 
 def write_correlations(*, metrics: Mapping[str, FilePath], benchmark: str, outputs: Mapping[str, FilePath]) -> None:
