@@ -174,3 +174,11 @@ def test_a_member_without_scores_is_refused(tmp_path):
     absent = {**members(run["logprobs"])[1], "checkpoint": "step99"}
     with pytest.raises(ElusiveError, match="family 'f': no log-likelihoods of model1/step99 on 'quiz'"):
         write_choices(**run, families={"f": [absent]}, benchmark="quiz", outputs={"f": tmp_path / "c.parquet"})
+
+
+def test_two_files_of_one_checkpoint_are_refused(tmp_path):
+    run = random_run(tmp_path, items=5)
+    families = {"f": members(run["logprobs"])}
+    repeated = {**run, "logprobs": [*run["logprobs"], run["logprobs"][0]]}
+    with pytest.raises(ElusiveError, match="model0/step0 is already in"):
+        write_choices(**repeated, families=families, benchmark="quiz", outputs={"f": tmp_path / "c.parquet"})

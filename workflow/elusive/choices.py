@@ -25,7 +25,7 @@ from scipy import stats
 from elusive import logs
 from elusive.correlations import METHODS, pearson, rank_correlations
 from elusive.errors import ElusiveError
-from elusive.metrics import Choices, FilePath, Member, match_choices, read_checkpoint
+from elusive.metrics import Choices, FilePath, Member, by_checkpoint, match_choices
 from elusive.tables import read_table, write_table
 
 logger = logs.get(__name__)
@@ -91,7 +91,7 @@ def write_choices(
     choices = Choices.of(items_table, items)
     start = np.cumsum(choices.num_choices) - choices.num_choices
     correct = np.repeat(start + choices.gold, choices.num_choices)
-    paths = {read_checkpoint(path): path for path in logprobs}
+    paths = by_checkpoint(logprobs)
     scores: dict[tuple[str, str], np.ndarray] = {}
     lengths: pa.Table | None = None
     for family, members in families.items():

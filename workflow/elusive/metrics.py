@@ -275,12 +275,7 @@ def write_metrics(
     items_table = read_table(items, "items", columns=["item", "subject", "gold", "num_choices"])
     choices = Choices.of(items_table, items)
     digest = sha256_file(items)
-    paths: dict[tuple[str, str], FilePath] = {}
-    for path in logprobs:
-        key = read_checkpoint(path)
-        if key in paths:
-            raise ElusiveError(f"{path}: {'/'.join(key)} is already in {paths[key]}")
-        paths[key] = path
+    paths = by_checkpoint(logprobs)
     # A checkpoint may belong to many families, and is read once.
     scores: dict[tuple[str, str], dict[str, np.ndarray]] = {}
     for family, members in families.items():
@@ -312,6 +307,17 @@ def write_metrics(
         }
         write_table(pa.concat_tables(tables).combine_chunks(), outputs[family], "metrics", metadata)
         logger.info("metrics of %s on %s: %d checkpoints × %d items", family, benchmark, len(tables), len(items_table))
+
+
+def by_checkpoint(logprobs: Iterable[FilePath]) -> dict[tuple[str, str], FilePath]:
+    """The file of each (model, checkpoint); raises :class:`ElusiveError` when two files are of one checkpoint."""
+    paths: dict[tuple[str, str], FilePath] = {}
+    for path in logprobs:
+        key = read_checkpoint(path)
+        if key in paths:
+            raise ElusiveError(f"{path}: {'/'.join(key)} is already in {paths[key]}")
+        paths[key] = path
+    return paths
 
 
 def read_checkpoint(path: FilePath) -> tuple[str, str]:
