@@ -18,20 +18,22 @@ import pandas as pd
 import pyarrow as pa
 
 from elusive import tables
-from elusive.aggregates import write_aggregates
-from elusive.attribution import write_attribution
-from elusive.authors import write_authors_variants
-from elusive.checkpoint_intervals import write_checkpoint_intervals
-from elusive.choices import write_choices
-from elusive.correlations import write_correlations
-from elusive.mechanism import Inputs, write_mechanism
-from elusive.metrics import write_metrics
-from elusive.null import write_null_bands
-from elusive.predictability import write_predictability
-from elusive.reference import write_reference
+from elusive.analysis.aggregates import write_aggregates
+from elusive.analysis.attribution import write_attribution
+from elusive.analysis.authors import write_authors_variants
+from elusive.analysis.checkpoint_intervals import write_checkpoint_intervals
+from elusive.analysis.checkpoints import write_checkpoints
+from elusive.analysis.choices import write_choices
+from elusive.analysis.correlations import write_correlations
+from elusive.analysis.mechanism import Inputs, write_mechanism
+from elusive.analysis.metrics import write_metrics
+from elusive.analysis.null import write_null_bands
+from elusive.analysis.predictability import write_predictability
+from elusive.analysis.reference import write_reference
+from elusive.analysis.scores import write_scores
+from elusive.analysis.statistics import write_statistics
 from elusive.report.drilldown import write_drilldown
 from elusive.report.report import Tables
-from elusive.statistics import write_checkpoints, write_scores, write_statistics
 
 CHOICES = {
     "arc_easy": ("ARC-Easy", 4),

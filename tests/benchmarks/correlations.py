@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "workflow"))
 import numpy as np
 from scipy import stats
 
-from elusive.correlations import METHODS, pearson, rank_correlations
+from elusive.analysis.correlations import METHODS, pearson, rank_correlations
 
 
 def timed(function, *arguments) -> tuple[float, object]:

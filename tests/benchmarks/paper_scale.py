@@ -35,16 +35,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from scipy import stats
 
-from elusive.aggregates import write_aggregates
-from elusive.attribution import write_attribution
-from elusive.authors import write_authors_variants
-from elusive.checkpoint_intervals import write_checkpoint_intervals
-from elusive.choices import write_choices
-from elusive.correlations import LOSSES, METHODS, checkpoint_blocks, metric_correlations, write_correlations
-from elusive.mechanism import Inputs, write_mechanism
-from elusive.metrics import present, write_metrics
-from elusive.null import write_null_bands
-from elusive.statistics import write_statistics
+from elusive.analysis.aggregates import write_aggregates
+from elusive.analysis.attribution import write_attribution
+from elusive.analysis.authors import write_authors_variants
+from elusive.analysis.checkpoint_intervals import write_checkpoint_intervals
+from elusive.analysis.choices import write_choices
+from elusive.analysis.correlations import LOSSES, METHODS, checkpoint_blocks, metric_correlations, write_correlations
+from elusive.analysis.mechanism import Inputs, write_mechanism
+from elusive.analysis.metrics import present, write_metrics
+from elusive.analysis.null import write_null_bands
+from elusive.analysis.statistics import write_statistics
 from elusive.tables import read_table, write_table
 
 #: Benchmark -> items, choices and subjects; the numbers of items are the published ones.

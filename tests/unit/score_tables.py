@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from elusive.metrics import write_metrics
+from elusive.analysis.metrics import choice_metrics, write_metrics
 from elusive.tables import read_metadata, write_table
 
 
@@ -86,3 +86,12 @@ def write_family(logprobs: list[Path], items: Path, output: Path, family: str = 
         benchmark="quiz",
         outputs={family: output},
     )
+
+
+def scores_of(log_likelihood: np.ndarray, gold: int = 0) -> dict[str, np.ndarray]:
+    """All metrics [models, items] of log-likelihoods [models, items, choices] of choices of one length."""
+    models, items, choices = log_likelihood.shape
+    flat = log_likelihood.reshape(-1, choices)
+    count = np.full(len(flat), choices)
+    found = choice_metrics(flat, np.ones_like(flat), np.full(len(flat), gold), count)
+    return {name: values.reshape(models, items) for name, values in found.items()}

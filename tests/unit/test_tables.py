@@ -14,9 +14,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from elusive import files
+from elusive.analysis.distributions import FURTHER
+from elusive.analysis.metrics import VARIANTS
 from elusive.errors import ElusiveError
-from elusive.metrics import VARIANTS
-from elusive.statistics import FURTHER
 from elusive.tables import OPTIONAL, SCHEMAS, content_hash, data_dictionary, read_metadata, read_table, write_table
 from score_tables import logprobs_table
 from synthetic_run import make_run

@@ -1,9 +1,11 @@
 """Which benchmark scores can be predicted from pretraining compute, which cannot, and why.
 
-One module or package a stage, in the order of the flow: ``registry`` (what is scored), ``items`` (benchmarks),
-``ladder`` (models trained here), ``scoring`` (log-likelihood of every choice), ``metrics``, ``correlations``,
-``statistics``, ``figures``, ``report``. ``tables`` holds the data contract, ``files`` the way every output is
-written. Importing this package imports nothing heavy: Snakemake does it whenever it parses the workflow.
+A package a stage, in the order of the flow: ``items`` (benchmarks), ``configuration`` (what is asked for), ``plan``
+(what it would cost), ``ladder`` (models trained here), ``hub`` (models fetched), ``scoring`` (log-likelihood of every
+choice), ``analysis`` (metrics, correlations and their statistics), ``figures``, ``report``. On the ground, used by all
+and using none of them: ``tables`` (the data contract), ``files`` (the way every output is written), ``logs``,
+``errors`` and ``environment``. A stage imports earlier ones only. Importing this package imports nothing heavy:
+Snakemake does it whenever it parses the workflow.
 """
 
 __version__ = "0.1.0"

@@ -193,7 +193,7 @@ SCHEMAS: dict[str, pa.Schema] = {
     "mechanism": _schema(
         _FAMILY,
         _BENCHMARK,
-        _Column("quantity", pa.string(), "what the value is, one of those that elusive.mechanism describes"),
+        _Column("quantity", pa.string(), "what the value is, one of those that elusive.analysis.mechanism describes"),
         _Column("num_items", pa.int32(), "number of items on which the quantity is defined"),
         _NUM_MODELS,
         *_with_interval({"value": "value of the quantity"}),

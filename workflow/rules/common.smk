@@ -11,18 +11,21 @@ from snakemake.exceptions import WorkflowError
 CONFIG = os.path.join(workflow.basedir, "config.yaml")
 sys.path.insert(0, os.path.join(workflow.basedir, "workflow"))
 
-from elusive import demand, environment, registry
+from elusive.plan import demand
+from elusive import environment
+from elusive.configuration import registry
+from elusive.configuration.schema import check_syntax
 from elusive.errors import ElusiveError
 from elusive.items import archive
 from elusive.plan import budget
 from elusive.plan.estimate import DOWNLOADS_AT_ONCE, Paths
-from elusive.scoring.checkpoint import decisive_files
+from elusive.configuration.directory import decisive_files
 from elusive.scoring.version import SCORER_VERSION
 
 environment.prepare()
 
 try:
-    registry.check_syntax(CONFIG)
+    check_syntax(CONFIG)
 except ElusiveError as error:
     raise WorkflowError(str(error)) from None
 

@@ -1,7 +1,7 @@
 """Mean scores on whole benchmarks, and how well they follow compute."""
 
 from elusive import logs
-from elusive.aggregates import write_aggregates
+from elusive.analysis.aggregates import write_aggregates
 
 if __name__ == "__main__":
     with logs.to_file(snakemake.log[0]):

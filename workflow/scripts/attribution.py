@@ -1,7 +1,7 @@
 """How much of the fall from log p_vocab to a score each transformation causes."""
 
 from elusive import logs
-from elusive.attribution import write_attribution
+from elusive.analysis.attribution import write_attribution
 
 if __name__ == "__main__":
     with logs.to_file(snakemake.log[0]):

@@ -1,7 +1,7 @@
 """How much the paper's own computation changes, for all families and benchmarks."""
 
 from elusive import logs
-from elusive.authors import write_authors_variants
+from elusive.analysis.authors import write_authors_variants
 
 if __name__ == "__main__":
     with logs.to_file(snakemake.log[0]):

@@ -1,7 +1,7 @@
 """How far mean and median correlations depend on the checkpoints, for all families and benchmarks."""
 
 from elusive import logs
-from elusive.checkpoint_intervals import write_checkpoint_intervals
+from elusive.analysis.checkpoint_intervals import write_checkpoint_intervals
 
 if __name__ == "__main__":
     with logs.to_file(snakemake.log[0]):

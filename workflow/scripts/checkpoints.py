@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from elusive import logs
-from elusive.statistics import write_checkpoints
+from elusive.analysis.checkpoints import write_checkpoints
 
 if __name__ == "__main__":
     with logs.to_file(snakemake.log[0]):

@@ -1,7 +1,7 @@
 """Correlation of each metric with log FLOPs, per item of one benchmark, over every family."""
 
 from elusive import logs
-from elusive.correlations import write_correlations
+from elusive.analysis.correlations import write_correlations
 
 if __name__ == "__main__":
     with logs.to_file(snakemake.log[0]):

@@ -1,7 +1,7 @@
 """What the wrong choices do, and how the loss of correlation depends on them."""
 
 from elusive import logs
-from elusive.mechanism import Inputs, write_mechanism
+from elusive.analysis.mechanism import Inputs, write_mechanism
 
 if __name__ == "__main__":
     with logs.to_file(snakemake.log[0]):

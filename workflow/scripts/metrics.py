@@ -1,8 +1,8 @@
 """Metrics of one benchmark, and how each of its choices moves with compute, for every family."""
 
 from elusive import logs
-from elusive.choices import write_choices
-from elusive.metrics import write_metrics
+from elusive.analysis.choices import write_choices
+from elusive.analysis.metrics import write_metrics
 
 if __name__ == "__main__":
     with logs.to_file(snakemake.log[0]):

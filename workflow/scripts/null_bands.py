@@ -1,7 +1,7 @@
 """Null distributions of correlations with compute, and bands of their statistics, for every family."""
 
 from elusive import logs
-from elusive.null import write_null_bands
+from elusive.analysis.null import write_null_bands
 
 if __name__ == "__main__":
     with logs.to_file(snakemake.log[0]):

@@ -2,7 +2,8 @@
 
 import sys
 
-from elusive import logs, registry
+from elusive import logs
+from elusive.configuration import registry
 from elusive.plan.estimate import Paths
 from elusive.plan.text import write_plan
 

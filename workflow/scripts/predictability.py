@@ -1,7 +1,7 @@
 """Which score of each benchmark follows compute best."""
 
 from elusive import logs
-from elusive.predictability import write_predictability
+from elusive.analysis.predictability import write_predictability
 
 if __name__ == "__main__":
     with logs.to_file(snakemake.log[0]):

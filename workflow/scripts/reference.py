@@ -1,7 +1,7 @@
 """Measured accuracies beside the published ones."""
 
 from elusive import logs
-from elusive.reference import write_reference
+from elusive.analysis.reference import write_reference
 
 if __name__ == "__main__":
     with logs.to_file(snakemake.log[0]):

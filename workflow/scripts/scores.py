@@ -1,7 +1,7 @@
 """Mean scores of every checkpoint on every benchmark, against chance."""
 
 from elusive import logs
-from elusive.statistics import write_scores
+from elusive.analysis.scores import write_scores
 
 if __name__ == "__main__":
     with logs.to_file(snakemake.log[0]):

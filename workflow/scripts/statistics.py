@@ -1,7 +1,7 @@
 """Statistics of the correlations' distributions, for all families and benchmarks."""
 
 from elusive import logs
-from elusive.statistics import write_statistics
+from elusive.analysis.statistics import write_statistics
 
 if __name__ == "__main__":
     with logs.to_file(snakemake.log[0]):

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import pandas as pd
 import plotnine as p9
 
-from elusive.correlations import METHODS
+from elusive.analysis.correlations import METHODS
 from elusive.figures import style
 from elusive.figures.data import Benchmark
 from elusive.figures.statistics import STATISTICS

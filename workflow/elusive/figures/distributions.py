@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import plotnine as p9
 
-from elusive.correlations import METHODS
+from elusive.analysis.correlations import METHODS
 from elusive.figures import style
 from elusive.figures.data import Benchmark
 from elusive.figures.null import describe_null, null_curve

@@ -12,9 +12,9 @@ import numpy as np
 import pandas as pd
 import plotnine as p9
 
+from elusive.analysis.mechanism import spread_at_fixed_mass
 from elusive.figures import style
 from elusive.figures.data import Benchmark
-from elusive.mechanism import spread_at_fixed_mass
 
 #: Dots drawn for each family, chosen by a seeded draw.
 MAX_POINTS = 4000

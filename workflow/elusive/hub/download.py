@@ -18,10 +18,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from elusive import logs
+from elusive.configuration.directory import SOURCE
 from elusive.errors import ElusiveError
 from elusive.hub.client import Hub, Listing, RemoteFile
 from elusive.hub.select import is_index, needed_files, shards
-from elusive.scoring.checkpoint import SOURCE
 
 logger = logs.get(__name__)
 

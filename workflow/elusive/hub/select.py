@@ -10,8 +10,8 @@ import json
 from collections.abc import Collection, Iterable
 from pathlib import PurePosixPath
 
+from elusive.configuration.directory import CONFIG, TOKENIZER, TOKENIZER_ESSENTIAL
 from elusive.errors import ElusiveError
-from elusive.scoring.checkpoint import CONFIG, TOKENIZER, TOKENIZER_ESSENTIAL
 
 #: Weights in order of preference. An index names the files that hold them.
 WEIGHTS = (

@@ -30,10 +30,10 @@ from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
 from transformers.utils.logging import disable_progress_bar
 
 from elusive import logs
+from elusive.configuration.models import flops, ladder_parameters
 from elusive.errors import ElusiveError
 from elusive.files import atomic_path, sha256_files
 from elusive.ladder.loss import linear_cross_entropy
-from elusive.registry import flops, ladder_parameters
 
 logger = logs.get(__name__)
 
@@ -48,7 +48,7 @@ TRAINING_VERSION = 1
 
 
 def build_model(vocabulary: int, width: int, layers: int, seed: int) -> GPTNeoXForCausalLM:
-    """A freshly initialised model; its number of parameters is :func:`elusive.registry.ladder_parameters`."""
+    """A freshly initialised model; its number of parameters is :func:`ladder_parameters`."""
     torch.manual_seed(seed)
     config = GPTNeoXConfig(
         vocab_size=vocabulary,

@@ -11,11 +11,11 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from elusive.configuration.registry import Registry
 from elusive.errors import ElusiveError
 from elusive.plan import estimate
 from elusive.plan.estimate import Cost, Key, Paths, Todo
 from elusive.plan.sizes import Size, size
-from elusive.registry import Registry
 
 _SHOWN = 3
 

@@ -20,9 +20,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from elusive.catalogue import BYTES
+from elusive.configuration.catalogue import BYTES
+from elusive.configuration.models import Model
+from elusive.configuration.registry import Registry
 from elusive.plan.sizes import BYTES_PER_TOKEN, Size, bytes_per_token
-from elusive.registry import Model, Registry
 
 #: Seconds from the start of a scoring job to the reading of weights, and bytes of weights read in a second.
 JOB_SECONDS = 10.0

@@ -25,7 +25,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 
-from elusive.registry import Benchmark
+from elusive.configuration.benchmarks import Benchmark
 
 TABLE = Path(__file__).parents[2] / "registry" / "sizes.csv"
 

@@ -8,12 +8,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from elusive.configuration.models import Checkpoint
+from elusive.configuration.registry import Registry
 from elusive.files import atomic_path
 from elusive.plan import estimate
 from elusive.plan.budget import LIMITS, number, sizes_of
 from elusive.plan.estimate import Cost, Paths, Todo
 from elusive.plan.sizes import BYTES_PER_TOKEN, Size
-from elusive.registry import Checkpoint, Registry
 
 if TYPE_CHECKING:
     import polars as pl

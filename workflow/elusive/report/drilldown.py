@@ -26,10 +26,10 @@ import numpy as np
 import polars as pl
 
 from elusive import logs
-from elusive.correlations import rank_correlations
+from elusive.analysis.correlations import rank_correlations
+from elusive.analysis.metrics import Choices, FilePath, Member, match_choices, read_checkpoint
 from elusive.errors import ElusiveError
 from elusive.files import atomic_path
-from elusive.metrics import Choices, FilePath, Member, match_choices, read_checkpoint
 from elusive.tables import read_metadata, read_table
 
 logger = logs.get(__name__)

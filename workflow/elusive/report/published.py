@@ -7,8 +7,8 @@ from typing import Any
 
 import pandas as pd
 
+from elusive.analysis.reference import AGREES, NEAR, STATUSES
 from elusive.figures.style import format_number
-from elusive.reference import AGREES, NEAR, STATUSES
 
 _METRICS = {"accuracy": "accuracy", "accuracy_norm": "per character"}
 #: Status -> mark and CSS class.

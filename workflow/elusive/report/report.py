@@ -18,11 +18,11 @@ import pandas as pd
 from PIL import Image
 
 from elusive import logs, tables
+from elusive.analysis.reference import AGREES, NEAR
 from elusive.errors import ElusiveError
 from elusive.figures.data import Benchmark, PathLike, read_benchmark
 from elusive.figures.style import format_count, format_number, format_power, format_range, format_share
 from elusive.files import atomic_path
-from elusive.reference import AGREES, NEAR
 from elusive.report import findings, summaries
 from elusive.report.published import published_rows, published_sources, published_summary
 

@@ -10,14 +10,13 @@ limit and the version of the scorer.
 from __future__ import annotations
 
 import contextlib
-import functools
 import hashlib
 import json
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,71 +25,24 @@ import pyarrow as pa
 
 import elusive
 from elusive import logs
+from elusive.configuration.directory import CheckpointDirectory
 from elusive.errors import ElusiveError
 from elusive.files import link
-from elusive.scoring.checkpoint import Checkpoint
+from elusive.scoring.prompts import Choices, Prompts, arrow_numbers, arrow_strings
+from elusive.scoring.spec import Spec
 from elusive.scoring.tokenize import (
     Requests,
     TokenCache,
-    configured_max_length,
-    pack,
-    resolve_max_length,
-    tokenize,
 )
 from elusive.scoring.version import SCORER_VERSION
 from elusive.tables import content_hash, read_metadata, read_table, write_table
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedModel
 
     from elusive.scoring.loglikelihood import Scores
 
-DTYPES = ("float32", "bfloat16", "float16", "auto")
-#: The most benchmarks that take part in the trial of how to run a model.
-_TRIAL_BENCHMARKS = 12
-
 logger = logs.get(__name__)
-
-
-@dataclass(frozen=True)
-class Spec:
-    """What is scored and how. ``None`` for ``max_length`` and ``token_budget`` leaves the choice to the scorer.
-
-    With ``repo``, the directory must hold that repository's ``revision``, as the download wrote it down.
-
-    Benchmarks named in ``unconditional`` get the column ``log_likelihood_unconditional`` besides: the log-likelihood
-    of every continuation behind an empty context, as lm-eval's ``acc_mutual_info`` has it.
-    """
-
-    model: str
-    checkpoint: str
-    source: str
-    parameters: int | None = None
-    parameters_nonembedding: int | None = None
-    tokens: int | None = None
-    repo: str | None = None
-    revision: str | None = None
-    trust_remote_code: bool = False
-    dtype: str = "float32"
-    device: str = "auto"
-    add_bos_token: bool | None = False
-    max_length: int | None = None
-    unconditional: tuple[str, ...] = ()
-    token_budget: int | None = None
-    threads: int = 1
-
-    @classmethod
-    def from_mapping(cls, values: Mapping[str, Any]) -> Spec:
-        """A spec from parsed JSON; raises :class:`ElusiveError` naming the key that is unknown, missing or wrong."""
-        known = {field.name for field in fields(cls)}
-        if unknown := sorted(set(values) - known):
-            raise ElusiveError(f"--spec: unknown keys {unknown}; known are {sorted(known)}")
-        if missing := [key for key in ("model", "checkpoint", "source") if key not in values]:
-            raise ElusiveError(f"--spec: the keys {missing} are missing")
-        spec = cls(**{**values, "unconditional": tuple(values.get("unconditional", ()))})
-        if spec.dtype not in DTYPES:
-            raise ElusiveError(f"--spec: dtype {spec.dtype!r} is not one of {', '.join(DTYPES)}")
-        return spec
 
 
 @dataclass(frozen=True)
@@ -132,7 +84,11 @@ class Cell:
 
 
 def cells(
-    spec: Spec, checkpoint: Checkpoint, items: Sequence[Path], outputs: Sequence[Path], finished: Path | None = None
+    spec: Spec,
+    checkpoint: CheckpointDirectory,
+    items: Sequence[Path],
+    outputs: Sequence[Path],
+    finished: Path | None = None,
 ) -> list[Cell]:
     """The cells of a job; ``items`` and ``outputs`` belong together pairwise."""
     if len(items) != len(outputs):
@@ -158,50 +114,6 @@ def cells(
         second = finished / spec.model / spec.checkpoint / output.name if finished else None
         result.append(Cell(path, output, second, benchmark, protocol, digest, unconditional, fingerprint))
     return result
-
-
-@dataclass(frozen=True)
-class Choices:
-    """One entry per item × choice, sorted by items order, then choice."""
-
-    item: list[str]
-    item_index: np.ndarray  # [choices] int64
-    choice: np.ndarray  # [choices] int8
-    is_gold: np.ndarray  # [choices] bool
-    context: list[str]
-    continuation: list[str]
-    text: list[str]  # without delimiter
-
-    @property
-    def names(self) -> list[str]:
-        """How error messages call them."""
-        return [f"item {item!r}, choice {choice}" for item, choice in zip(self.item, self.choice, strict=True)]
-
-
-def choices(items: pa.Table) -> Choices:
-    """All choices of an items table: one context or continuation of an item may serve all its choices."""
-    columns = {name: items[name].to_pylist() for name in ("item", "contexts", "continuations", "gold", "num_choices")}
-    # Where the table has no texts, the continuation less the space that delimits it.
-    texts = items["choices"].to_pylist() if "choices" in items.column_names else [None] * items.num_rows
-    result = Choices([], np.zeros(0), np.zeros(0), np.zeros(0), [], [], [])
-    index, number, gold = [], [], []
-    for i in range(items.num_rows):
-        count, contexts, continuations = (columns[key][i] for key in ("num_choices", "contexts", "continuations"))
-        for choice in range(count):
-            continuation = continuations[choice if len(continuations) > 1 else 0]
-            result.item.append(columns["item"][i])
-            result.context.append(contexts[choice if len(contexts) > 1 else 0])
-            result.continuation.append(continuation)
-            result.text.append(texts[i][choice] if texts[i] is not None else continuation.removeprefix(" "))
-            index.append(i)
-            number.append(choice)
-            gold.append(choice == columns["gold"][i])
-    arrays = {
-        "item_index": np.array(index, np.int64),
-        "choice": np.array(number, np.int8),
-        "is_gold": np.array(gold, bool),
-    }
-    return Choices(**{**vars(result), **arrays})
 
 
 class Tally:
@@ -239,7 +151,7 @@ def score_cells(
     Loads nothing heavy when there is nothing to do. Raises :class:`ElusiveError` when the checkpoint is incomplete or
     differs from the spec, or when a log-likelihood is not a finite number.
     """
-    checkpoint = Checkpoint.open(directory, spec.revision, spec.repo)
+    checkpoint = CheckpointDirectory.open(directory, spec.revision, spec.repo)
     label = f"{spec.model}/{spec.checkpoint}"
     every = cells(spec, checkpoint, items, outputs, finished)
     for cell in every:
@@ -263,7 +175,7 @@ def score_cells(
 
 def _score_stale(
     spec: Spec,
-    checkpoint: Checkpoint,
+    checkpoint: CheckpointDirectory,
     stale: Sequence[Cell],
     every: Sequence[Cell],
     device: str,
@@ -279,7 +191,7 @@ def _score_stale(
     label = f"{spec.model}/{spec.checkpoint}"
     with tally.timing("load"):
         model = _load(spec, checkpoint, device)
-    prompts = _Prompts(spec, checkpoint, model.config, tokens)
+    prompts = Prompts(spec, checkpoint, model.config, tokens)
 
     def prepare(cell: Cell) -> tuple[Choices, Requests]:
         with tally.timing("tokenize"):
@@ -330,81 +242,7 @@ def _ahead(
             yield cell, ready
 
 
-class _Prompts:
-    """The job's prompts as tokens. The tokenizer is loaded when there is something that the cache does not have."""
-
-    def __init__(self, spec: Spec, checkpoint: Checkpoint, config: PreTrainedConfig, tokens: TokenCache) -> None:
-        self._spec, self._checkpoint, self._tokens = spec, checkpoint, tokens
-        length = spec.max_length or configured_max_length(config)
-        self.max_length = length or resolve_max_length(config, self._tokenizer)
-
-    @functools.cached_property
-    def _tokenizer(self) -> PreTrainedTokenizerBase:
-        from elusive.scoring.loading import load_tokenizer
-
-        spec = self._spec
-        return load_tokenizer(self._checkpoint.directory, spec.add_bos_token, spec.threads, spec.trust_remote_code)
-
-    def of(self, cell: Cell) -> tuple[Choices, Requests]:
-        """A request per choice, and if asked for one more per choice with an empty context, after all the others."""
-        every = choices(read_table(cell.items, "items"))
-        contexts, continuations, names = every.context, every.continuation, every.names
-        if cell.unconditional:
-            contexts = [*contexts, *[""] * len(contexts)]
-            continuations, names = continuations * 2, names * 2
-        decisive = {"items": cell.items_sha256, "unconditional": cell.unconditional}
-        names = [f"{cell.benchmark}: {name}" for name in names]
-        return every, self._cached(decisive, lambda: self._encode(contexts, continuations, names))
-
-    def trial(self, every: Sequence[Cell]) -> Requests:
-        """A few requests of every benchmark: neighbours, different choices of one item, the longest item.
-
-        Of very many benchmarks some are taken. What cannot be tokenised is left out, for its error comes at its turn.
-        """
-        some = every[:: -(-len(every) // _TRIAL_BENCHMARKS)]
-
-        def make() -> Requests:
-            requests: list[Requests] = []
-            problems: list[ElusiveError] = []
-            for cell in some:
-                try:
-                    requests.append(self._encode(*_trial_pairs(read_table(cell.items, "items"), cell)))
-                except ElusiveError as error:
-                    problems.append(error)
-            if not requests:
-                raise problems[0]
-            return pack([(r.fed(i), r.targets(i)) for r in requests for i in range(len(r))])
-
-        return self._cached({"trial": [[cell.items_sha256, cell.unconditional] for cell in some]}, make)
-
-    def _encode(self, contexts: Sequence[str], continuations: Sequence[str], names: Sequence[str]) -> Requests:
-        return tokenize(self._tokenizer, contexts, continuations, self.max_length, self._spec.add_bos_token, names)
-
-    def _cached(self, decisive: dict[str, Any], make: Callable[[], Requests]) -> Requests:
-        general = {
-            "tokenizer": self._checkpoint.tokenizer,
-            "max_length": self.max_length,
-            "add_bos_token": self._spec.add_bos_token,
-        }
-        return self._tokens.get({**general, **decisive}, make)
-
-
-def _trial_pairs(items: pa.Table, cell: Cell) -> tuple[list[str], list[str], list[str]]:
-    """Contexts, continuations and names of a benchmark's part of the trial."""
-    texts = zip(items["contexts"].to_pylist(), items["continuations"].to_pylist(), strict=True)
-    longest = int(np.argmax([max(map(len, contexts)) + max(map(len, others)) for contexts, others in texts]))
-    rows = np.unique([0, min(1, items.num_rows - 1), longest])
-    every = choices(items.take(_numbers(rows)))
-    first = every.choice == 0
-    picked = np.flatnonzero(first | np.append(first[1:], True))  # every item's first and last choice
-    triples = [(every.context[i], every.continuation[i], f"{cell.benchmark}: {every.names[i]}") for i in picked]
-    if cell.unconditional:
-        triples.append(("", *triples[0][1:]))
-    contexts, continuations, names = map(list, zip(*triples, strict=True))
-    return contexts, continuations, names
-
-
-def _load(spec: Spec, checkpoint: Checkpoint, device: str) -> PreTrainedModel:
+def _load(spec: Spec, checkpoint: CheckpointDirectory, device: str) -> PreTrainedModel:
     from elusive.scoring.loading import load_model
 
     model = load_model(checkpoint.directory, spec.dtype, device, spec.threads, spec.trust_remote_code)
@@ -424,36 +262,22 @@ def _check_parameters(spec: Spec, parameters: int | None, where: Path) -> None:
 def _table(every: Choices, scores: Scores) -> pa.Table:
     count = len(every.item)
     columns = {
-        "item": _strings(every.item),
-        "choice": _numbers(every.choice),
-        "is_gold": _numbers(every.is_gold.astype(np.int8)).cast(pa.bool_()),
-        "log_likelihood": _numbers(scores.log_likelihood[:count]),
-        "num_tokens": _numbers(scores.num_tokens[:count]),
-        "num_bytes": _numbers(np.array([len(text.encode()) for text in every.text], np.int32)),
-        "num_chars": _numbers(np.array([len(text) for text in every.text], np.int32)),
-        "is_greedy": _numbers(scores.is_greedy[:count].astype(np.int8)).cast(pa.bool_()),
+        "item": arrow_strings(every.item),
+        "choice": arrow_numbers(every.choice),
+        "is_gold": arrow_numbers(every.is_gold.astype(np.int8)).cast(pa.bool_()),
+        "log_likelihood": arrow_numbers(scores.log_likelihood[:count]),
+        "num_tokens": arrow_numbers(scores.num_tokens[:count]),
+        "num_bytes": arrow_numbers(np.array([len(text.encode()) for text in every.text], np.int32)),
+        "num_chars": arrow_numbers(np.array([len(text) for text in every.text], np.int32)),
+        "is_greedy": arrow_numbers(scores.is_greedy[:count].astype(np.int8)).cast(pa.bool_()),
     }
     if len(scores.log_likelihood) > count:
-        columns["log_likelihood_unconditional"] = _numbers(scores.log_likelihood[count:])
+        columns["log_likelihood_unconditional"] = arrow_numbers(scores.log_likelihood[count:])
     return pa.Table.from_arrays(list(columns.values()), names=list(columns))
 
 
-# Arrow's own conversions first import pandas, which takes as long as loading a small model.
-def _numbers(values: np.ndarray) -> pa.Array:
-    """Numbers as an Arrow array of the same type."""
-    kind = pa.from_numpy_dtype(values.dtype)
-    return pa.Array.from_buffers(kind, len(values), [None, pa.py_buffer(np.ascontiguousarray(values))])
-
-
-def _strings(values: Sequence[str]) -> pa.Array:
-    """Strings as an Arrow array."""
-    encoded = [value.encode() for value in values]
-    offsets = np.concatenate([[0], np.cumsum([len(value) for value in encoded])]).astype(np.int32)
-    return pa.StringArray.from_buffers(len(values), pa.py_buffer(offsets), pa.py_buffer(b"".join(encoded)))
-
-
 def _metadata(
-    spec: Spec, checkpoint: Checkpoint, cell: Cell, model: PreTrainedModel, max_length: int, path: str
+    spec: Spec, checkpoint: CheckpointDirectory, cell: Cell, model: PreTrainedModel, max_length: int, path: str
 ) -> dict[str, Any]:
     """Where the table came from. Nothing in it differs between two runs of the same job.
 

@@ -33,7 +33,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Bring the outputs up to date; raises :class:`ElusiveError` with a message that a person can act on."""
-    from elusive.scoring.cells import Spec, score_cells
+    from elusive.scoring.cells import score_cells
+    from elusive.scoring.spec import Spec
     from elusive.scoring.tokenize import TokenCache
 
     values, settings = _parsed(args.spec, "--spec"), _parsed(args.settings, "--settings")

@@ -1,0 +1,539 @@
+"""One job of the scoring stage: its tables, what it reuses, and what it says when something is wrong."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import shutil
+import signal
+import subprocess
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+import transformers
+
+from elusive.errors import ElusiveError
+from elusive.items.build import build_items
+from elusive.scoring import cells as scoring_cells
+from elusive.scoring import command, imports, loading, loglikelihood
+from elusive.scoring import prompts as scoring_prompts
+from elusive.tables import SCHEMAS, content_hash, read_metadata, read_table, write_table
+from scoring_checkpoints import (
+    JOB,
+    lm_eval_scores,
+    neox_config,
+    random_model,
+    save_checkpoint,
+    spec,
+    start_python,
+    train_tokenizer,
+)
+
+BENCHMARKS = ("arc_challenge", "winogrande", "mmlu")
+
+
+@pytest.fixture(scope="module")
+def items(archive_path, tmp_path_factory):
+    directory = tmp_path_factory.mktemp("items")
+    for name in BENCHMARKS:
+        build_items({"name": name, "limit": 12}, directory / f"{name}.parquet", archive_path)
+    return [directory / f"{name}.parquet" for name in BENCHMARKS]
+
+
+@pytest.fixture(scope="module")
+def checkpoint(archive_path, tmp_path_factory):
+    tokenizer = train_tokenizer(archive_path, tmp_path_factory.mktemp("tokenizer"))
+    return save_checkpoint(random_model(neox_config()), tokenizer, tmp_path_factory.mktemp("models") / "step1")
+
+
+def outputs(directory: Path) -> list[Path]:
+    return [directory / f"{name}.parquet" for name in BENCHMARKS]
+
+
+def arguments(checkpoint, items, outputs, **overrides) -> list[str]:
+    paths = [["--items", *items], ["--outputs", *outputs]]
+    if finished := overrides.pop("finished", None):
+        paths.append(["--finished", finished])
+    flat = [str(value) for some in paths for value in some]
+    return ["--checkpoint", str(checkpoint), *flat, "--spec", spec(device="cpu", **overrides)]
+
+
+def run(checkpoint, items, outputs, **overrides) -> None:
+    parser = argparse.ArgumentParser()
+    command.add_arguments(parser)
+    command.run(parser.parse_args(arguments(checkpoint, items, outputs, **overrides)))
+
+
+@pytest.fixture(scope="module")
+def scored(checkpoint, items, tmp_path_factory):
+    paths = outputs(tmp_path_factory.mktemp("logprobs"))
+    run(checkpoint, items, paths, parameters=198_144)
+    return paths
+
+
+def test_tables_fulfil_the_contract(scored, items, checkpoint):
+    for path, source in zip(scored, items, strict=True):
+        table, item_table = read_table(path, "logprobs"), read_table(source, "items")
+        assert table.schema.names == SCHEMAS["logprobs"].names
+        columns, given = table.to_pydict(), item_table.to_pylist()
+        expected = [(row["item"], k, k == row["gold"]) for row in given for k in range(row["num_choices"])]
+        assert list(zip(columns["item"], columns["choice"], columns["is_gold"], strict=True)) == expected
+        assert len(set(zip(columns["item"], columns["choice"], strict=True))) == table.num_rows
+        texts = [text for row in given for text in row["choices"]]
+        assert columns["num_chars"] == [len(text) for text in texts]
+        assert columns["num_bytes"] == [len(text.encode()) for text in texts]
+        values = np.array(columns["log_likelihood"])
+        assert np.isfinite(values).all() and (values < 0).all()
+        assert min(columns["num_tokens"]) >= 1
+        metadata = read_metadata(path)
+        wanted = {
+            "model": "tiny",
+            "checkpoint": "step1",
+            "source": "local",
+            "benchmark": path.stem,
+            "parameters": 198_144,
+            "parameters_nonembedding": None,
+            "tokens": 1000,
+            "flops": 6.0 * 198_144 * 1000,
+            "dtype": "float32",
+            "device": "cpu",
+            "items": content_hash(item_table),
+            "protocol": "lm-eval-0.4 zero-shot",
+            "scorer": scoring_cells.SCORER_VERSION,
+            "add_bos_token": False,
+            "max_length": 512,
+        }
+        assert {key: metadata[key] for key in wanted} == wanted
+        for key in ("revision", "tokenizer", "fingerprint"):
+            assert len(metadata[key]) == 64
+        assert metadata["path"].startswith("packed+")
+        assert set(metadata["versions"]) == {"elusive", "torch", "transformers"}
+
+
+def test_two_runs_give_the_same_bytes(scored, items, checkpoint, tmp_path):
+    run(checkpoint, items, outputs(tmp_path), parameters=198_144)
+    assert [p.read_bytes() for p in outputs(tmp_path)] == [p.read_bytes() for p in scored]
+
+
+def state(paths):
+    return [(path.read_bytes(), path.stat().st_mtime_ns) for path in paths]
+
+
+@pytest.fixture
+def copy(scored, tmp_path):
+    return [shutil.copy2(path, tmp_path) and tmp_path / path.name for path in scored]
+
+
+def test_what_is_up_to_date_is_left_alone_and_loads_nothing(checkpoint, items, copy):
+    before = state(copy)
+    code = JOB + "import sys\nprint([m for m in ('torch', 'transformers', 'tokenizers') if m in sys.modules])"
+    process = start_python(code, *arguments(checkpoint, items, copy), stdout=subprocess.PIPE)
+    printed, _ = process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert printed.strip() == "[]"
+    assert state(copy) == before
+
+
+def test_only_what_is_missing_or_broken_is_scored(checkpoint, items, copy, scored):
+    before = state(copy)
+    copy[0].unlink()
+    copy[1].write_bytes(copy[1].read_bytes()[:1000])
+    run(checkpoint, items, copy, parameters=198_144)
+    assert [p.read_bytes() for p in copy] == [p.read_bytes() for p in scored]
+    assert copy[2].stat().st_mtime_ns == before[2][1]
+
+
+def test_finished_tables_come_back_when_outputs_were_deleted(checkpoint, items, scored, tmp_path):
+    finished = tmp_path / "finished"
+    paths = [tmp_path / "out" / path.name for path in scored]
+    options = {"finished": finished, "parameters": 198_144}
+    run(checkpoint, items, paths, **options)
+    kept = [finished / "tiny" / "step1" / path.name for path in paths]
+    assert all(path.samefile(second) for path, second in zip(paths, kept, strict=True)), "a link takes no space"
+    paths[0].unlink()
+    paths[1].unlink()
+    kept[1].write_bytes(kept[1].read_bytes()[:1000])
+    before = state([kept[0], paths[2]])
+    run(checkpoint, items, paths, **options)
+    assert state([paths[0], paths[2]]) == before, "not scored again"
+    assert [path.read_bytes() for path in paths] == [path.read_bytes() for path in scored]
+    assert paths[1].samefile(kept[1])
+    # What is wanted now is something else.
+    paths[0].unlink()
+    run(checkpoint, items[:1], paths[:1], add_bos_token=True, **options)
+    assert read_metadata(paths[0])["add_bos_token"] is True
+    assert paths[0].samefile(kept[0])
+    assert read_metadata(paths[2])["add_bos_token"] is False
+
+
+@pytest.mark.parametrize("change", ["scorer", "dtype", "max_length", "add_bos_token", "weights", "items", "protocol"])
+def test_what_changes_results_is_scored_again(checkpoint, items, copy, tmp_path, monkeypatch, change):
+    directory, sources, overrides = checkpoint, list(items), {}
+    if change == "scorer":
+        monkeypatch.setattr(scoring_cells, "SCORER_VERSION", scoring_cells.SCORER_VERSION + 1)
+    elif change in ("dtype", "max_length", "add_bos_token"):
+        overrides[change] = {"dtype": "bfloat16", "max_length": 300, "add_bos_token": True}[change]
+    elif change == "weights":
+        directory = shutil.copytree(checkpoint, tmp_path / "other")
+        model = transformers.AutoModelForCausalLM.from_pretrained(directory)
+        with torch.no_grad():
+            model.get_output_embeddings().weight[3] += 1
+        model.save_pretrained(directory)
+    else:
+        table = read_table(sources[1], "items")
+        metadata = read_metadata(sources[1])
+        sources[1] = tmp_path / "changed.parquet"
+        if change == "items":
+            table = table.slice(1)
+        else:
+            metadata["protocol"] = "another"
+        write_table(table, sources[1], "items", metadata)
+    before = [path.read_bytes() for path in copy]
+    run(directory, sources, copy, **overrides)
+    after = [path.read_bytes() for path in copy]
+    changed = [1] if change in ("items", "protocol") else [0, 1, 2]
+    assert [i for i in range(3) if before[i] != after[i]] == changed
+
+
+def test_a_new_label_does_not_make_a_table_stale(checkpoint, items, copy, tmp_path):
+    before = state(copy)
+    metadata = read_metadata(items[0]) | {"label": "Another name"}
+    write_table(read_table(items[0], "items"), tmp_path / "relabelled.parquet", "items", metadata)
+    run(checkpoint, [tmp_path / "relabelled.parquet", *items[1:]], copy, parameters=198_144)
+    assert state(copy) == before
+
+
+def test_budget_and_threads_do_not_make_a_table_stale(checkpoint, items, copy):
+    before = state(copy)
+    run(checkpoint, items, copy, token_budget=77, threads=2, parameters=198_144)
+    assert state(copy) == before
+
+
+def test_a_table_of_other_parameters_than_configured_is_no_table_of_the_model(checkpoint, items, copy):
+    before = state(copy)
+    with pytest.raises(ElusiveError, match=r"arc_challenge.parquet: has 198,144 parameters.*says 198,145 for"):
+        run(checkpoint, items, copy, parameters=198_145)
+    assert state(copy) == before
+
+
+def test_settings_add_to_every_spec(checkpoint, items, scored, tmp_path):
+    target = tmp_path / scored[0].name
+    asked = arguments(checkpoint, items[:1], [target])
+    own = json.loads(spec(parameters=198_144))
+    del own["tokens"]
+    asked[asked.index("--spec") + 1] = json.dumps(own)
+    parser = argparse.ArgumentParser()
+    command.add_arguments(parser)
+    command.run(parser.parse_args([*asked, "--settings", '{"device": "cpu", "tokens": 12345}']))
+    assert read_metadata(target)["tokens"] == 12345
+    assert read_metadata(target)["flops"] == 6.0 * 198_144 * 12345
+    assert read_table(target, "logprobs").equals(read_table(scored[0], "logprobs"))
+    with pytest.raises(ElusiveError, match="--settings: parameters is in --spec too"):
+        command.run(parser.parse_args([*asked, "--settings", '{"parameters": 1}']))
+    with pytest.raises(ElusiveError, match="--settings: not JSON"):
+        command.run(parser.parse_args([*asked, "--settings", "{"]))
+
+
+def test_killed_job_leaves_complete_tables_only(checkpoint, items, scored, tmp_path):
+    # Slow enough to be killed while it works: every benchmark is scored by itself, many times over.
+    sources = [items[i % 3] for i in range(60)]
+    targets = [tmp_path / "out" / f"{i}.parquet" for i in range(60)]
+    given = arguments(checkpoint, sources, targets, token_budget=1, parameters=198_144)
+    process = start_python(JOB, *given, stderr=subprocess.DEVNULL)
+    try:
+        while not targets[1].exists():
+            assert process.poll() is None
+            time.sleep(0.005)
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    done = [path for path in targets if path.exists()]
+    assert 2 <= len(done) < 60
+    for path in done:
+        read_table(path, "logprobs")
+    kept = state(done)
+    rest = targets[: len(done) + 2]
+    run(checkpoint, sources[: len(rest)], rest, token_budget=1, parameters=198_144)
+    assert state(done) == kept
+    assert all(read_table(path, "logprobs").num_rows for path in rest)
+
+
+def test_incomplete_checkpoints_are_named(checkpoint, items, tmp_path):
+    target = [tmp_path / "out.parquet"]
+    with pytest.raises(ElusiveError, match="no such checkpoint directory"):
+        run(tmp_path / "absent", items[:1], target)
+    for name, message in [
+        ("config.json", "has no config.json"),
+        ("model.safetensors", "has no weights"),
+        ("tokenizer.json", "has no tokenizer"),
+    ]:
+        directory = shutil.copytree(checkpoint, tmp_path / f"without-{name}")
+        (directory / name).unlink()
+        with pytest.raises(ElusiveError, match=message):
+            run(directory, items[:1], target)
+    broken = shutil.copytree(checkpoint, tmp_path / "broken")
+    (broken / "model.safetensors").write_bytes((broken / "model.safetensors").read_bytes()[:5000])
+    with pytest.raises(ElusiveError, match="transformers cannot load this checkpoint"):
+        run(broken, items[:1], target)
+    assert not target[0].exists()
+
+
+def test_wrong_specs_are_named(checkpoint, items, tmp_path):
+    target = [tmp_path / "out.parquet"]
+    with pytest.raises(ElusiveError, match=r"has 198,144 parameters.*says 300,000 for tiny/step1"):
+        run(checkpoint, items[:1], target, parameters=300_000)
+    with pytest.raises(ElusiveError, match="unknown keys \\['colour'\\]"):
+        run(checkpoint, items[:1], target, colour="red")
+    with pytest.raises(ElusiveError, match="dtype 'float8' is not one of"):
+        run(checkpoint, items[:1], target, dtype="float8")
+    with pytest.raises(ElusiveError, match="1 of them, but 1 checkpoints on 2 items tables"):
+        run(checkpoint, items[:2], target)
+    with pytest.raises(ElusiveError, match="not JSON"):
+        command.run(argparse.Namespace(spec="{", checkpoint=[checkpoint], items=items[:1], outputs=target))
+    with pytest.raises(ElusiveError, match=r"the keys \['model'"):
+        scoring_cells.Spec.from_mapping({})
+
+
+def test_tied_weights_count_once(archive_path, items, tmp_path):
+    tokenizer = train_tokenizer(archive_path, tmp_path / "tokenizer")
+    model = random_model(neox_config(tie_word_embeddings=True))
+    directory = save_checkpoint(model, tokenizer, tmp_path / "tied")
+    run(directory, items[:1], [tmp_path / "out.parquet"], parameters=198_144 - 1024 * 64)
+
+
+def test_several_checkpoints_in_one_job(checkpoint, items, scored, tmp_path):
+    second = shutil.copytree(checkpoint, tmp_path / "second")
+    model = transformers.AutoModelForCausalLM.from_pretrained(second)
+    with torch.no_grad():
+        model.get_output_embeddings().weight[3] += 1
+    model.save_pretrained(second)
+    targets = [*outputs(tmp_path / "a"), *outputs(tmp_path / "b"), *outputs(tmp_path / "c")]
+    specs = [json.loads(spec(device="cpu", parameters=198_144)) | {"checkpoint": name} for name in ("step1", "step2")]
+    given = argparse.Namespace(
+        checkpoint=[checkpoint, second, checkpoint],
+        items=items,
+        outputs=targets,
+        spec=json.dumps([*specs, specs[0]]),
+        settings="{}",
+        token_cache=tmp_path / "tokens",
+        finished=None,
+    )
+    command.run(given)
+    every = [path.read_bytes() for path in targets]
+    assert every[:3] == every[6:] == [path.read_bytes() for path in scored]
+    assert all(a != b for a, b in zip(every[:3], every[3:6], strict=True))
+    assert read_metadata(targets[4])["checkpoint"] == "step2"
+    with pytest.raises(ElusiveError, match="3 entries for 2 checkpoints"):
+        command.run(argparse.Namespace(**{**vars(given), "checkpoint": [checkpoint] * 2}))
+    with pytest.raises(ElusiveError, match="8 of them, but 3 checkpoints on 3 items tables"):
+        command.run(argparse.Namespace(**{**vars(given), "outputs": targets[:8]}))
+
+
+def test_cached_tokens_give_the_same_table(checkpoint, items, scored, tmp_path, monkeypatch):
+    cache = tmp_path / "tokens"
+    given = {
+        "settings": "{}",
+        "checkpoint": [checkpoint],
+        "items": items,
+        "spec": spec(device="cpu", parameters=198_144),
+    }
+    command.run(argparse.Namespace(**given, outputs=outputs(tmp_path / "a"), token_cache=cache, finished=None))
+    files = sorted(cache.iterdir())
+    assert len(files) == 3 + 1  # one for each benchmark, and the trial's
+    largest = max(files, key=lambda path: path.stat().st_size)
+    largest.write_bytes(largest.read_bytes()[:100])  # damaged: made anew
+    calls = []
+    tokenize = scoring_prompts.tokenize
+    monkeypatch.setattr(scoring_prompts, "tokenize", lambda *args: calls.append(1) or tokenize(*args))
+    command.run(argparse.Namespace(**given, outputs=outputs(tmp_path / "b"), token_cache=cache, finished=None))
+    assert len(calls) == 1
+    for name in ("a", "b"):
+        assert [p.read_bytes() for p in outputs(tmp_path / name)] == [p.read_bytes() for p in scored]
+
+
+def test_unconditional_scores_are_those_behind_nothing(checkpoint, items, scored, copy):
+    run(checkpoint, items, copy, parameters=198_144, unconditional=["arc_challenge"])
+    assert [a.read_bytes() == b.read_bytes() for a, b in zip(copy, scored, strict=True)] == [False, True, True]
+    plain, table = read_table(scored[0], "logprobs"), read_table(copy[0], "logprobs")
+    difference = plain["log_likelihood"].to_numpy() - table["log_likelihood"].to_numpy()
+    assert np.abs(difference).max() < 1e-4
+    assert table.drop_columns(["log_likelihood", "log_likelihood_unconditional"]).equals(
+        plain.drop_columns(["log_likelihood"])
+    )
+    model = transformers.AutoModelForCausalLM.from_pretrained(checkpoint)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(checkpoint)
+    continuations = [text for row in read_table(items[0], "items").to_pylist() for text in row["continuations"]]
+    expected, _ = lm_eval_scores(model, tokenizer, [("", continuation) for continuation in continuations])
+    np.testing.assert_allclose(table["log_likelihood_unconditional"], expected, atol=1e-4)
+
+
+def test_a_continuation_too_long_names_the_item(checkpoint, items, tmp_path):
+    with pytest.raises(ElusiveError, match=r"arc_challenge: item '.+', choice 0: the continuation has \d+ tokens"):
+        run(checkpoint, items[:1], [tmp_path / "out.parquet"], max_length=1)
+
+
+def test_a_log_likelihood_that_is_no_number_names_item_and_type(checkpoint, items, tmp_path):
+    directory = shutil.copytree(checkpoint, tmp_path / "nan")
+    model = transformers.AutoModelForCausalLM.from_pretrained(directory)
+    with torch.no_grad():
+        model.get_output_embeddings().weight[5, 0] = float("nan")
+    model.save_pretrained(directory)
+    with pytest.raises(ElusiveError, match=r"log-likelihood of item '.+', choice 0 is nan in torch.float32"):
+        run(directory, items[:1], [tmp_path / "out.parquet"])
+    assert not (tmp_path / "out.parquet").exists()
+
+
+def test_half_precision_is_close_to_single(checkpoint, items, scored, tmp_path):
+    run(checkpoint, items[:1], [tmp_path / "out.parquet"], dtype="bfloat16")
+    single, half = read_table(scored[0], "logprobs"), read_table(tmp_path / "out.parquet", "logprobs")
+    assert read_metadata(tmp_path / "out.parquet")["dtype"] == "bfloat16"
+    difference = np.abs(single["log_likelihood"].to_numpy() - half["log_likelihood"].to_numpy())
+    assert 0 < difference.max() < 0.02 * np.abs(single["log_likelihood"].to_numpy()).max()
+
+
+def test_choices_of_a_table_without_texts():
+    table = pa.table(
+        {
+            "item": ["a", "b"],
+            "contexts": [["Q:"], ["one", "two"]],
+            "continuations": [[" yes", " no", "–"], [" rest"]],
+            "gold": pa.array([1, 0], pa.int8()),
+            "num_choices": pa.array([3, 2], pa.int8()),
+        }
+    )
+    every = scoring_prompts.choices(table)
+    assert every.context == ["Q:"] * 3 + ["one", "two"]
+    assert every.continuation == [" yes", " no", "–", " rest", " rest"]
+    assert every.text == ["yes", "no", "–", "rest", "rest"]
+    assert every.is_gold.tolist() == [False, True, False, True, False]
+    assert every.names[4] == "item 'b', choice 1"
+
+
+def test_a_job_imports_no_compiler_and_no_tokenizer_it_does_not_need(checkpoint, items, tmp_path):
+    names = (
+        "torch._dynamo",
+        "torch.distributed.tensor",
+        "scipy",
+        "pandas",
+        "transformers.models.auto.tokenization_auto",
+    )
+    code = (
+        JOB
+        + f"""
+import sys
+print([name for name in {names} if name in sys.modules])
+import torch
+print(callable(torch._dynamo.optimize), torch._dynamo.__name__, torch.compiler.is_compiling())
+"""
+    )
+    for path in (tmp_path / "first", tmp_path / "second"):
+        given = [*arguments(checkpoint, items, outputs(path)), "--token-cache", str(tmp_path / "tokens")]
+        process = start_python(code, *given, stdout=subprocess.PIPE)
+        printed, _ = process.communicate(timeout=600)
+        assert process.returncode == 0
+        expected = ["transformers.models.auto.tokenization_auto"] if path.name == "first" else []
+        assert printed.splitlines() == [str(expected), "True torch._dynamo False"]
+
+
+def test_a_model_that_lean_imports_break_is_loaded_with_all_of_them(checkpoint, monkeypatch):
+    @contextlib.contextmanager
+    def broken():
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(transformers.AutoModelForCausalLM, "from_pretrained", lambda *_, **__: 1 / 0)
+            yield
+
+    monkeypatch.setattr(imports, "lean", broken)
+    assert loading.load_model(checkpoint).num_parameters() == 198_144
+
+
+def test_tokenising_ahead_gives_the_same_bytes(checkpoint, items, scored, tmp_path, monkeypatch):
+    ahead, threads = scoring_cells._ahead, set()
+    tokenize = scoring_prompts.tokenize
+
+    def noted(*args):
+        threads.add(threading.current_thread().name)
+        return tokenize(*args)
+
+    monkeypatch.setattr(scoring_prompts, "tokenize", noted)
+    monkeypatch.setattr(scoring_cells, "_ahead", lambda prepare, every, in_thread: ahead(prepare, every, True))
+    run(checkpoint, items, outputs(tmp_path), parameters=198_144)
+    assert [p.read_bytes() for p in outputs(tmp_path)] == [p.read_bytes() for p in scored]
+    assert threads == {"MainThread", "tokenize_0"}  # the trial's and the benchmarks'
+
+
+@pytest.mark.parametrize("in_thread", [False, True])
+def test_what_was_prepared_comes_in_order_and_errors_in_their_turn(in_thread):
+    made, taken = [], []
+
+    def prepare(number):
+        made.append(number)
+        if number == 3:
+            raise ElusiveError("mmlu: no")
+        return number * 10
+
+    with pytest.raises(ElusiveError, match="mmlu: no"):
+        for number, ready in scoring_cells._ahead(prepare, [1, 2, 3, 4], in_thread):
+            time.sleep(0.05)
+            assert len(made) == len(taken) + 1 + in_thread
+            taken.append((number, ready))
+    assert taken == [(1, 10), (2, 20)]
+    assert made == [1, 2, 3]
+
+
+def test_the_trial_takes_part_of_every_benchmark(checkpoint, items, scored, copy, monkeypatch):
+    """Whatever is stale: how a model is run may not depend on it."""
+    trials = []
+    trial = scoring_prompts.Prompts.trial
+    monkeypatch.setattr(scoring_prompts.Prompts, "trial", lambda *args: trials.append(trial(*args)) or trials[-1])
+    run(checkpoint, items, copy[:1] + outputs(copy[0].parent / "others")[1:], parameters=198_144)
+    copy[0].unlink()
+    run(checkpoint, items, copy, parameters=198_144)
+    assert copy[0].read_bytes() == scored[0].read_bytes()
+    first, second = trials
+    assert (first.tokens == second.tokens).all()
+    whole = [tokens_of(checkpoint, path) for path in items]
+    found = {first.fed(i).tobytes() for i in range(len(first))}
+    for requests in whole:
+        every = [requests.fed(i).tobytes() for i in range(len(requests))]
+        tried = [some for some in every if some in found]
+        assert 4 <= len(tried) < len(every)
+        assert max(map(len, tried)) > 0.8 * max(map(len, every))  # the longest in characters
+
+
+def tokens_of(checkpoint, path):
+    every = scoring_prompts.choices(read_table(path, "items"))
+    tokenizer = transformers.AutoTokenizer.from_pretrained(checkpoint)
+    return scoring_prompts.tokenize(tokenizer, every.context, every.continuation, 512)
+
+
+def test_examples_before_every_question_of_an_own_benchmark_run_once(checkpoint, tmp_path, monkeypatch):
+    """The prompts of an own benchmark that starts with solved examples, through items, job and table."""
+    examples = "".join(f"Question: what is {n} + {n}?\nAnswer: it is {2 * n}\n\n" for n in range(5))
+    with (tmp_path / "quiz.jsonl").open("w") as file:
+        for n in range(60):
+            row = {"question": f"which number is {n}{' really' * (n % 7)}?", "options": [f"it is {n}", "none", "all"]}
+            file.write(json.dumps(row | {"answer": n % 3}) + "\n")
+    own = {"name": "quiz", "file": str(tmp_path / "quiz.jsonl"), "choices": "options", "gold": "answer"}
+    own["context"] = examples.replace("\n", "\\n").join(['{{ "', '" }}']) + "Question: {{ question }}\nAnswer:"
+    build_items(own, tmp_path / "quiz.parquet", None)
+    results = []
+    score = loglikelihood.Scorer.score
+    monkeypatch.setattr(loglikelihood.Scorer, "score", lambda *args: results.append(score(*args)) or results[-1])
+    run(checkpoint, [tmp_path / "quiz.parquet"], [tmp_path / "out.parquet"], parameters=198_144)
+    (scores,) = results
+    assert scores.tokens_run < scores.tokens_asked / 10
+    items = read_table(tmp_path / "quiz.parquet", "items").to_pylist()
+    assert items[7]["contexts"] == [examples + "Question: which number is 7?\nAnswer:"]
+    model = transformers.AutoModelForCausalLM.from_pretrained(checkpoint)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(checkpoint)
+    expected, _ = lm_eval_scores(
+        model, tokenizer, [(item["contexts"][0], text) for item in items for text in item["continuations"]]
+    )
+    found = read_table(tmp_path / "out.parquet", "logprobs")["log_likelihood"].to_numpy()
+    np.testing.assert_allclose(found, expected, atol=1e-4, rtol=1e-6)

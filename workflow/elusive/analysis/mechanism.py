@@ -1,0 +1,234 @@
+"""Mechanism: what the wrong choices do, and how the loss of correlation at p_choices depends on them.
+
+``mechanism`` has one row per family × benchmark × quantity:
+
+- ``correlation_correct``, ``correlation_incorrect``: mean Spearman correlation with compute of the mass on the correct
+  choice, and on a wrong one (mean over an item's wrong choices first);
+- ``fraction_above_075_incorrect``: share of wrong choices whose correlation exceeds 0.75 (of items' shares);
+- ``slope_correct``, ``slope_incorrect``, ``slope_difference``: nats per tenfold compute, and how much faster the
+  correct choice rises;
+- ``comovement``, ``comovement_partial``: of wrong choices with the correct one, as in :mod:`elusive.analysis.choices`;
+- ``spread_p_choices``: width of the middle 90 % of p_choices at a given log p_vocab, and ``spread_incorrect``: the same
+  of the log10 of the wrong choices' mass, in decades; medians over bins one decade of p_vocab wide, weighted by pairs;
+- ``drop``: what renormalising costs an item, its Spearman correlation in log p_vocab minus that in p_choices;
+- ``drop_with_num_choices``, ``drop_with_choice_length``, ``drop_with_comovement``: Spearman correlation, over items, of
+  ``drop`` with the number of choices K, the mean length of the choices in characters, and the mean co-movement.
+
+``mechanism_drops`` has the mean ``drop`` in groups of items: every number of choices by itself, lengths and
+co-movements in four groups of equally many items (fewer where values tie); ``level`` is the group's mean of the factor.
+
+``*_low`` and ``*_high`` are 95 % intervals for drawing other items, as in :mod:`elusive.analysis.statistics`; those of
+the three correlations over items are Fisher's with the variance of ranks (Bonett and Wright 2000), and the two spreads
+have none. A quantity of fewer than two items has no interval, and null stands where there is nothing to average.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+
+from elusive import logs
+from elusive.analysis.distributions import distribution_statistics
+from elusive.analysis.metrics import FilePath
+from elusive.analysis.statistics import bootstrap_seed, drawing_units
+from elusive.errors import ElusiveError
+from elusive.tables import SCHEMAS, read_metadata, read_table, write_csv, write_table
+
+logger = logs.get(__name__)
+
+FACTORS = ("num_choices", "choice_length", "comovement")
+MEANS = (
+    "correlation_correct",
+    "correlation_incorrect",
+    "fraction_above_075_incorrect",
+    "slope_correct",
+    "slope_incorrect",
+    "slope_difference",
+    "comovement",
+    "comovement_partial",
+    "drop",
+)
+SPREADS = ("spread_p_choices", "spread_incorrect")
+QUANTITIES = (*MEANS, *SPREADS, *(f"drop_with_{factor}" for factor in FACTORS))
+
+_GROUPS = 4
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """The tables of one family on one benchmark: choices, correlations and metrics."""
+
+    choices: FilePath
+    correlations: FilePath
+    metrics: FilePath
+
+
+def spread_at_fixed_mass(mass: np.ndarray, values: np.ndarray) -> float:
+    """Width between the 5 % and 95 % quantiles of ``values`` at a given ``mass``, a log10 of a probability.
+
+    The median, weighted by the number of pairs, over bins of ``mass`` one decade wide. Both arrays are [pairs].
+    """
+    bins = (
+        pl.DataFrame({"bin": np.floor(mass), "value": values})
+        .group_by("bin")
+        .agg(
+            (pl.col("value").quantile(0.95, "linear") - pl.col("value").quantile(0.05, "linear")).alias("width"),
+            pl.len(),
+        )
+        .sort("width", "bin")
+    )
+    weights = bins["len"].cum_sum().to_numpy()
+    return float(bins["width"][int(np.searchsorted(weights, weights[-1] / 2))])
+
+
+def item_quantities(choices: pl.DataFrame, correlations: pl.DataFrame) -> pl.DataFrame:
+    """One row per item, in the order of ``choices``: ``item``, ``subject``, the columns of MEANS and of FACTORS."""
+    wrong = pl.col("is_gold").not_()
+
+    def over(column: str, rows: pl.Expr) -> pl.Expr:
+        return pl.col(column).filter(rows).mean()
+
+    items = choices.group_by("item", maintain_order=True).agg(
+        pl.col("subject").first(),
+        pl.col("num_choices").first().cast(pl.Float64),
+        pl.col("num_chars").mean().alias("choice_length"),
+        over("spearman", ~wrong).alias("correlation_correct"),
+        over("spearman", wrong).alias("correlation_incorrect"),
+        (pl.col("spearman") > 0.75).filter(wrong).mean().alias("fraction_above_075_incorrect"),
+        over("slope", ~wrong).alias("slope_correct"),
+        over("slope", wrong).alias("slope_incorrect"),
+        (over("slope", ~wrong) - over("slope", wrong)).alias("slope_difference"),
+        over("comovement", wrong).alias("comovement"),
+        over("comovement_partial", wrong).alias("comovement_partial"),
+    )
+    wide = correlations.pivot("metric", index="item", values="correlation")
+    drop = wide.select("item", drop=pl.col("log_p_vocab_correct") - pl.col("p_choices_correct"))
+    return items.join(drop, on="item", how="left", maintain_order="left")
+
+
+def _intervals(values: np.ndarray, units: np.ndarray | None, seed: int) -> dict[str, list[float | None]]:
+    """Means of the columns of ``values`` [items, columns] and their intervals, None where undefined."""
+    found = distribution_statistics(values, units, seed)
+    return {bound: [None if v != v else float(v) for v in found[f"mean{bound}"]] for bound in ("", "_low", "_high")}
+
+
+def _rank_correlation(first: pl.Series, second: pl.Series) -> tuple[float | None, float | None, float | None]:
+    """Spearman's correlation over items and its interval; None where it is undefined."""
+    both = pl.DataFrame({"a": first, "b": second}).drop_nulls().drop_nans()
+    if len(both) < 4 or both["a"].n_unique() < 2 or both["b"].n_unique() < 2:
+        return None, None, None
+    rho = float(both.select(pl.corr("a", "b", method="spearman")).item())
+    half = 1.959963984540054 * np.sqrt((1 + rho**2 / 2) / (len(both) - 3))
+    centre = np.arctanh(np.clip(rho, -1 + 1e-15, 1 - 1e-15))
+    return rho, float(np.tanh(centre - half)), float(np.tanh(centre + half))
+
+
+def _groups(values: np.ndarray, factor: str) -> np.ndarray:
+    """The group, int64 [items] from 0, of each item by its factor; -1 where it is NaN."""
+    known = ~np.isnan(values)
+    result = np.full(len(values), -1)
+    if factor == "num_choices":
+        result[known] = np.unique(values[known], return_inverse=True)[1]
+    elif known.any():
+        edges = np.unique(np.quantile(values[known], np.arange(1, _GROUPS) / _GROUPS))
+        codes = np.searchsorted(edges, values[known], side="left")
+        result[known] = np.unique(codes, return_inverse=True)[1]
+    return result
+
+
+def mechanism(inputs: Inputs, items: FilePath | None = None) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Rows of the tables ``mechanism`` and ``mechanism_drops`` of one family on one benchmark.
+
+    ``items`` is the benchmark's items table, which says what items are drawn together.
+    """
+    choices = pl.from_arrow(read_table(inputs.choices, "choices"))
+    columns = ["item", "metric", "method", "correlation"]
+    correlations = pl.from_arrow(read_table(inputs.correlations, "correlations", columns)).filter(method="spearman")
+    found = item_quantities(choices, correlations)
+    if len(found) == 0:
+        raise ElusiveError(f"{inputs.choices}: the table has no items")
+    family, benchmark, num_models = choices.select("family", "benchmark", "num_models").row(0)
+    units, seed = drawing_units(found, items), bootstrap_seed(benchmark, None)
+    about = {"family": family, "benchmark": benchmark}
+
+    means = _intervals(found.select(pl.col(MEANS).cast(pl.Float64).fill_null(np.nan)).to_numpy(), units, seed)
+    rows = []
+    for i, name in enumerate(MEANS):
+        rows.append(
+            {**about, "quantity": name, "num_items": found[name].count(), "num_models": num_models}
+            | {f"value{bound}": values[i] for bound, values in means.items()}
+        )
+    needed = ["flops", "log_p_vocab_correct", "log_p_vocab_incorrect", "p_choices_correct"]
+    metrics = pl.from_arrow(read_table(inputs.metrics, "metrics", needed)).filter(pl.col("flops") > 0)
+    mass = metrics["log_p_vocab_correct"].to_numpy() / np.log(10)
+    seen = {
+        "spread_p_choices": metrics["p_choices_correct"].to_numpy(),
+        "spread_incorrect": metrics["log_p_vocab_incorrect"].to_numpy() / np.log(10),
+    }
+    for name in SPREADS:
+        value = spread_at_fixed_mass(mass, seen[name]) if len(mass) else None
+        rows.append({**about, "quantity": name, "num_items": len(found), "num_models": num_models, "value": value})
+    for factor in FACTORS:
+        known = found.select(factor, "drop").drop_nulls()
+        values = dict(
+            zip(("value", "value_low", "value_high"), _rank_correlation(found[factor], found["drop"]), strict=True)
+        )
+        rows.append(
+            {**about, "quantity": f"drop_with_{factor}", "num_items": len(known), "num_models": num_models} | values
+        )
+    return rows, list(_drops(found, units, seed, about | {"num_models": num_models}))
+
+
+def _drops(
+    found: pl.DataFrame, units: np.ndarray | None, seed: int, about: Mapping[str, Any]
+) -> Iterator[dict[str, Any]]:
+    """Rows of ``mechanism_drops``: the items with a drop in groups of each factor."""
+    drop = found["drop"].cast(pl.Float64).fill_null(np.nan).to_numpy()
+    for factor in FACTORS:
+        values = found[factor].cast(pl.Float64).fill_null(np.nan).to_numpy()
+        groups = _groups(np.where(np.isnan(drop), np.nan, values), factor)
+        for group in range(groups.max(initial=-1) + 1):
+            rows = groups == group
+            interval = _intervals(drop[rows, None], None if units is None else units[rows], seed)
+            yield {
+                **about,
+                "factor": factor,
+                "group": group,
+                "level": float(values[rows].mean()),
+                "num_items": int(rows.sum()),
+                **{f"drop{bound}": column[0] for bound, column in interval.items()},
+            }
+
+
+def write_mechanism(
+    *,
+    inputs: Sequence[Inputs],
+    items: Sequence[FilePath],
+    mechanism_parquet: FilePath,
+    mechanism_csv: FilePath,
+    drops_parquet: FilePath,
+    drops_csv: FilePath,
+) -> None:
+    """Write the tables ``mechanism`` and ``mechanism_drops`` as Parquet and CSV.
+
+    Rows are sorted by family and benchmark, then in the orders of :data:`QUANTITIES`, or :data:`FACTORS` and group,
+    whatever the order of ``inputs``. ``items`` are the benchmarks' items tables.
+    """
+    about = {read_metadata(path)["benchmark"]: path for path in items}
+    tables: dict[str, list[dict[str, Any]]] = {"mechanism": [], "mechanism_drops": []}
+    for entry in inputs:
+        benchmark = read_metadata(entry.choices)["benchmark"]
+        for rows, new in zip(tables.values(), mechanism(entry, about.get(benchmark)), strict=True):
+            rows += new
+    outputs = {"mechanism": (mechanism_parquet, mechanism_csv), "mechanism_drops": (drops_parquet, drops_csv)}
+    for name, rows in tables.items():
+        rows.sort(key=lambda row: (row["family"], row["benchmark"]))
+        table = pa.Table.from_pylist(rows, SCHEMAS[name])
+        write_table(table, outputs[name][0], name)
+        write_csv(table, outputs[name][1])
+    logger.info("mechanism: %d families × benchmarks", len(inputs))

@@ -1,0 +1,54 @@
+"""Families: the sets of checkpoints over which scores are correlated with compute."""
+
+from __future__ import annotations
+
+import fnmatch
+from dataclasses import dataclass
+from typing import Any
+
+from elusive.configuration.messages import Blame, suggestion
+from elusive.configuration.models import Checkpoint, Model
+
+MIN_CHECKPOINTS = 3
+
+
+@dataclass(frozen=True)
+class Family:
+    """Checkpoints over which scores are correlated with compute, in order of FLOPs."""
+
+    name: str
+    label: str
+    members: tuple[Checkpoint, ...]
+    plotted: bool = True
+
+
+def build_family(entry: dict[str, Any], index: int, models: dict[str, Model], blame: Blame) -> Family:
+    """The family of an entry at ``index``. Raises :class:`ElusiveError` for a pattern that matches no checkpoint."""
+    everything = [checkpoint for model in models.values() for checkpoint in model.checkpoints]
+    members: dict[tuple[str, str], Checkpoint] = {}
+    for i, pattern in enumerate(entry["members"]):
+        model_pattern, checkpoint_pattern = pattern.split("/")
+        of_model = [c for c in everything if fnmatch.fnmatchcase(c.model, model_pattern)]
+        found = [c for c in of_model if fnmatch.fnmatchcase(c.name, checkpoint_pattern)]
+        if not of_model:
+            raise blame.error(
+                ["families", index, "members", i],
+                f"no model is called {model_pattern!r}{suggestion(model_pattern, models)}",
+            )
+        if not found:
+            names = dict.fromkeys(c.name for c in of_model)
+            raise blame.error(
+                ["families", index, "members", i],
+                f"{model_pattern} has no checkpoint {checkpoint_pattern!r}{suggestion(checkpoint_pattern, names)}",
+            )
+        members |= {(c.model, c.name): c for c in found}
+    distinct = {c.flops for c in members.values() if c.flops > 0}
+    if len(distinct) < MIN_CHECKPOINTS:
+        raise blame.error(
+            ["families", index, "members"],
+            f"family {entry['name']!r} has {len(distinct)} checkpoint(s) of distinct compute above zero; "
+            f"a correlation needs at least {MIN_CHECKPOINTS}. Its members are: "
+            + ", ".join(f"{c.model}/{c.name} with {c.tokens} tokens" for c in members.values()),
+        )
+    ordered = tuple(sorted(members.values(), key=lambda c: (c.flops, c.model, c.name)))
+    return Family(entry["name"], entry.get("label", entry["name"]), ordered, entry.get("plotted", True))

@@ -1,0 +1,134 @@
+"""The registry: everything that a configuration asks for, checked before anything runs.
+
+:func:`load` turns the configuration that Snakemake merged from its files into frozen objects. Whatever is wrong
+with it ends in an :class:`ElusiveError` that names the file, the key, the value and what is allowed.
+
+Snakemake imports this module whenever it parses the workflow, so it imports nothing heavy.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from elusive.configuration.benchmarks import Benchmark, build_batches, build_benchmark, expand_patterns
+from elusive.configuration.families import Family, build_family
+from elusive.configuration.messages import Blame
+from elusive.configuration.models import Checkpoint, Model, build_model, with_nominal_flops
+from elusive.configuration.schema import check_repeated_keys, check_schema, plan_settings, schema, with_defaults
+from elusive.items.benchmarks import BENCHMARKS
+
+
+@dataclass(frozen=True)
+class Registry:
+    """Everything a configuration asks for, checked."""
+
+    seed: int
+    models: dict[str, Model]
+    families: dict[str, Family]
+    benchmarks: dict[str, Benchmark]
+    ladder: dict[str, Any]
+    scoring: dict[str, Any]
+    hub: dict[str, Any]
+    batches: dict[str, tuple[str, ...]]
+    compute: str = "exact"
+    plan: dict[str, Any] = field(default_factory=lambda: plan_settings({}))
+    budget: dict[str, float | None] = field(default_factory=dict)
+
+    def checkpoint(self, model: str, name: str) -> Checkpoint:
+        """The checkpoint ``name`` of ``model``; raises KeyError."""
+        return self._checkpoints[model, name]
+
+    def describe(self, checkpoint: Checkpoint) -> dict[str, Any]:
+        """What the tables say of a checkpoint: its names, ``parameters``, ``tokens`` and the FLOPs of 6·N·D."""
+        model = self.models[checkpoint.model]
+        return {
+            "model": checkpoint.model,
+            "checkpoint": checkpoint.name,
+            "parameters": model.parameters,
+            "parameters_nonembedding": model.parameters_nonembedding,
+            "tokens": checkpoint.tokens,
+            "flops": checkpoint.flops,
+        }
+
+    @functools.cached_property
+    def _checkpoints(self) -> dict[tuple[str, str], Checkpoint]:
+        return {(c.model, c.name): c for model in self.models.values() for c in model.checkpoints}
+
+    @property
+    def ladder_models(self) -> list[Model]:
+        """The models that the workflow trains."""
+        return [model for model in self.models.values() if model.source == "ladder"]
+
+    @property
+    def hub_models(self) -> list[Model]:
+        """The models that are downloaded from the hub."""
+        return [model for model in self.models.values() if model.source == "hub"]
+
+
+def load(config: dict[str, Any], files: Iterable[str | Path] = ()) -> Registry:
+    """Check ``config`` and build the registry.
+
+    ``files`` are the configuration files in the order in which they were merged; they serve only to say in which
+    one a mistake stands. Raises :class:`ElusiveError`.
+    """
+    files = [Path(file) for file in files]
+    for file in files:
+        check_repeated_keys(file)
+    blame = Blame(files, config)
+    check_schema(config, blame)
+    ladder = with_defaults(config.get("ladder", {}), "ladder")
+    scoring = with_defaults(config.get("scoring", {}), "scoring")
+    hub = with_defaults(config.get("hub", {}), "hub")
+    ladder["checkpoints"] = sorted(ladder["checkpoints"])
+    entries = {section: list(enumerate(config[section])) for section in ("models", "families")}
+    entries["benchmarks"] = expand_patterns(config["benchmarks"], blame)
+    for section in ("models", "families", "benchmarks"):
+        _check_unique(entries[section], section, blame)
+    for section in ("families", "benchmarks"):
+        _check_labels(entries[section], section, blame)
+    compute = config.get("compute", "exact")
+    models = {entry["name"]: build_model(entry, i, ladder, blame) for i, entry in enumerate(config["models"])}
+    if compute == "nominal":
+        models = {model.name: with_nominal_flops(model, i, blame) for i, model in enumerate(models.values())}
+    families = {entry["name"]: build_family(entry, i, models, blame) for i, entry in enumerate(config["families"])}
+    if not any(family.plotted for family in families.values()):
+        raise blame.error(["families"], "no family is plotted: figures need at least one with 'plotted: true'")
+    sources = config.get("sources", schema()["properties"]["sources"]["default"])
+    benchmarks = {entry["name"]: build_benchmark(entry, i, sources, blame) for i, entry in entries["benchmarks"]}
+    return Registry(
+        seed=config.get("seed", 0),
+        models=models,
+        families=families,
+        benchmarks=benchmarks,
+        ladder=ladder,
+        scoring=scoring,
+        hub=hub,
+        batches=build_batches(scoring["batches"], list(benchmarks), blame),
+        compute=compute,
+        plan=plan_settings(config.get("plan", {})),
+        budget=with_defaults(config.get("budget", {}), "budget"),
+    )
+
+
+def _check_unique(entries: list[tuple[int, dict[str, Any]]], section: str, blame: Blame) -> None:
+    seen: dict[str, int] = {}
+    for i, entry in entries:
+        if entry["name"] in seen:
+            first = seen[entry["name"]]
+            raise blame.error([section, i, "name"], f"{entry['name']!r} is already the name of {section}[{first}]")
+        seen[entry["name"]] = i
+
+
+def _check_labels(entries: list[tuple[int, dict[str, Any]]], section: str, blame: Blame) -> None:
+    # Figures and the report tell them apart by their labels.
+    builtin = {name: definition.label for name, definition in BENCHMARKS.items()} if section == "benchmarks" else {}
+    seen: dict[str, int] = {}
+    for i, entry in entries:
+        label = entry.get("label", builtin.get(entry["name"], entry["name"]))
+        if seen.setdefault(label, i) != i:
+            key = "label" if "label" in entry else "name"
+            raise blame.error([section, i, key], f"{label!r} is already the label of {section}[{seen[label]}]")

@@ -1,0 +1,166 @@
+"""The prompts of a job: every choice of an items table as texts, and as tokens, which a cache may already have."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+from elusive.configuration.directory import CheckpointDirectory
+from elusive.errors import ElusiveError
+from elusive.scoring.spec import Spec
+from elusive.scoring.tokenize import (
+    Requests,
+    TokenCache,
+    configured_max_length,
+    pack,
+    resolve_max_length,
+    tokenize,
+)
+from elusive.tables import read_table
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig, PreTrainedTokenizerBase
+
+    from elusive.scoring.cells import Cell
+
+#: The most benchmarks that take part in the trial of how to run a model.
+_TRIAL_BENCHMARKS = 12
+
+
+@dataclass(frozen=True)
+class Choices:
+    """One entry per item × choice, sorted by items order, then choice."""
+
+    item: list[str]
+    item_index: np.ndarray  # [choices] int64
+    choice: np.ndarray  # [choices] int8
+    is_gold: np.ndarray  # [choices] bool
+    context: list[str]
+    continuation: list[str]
+    text: list[str]  # without delimiter
+
+    @property
+    def names(self) -> list[str]:
+        """How error messages call them."""
+        return [f"item {item!r}, choice {choice}" for item, choice in zip(self.item, self.choice, strict=True)]
+
+
+def choices(items: pa.Table) -> Choices:
+    """All choices of an items table: one context or continuation of an item may serve all its choices."""
+    columns = {name: items[name].to_pylist() for name in ("item", "contexts", "continuations", "gold", "num_choices")}
+    # Where the table has no texts, the continuation less the space that delimits it.
+    texts = items["choices"].to_pylist() if "choices" in items.column_names else [None] * items.num_rows
+    result = Choices([], np.zeros(0), np.zeros(0), np.zeros(0), [], [], [])
+    index, number, gold = [], [], []
+    for i in range(items.num_rows):
+        count, contexts, continuations = (columns[key][i] for key in ("num_choices", "contexts", "continuations"))
+        for choice in range(count):
+            continuation = continuations[choice if len(continuations) > 1 else 0]
+            result.item.append(columns["item"][i])
+            result.context.append(contexts[choice if len(contexts) > 1 else 0])
+            result.continuation.append(continuation)
+            result.text.append(texts[i][choice] if texts[i] is not None else continuation.removeprefix(" "))
+            index.append(i)
+            number.append(choice)
+            gold.append(choice == columns["gold"][i])
+    arrays = {
+        "item_index": np.array(index, np.int64),
+        "choice": np.array(number, np.int8),
+        "is_gold": np.array(gold, bool),
+    }
+    return Choices(**{**vars(result), **arrays})
+
+
+class Prompts:
+    """The job's prompts as tokens. The tokenizer is loaded when there is something that the cache does not have."""
+
+    def __init__(
+        self, spec: Spec, checkpoint: CheckpointDirectory, config: PreTrainedConfig, tokens: TokenCache
+    ) -> None:
+        self._spec, self._checkpoint, self._tokens = spec, checkpoint, tokens
+        length = spec.max_length or configured_max_length(config)
+        self.max_length = length or resolve_max_length(config, self._tokenizer)
+
+    @functools.cached_property
+    def _tokenizer(self) -> PreTrainedTokenizerBase:
+        from elusive.scoring.loading import load_tokenizer
+
+        spec = self._spec
+        return load_tokenizer(self._checkpoint.directory, spec.add_bos_token, spec.threads, spec.trust_remote_code)
+
+    def of(self, cell: Cell) -> tuple[Choices, Requests]:
+        """A request per choice, and if asked for one more per choice with an empty context, after all the others."""
+        every = choices(read_table(cell.items, "items"))
+        contexts, continuations, names = every.context, every.continuation, every.names
+        if cell.unconditional:
+            contexts = [*contexts, *[""] * len(contexts)]
+            continuations, names = continuations * 2, names * 2
+        decisive = {"items": cell.items_sha256, "unconditional": cell.unconditional}
+        names = [f"{cell.benchmark}: {name}" for name in names]
+        return every, self._cached(decisive, lambda: self._encode(contexts, continuations, names))
+
+    def trial(self, every: Sequence[Cell]) -> Requests:
+        """A few requests of every benchmark: neighbours, different choices of one item, the longest item.
+
+        Of very many benchmarks some are taken. What cannot be tokenised is left out, for its error comes at its turn.
+        """
+        some = every[:: -(-len(every) // _TRIAL_BENCHMARKS)]
+
+        def make() -> Requests:
+            requests: list[Requests] = []
+            problems: list[ElusiveError] = []
+            for cell in some:
+                try:
+                    requests.append(self._encode(*_trial_pairs(read_table(cell.items, "items"), cell)))
+                except ElusiveError as error:
+                    problems.append(error)
+            if not requests:
+                raise problems[0]
+            return pack([(r.fed(i), r.targets(i)) for r in requests for i in range(len(r))])
+
+        return self._cached({"trial": [[cell.items_sha256, cell.unconditional] for cell in some]}, make)
+
+    def _encode(self, contexts: Sequence[str], continuations: Sequence[str], names: Sequence[str]) -> Requests:
+        return tokenize(self._tokenizer, contexts, continuations, self.max_length, self._spec.add_bos_token, names)
+
+    def _cached(self, decisive: dict[str, Any], make: Callable[[], Requests]) -> Requests:
+        general = {
+            "tokenizer": self._checkpoint.tokenizer,
+            "max_length": self.max_length,
+            "add_bos_token": self._spec.add_bos_token,
+        }
+        return self._tokens.get({**general, **decisive}, make)
+
+
+def _trial_pairs(items: pa.Table, cell: Cell) -> tuple[list[str], list[str], list[str]]:
+    """Contexts, continuations and names of a benchmark's part of the trial."""
+    texts = zip(items["contexts"].to_pylist(), items["continuations"].to_pylist(), strict=True)
+    longest = int(np.argmax([max(map(len, contexts)) + max(map(len, others)) for contexts, others in texts]))
+    rows = np.unique([0, min(1, items.num_rows - 1), longest])
+    every = choices(items.take(arrow_numbers(rows)))
+    first = every.choice == 0
+    picked = np.flatnonzero(first | np.append(first[1:], True))  # every item's first and last choice
+    triples = [(every.context[i], every.continuation[i], f"{cell.benchmark}: {every.names[i]}") for i in picked]
+    if cell.unconditional:
+        triples.append(("", *triples[0][1:]))
+    contexts, continuations, names = map(list, zip(*triples, strict=True))
+    return contexts, continuations, names
+
+
+# Arrow's own conversions first import pandas, which takes as long as loading a small model.
+def arrow_numbers(values: np.ndarray) -> pa.Array:
+    """Numbers as an Arrow array of the same type."""
+    kind = pa.from_numpy_dtype(values.dtype)
+    return pa.Array.from_buffers(kind, len(values), [None, pa.py_buffer(np.ascontiguousarray(values))])
+
+
+def arrow_strings(values: Sequence[str]) -> pa.Array:
+    """Strings as an Arrow array."""
+    encoded = [value.encode() for value in values]
+    offsets = np.concatenate([[0], np.cumsum([len(value) for value in encoded])]).astype(np.int32)
+    return pa.StringArray.from_buffers(len(values), pa.py_buffer(offsets), pa.py_buffer(b"".join(encoded)))
