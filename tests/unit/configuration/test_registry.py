@@ -20,6 +20,7 @@ from elusive.errors import ElusiveError
 from elusive.items.benchmarks import BENCHMARKS
 from elusive.items.sources import ARCHIVED
 from elusive.ladder.training import MAX_LENGTH
+from local_checkpoints import PARAMETERS, write_checkpoint
 
 ROOT = Path(__file__).parents[3]
 DEFAULT = yaml.safe_load((ROOT / "config.yaml").read_text())
@@ -48,13 +49,12 @@ def config():
 def local(tmp_path):
     """A model in directories of the user's own."""
     for step in ("step1", "step2", "step3", "final"):
-        (tmp_path / "mine" / step).mkdir(parents=True)
-        (tmp_path / "mine" / step / "config.json").write_text("{}")
+        write_checkpoint(tmp_path / "mine" / step)
     return {
         "name": "mine",
         "source": "local",
         "path": str(tmp_path / "mine" / "{checkpoint}"),
-        "parameters": 1000,
+        "parameters": PARAMETERS,
         "tokens_per_step": 10,
         "checkpoints": ["step1", "step3", "step2"],
     }
@@ -169,12 +169,10 @@ def commented(word):
 
 def test_the_commented_examples_are_valid(config, local, own, tmp_path):
     model, benchmark = commented("mine"), commented("quiz")
-    names = set(SCHEMA["$defs"]["localModel"]["properties"]) - {"parameters_nonembedding"}
-    assert set(model) == names
-    model["path"] = local["path"]
+    assert set(model) == set(SCHEMA["$defs"]["localModel"]["properties"]) - {"parameters_nonembedding"}
+    model |= {"path": local["path"], "parameters": PARAMETERS}
     for step in model["checkpoints"]:
-        (tmp_path / "mine" / step).mkdir(exist_ok=True)
-        (tmp_path / "mine" / step / "config.json").write_text("{}")
+        write_checkpoint(tmp_path / "mine" / step)
     config["models"] += [model, commented("theirs")]
     benchmark["file"] = own["file"]
     config["benchmarks"].append(benchmark)
@@ -242,12 +240,10 @@ def test_parameters_grow_with_every_size(vocabulary, heads, layers):
 def test_local_model(config, local):
     model = load(with_local(config, local)).models["mine"]
     assert [(c.name, c.tokens, c.flops) for c in model.checkpoints] == [
-        ("step1", 10, 6e4),
-        ("step2", 20, 12e4),
-        ("step3", 30, 18e4),
+        (f"step{step}", 10 * step, 6 * PARAMETERS * 10 * step) for step in (1, 2, 3)
     ]
     assert model.checkpoints[0].path == local["path"].replace("{checkpoint}", "step1")
-    assert (model.dtype, model.add_bos_token, model.parameters_nonembedding) == ("float32", False, None)
+    assert (model.dtype, model.add_bos_token, model.parameters_nonembedding) == ("float32", None, None)
 
 
 def test_tokens_of_a_checkpoint_overrule_the_step(config, local):
@@ -367,7 +363,7 @@ def test_hub_model(config):
         ("final", "main", 70, 42e4, None),
     ]
     assert (model.source, model.repo, model.trust_remote_code, model.verified) == ("hub", "owner/theirs", False, None)
-    assert (model.dtype, model.add_bos_token, model.weights_bytes) == ("float32", False, 4000)
+    assert (model.dtype, model.add_bos_token, model.weights_bytes) == ("float32", None, 4000)
 
 
 def test_size_of_a_download(config):
@@ -801,7 +797,11 @@ BUILT_IN_MISTAKES = {
     "misspelt source": ({"name": "mine", "sorce": "local"}, ["models[0].sorce: unknown key", "did you mean 'source'?"]),
     "misspelt key": (
         {"name": "pythia-14m", "checkpoint": ["step1"]},
-        ["models[0].checkpoint: unknown key", "'checkpoints'?", "(allowed: name, checkpoints, dtype, add_bos_token)"],
+        [
+            "models[0].checkpoint: unknown key",
+            "'checkpoints'?",
+            "(allowed: name, checkpoints, dtype, add_bos_token, max_length)",
+        ],
     ),
     "key of another kind": ({"name": "pythia-14m", "parameters": 3}, ["models[0].parameters: unknown key"]),
     "unknown checkpoint": (
@@ -864,8 +864,8 @@ LOCAL_MISTAKES = {
     "number for a path": ({"path": 3}, ["path: 3 is not allowed", "text"]),
     "no parameters": ({"parameters": 0}, ["parameters: 0 is not allowed", "at least 1"]),
     "more without embeddings": (
-        {"parameters_nonembedding": 1001},
-        ["parameters_nonembedding: 1001 is more than", "1000"],
+        {"parameters_nonembedding": PARAMETERS + 1},
+        [f"parameters_nonembedding: {PARAMETERS + 1} is more than", str(PARAMETERS)],
     ),
     "unknown type": ({"dtype": "fp16"}, ["dtype: 'fp16' is not allowed", "float32, bfloat16, float16"]),
     "spelling of a type": ({"dtype": "Float32"}, ["dtype: 'Float32' is not allowed", "did you mean 'float32'?"]),
