@@ -562,7 +562,9 @@ def mangle(data, directory):
         path = directory / "config.json"
         try:
             config = json.loads(path.read_text())
-        except ValueError:
+        except (OSError, ValueError):
+            return
+        if not isinstance(config, dict):
             return
         key = data.draw(st.sampled_from([*sorted(config), "quantization_config", "auto_map", "n_layer"]))
         value = data.draw(st.sampled_from([None, 0, -1, 1, 2, 3, 41, "x", True, False, [], {}, [1], {"a": {}}, 0.5]))

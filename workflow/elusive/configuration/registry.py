@@ -19,7 +19,14 @@ from elusive.configuration.families import Family, build_family
 from elusive.configuration.local import Faults, build_local_model
 from elusive.configuration.messages import Blame
 from elusive.configuration.models import Checkpoint, Model, build_model, with_nominal_flops
-from elusive.configuration.schema import check_repeated_keys, check_schema, plan_settings, schema, with_defaults
+from elusive.configuration.schema import (
+    check_repeated_keys,
+    check_schema,
+    plan_settings,
+    schema,
+    with_defaults,
+    with_types,
+)
 from elusive.items.benchmarks import BENCHMARKS
 
 
@@ -80,6 +87,7 @@ def load(config: dict[str, Any], files: Iterable[str | Path] = ()) -> Registry:
     for file in files:
         check_repeated_keys(file)
     blame = Blame(files, config)
+    config = with_types(config, blame)
     check_schema(config, blame)
     ladder = with_defaults(config.get("ladder", {}), "ladder")
     scoring = with_defaults(config.get("scoring", {}), "scoring")
