@@ -72,23 +72,20 @@ def test_quotation_marks_of_a_tsv_file_are_text(tmp_path):
     assert item.choices == ("''", '"')
 
 
-def test_a_tsv_file_with_quoted_fields_where_nothing_else_is_possible(tmp_path):
-    """Line breaks and tabs within quotation marks leave rows of odd lengths otherwise."""
+@pytest.mark.parametrize(
+    "content",
+    [
+        # As text there are two rows, quoted one, whose first field has a line break and a tab.
+        'right\twrong\n"x\ty\nz"\tw\n',
+        # As pandas writes texts with line breaks and tabs.
+        'question\tright\twrong\n"one\nand two"\t"a\tb"\tc\n',
+    ],
+)
+def test_a_tsv_file_of_two_readings(tmp_path, content):
     file = tmp_path / "rows.tsv"
-    file.write_text('question\tright\twrong\n"one ""line""\nand two"\t"a\tb"\tc\n')
-    build_items(_spec(file, id=None), tmp_path / "x.parquet", None)
-    (item,) = load_items(tmp_path / "x.parquet").items
-    assert (item.contexts, item.choices) == (('Q: one "line"\nand two\nA:',), ("c", "a\tb"))
-
-
-def test_a_tsv_file_of_two_readings(tmp_path):
-    file = tmp_path / "rows.tsv"
-    file.write_text('question\tright\twrong\n"q\tr\tw\na\tb"\tc\n')
-    assert 'a\tb"\tc' in file.read_text()
+    file.write_text(content)
     with pytest.raises(ElusiveError, match=r"rows\.tsv: quotation marks can be read in two ways"):
-        # As text there are two rows of three fields; quoted, one row whose first field has a line break.
-        file.write_text('a\tb\n"x\ty\nz"\tw\n')
-        build_items(_spec(file, id=None, context="{{ a }}", choices="[a, b]", gold="0"), tmp_path / "x.parquet", None)
+        build_items(_spec(file, id=None, context="{{ right }}"), tmp_path / "x.parquet", None)
 
 
 def test_objects_a_line_in_a_json_file(tmp_path):
@@ -106,6 +103,14 @@ def test_line_separators_within_texts(tmp_path):
     file.write_text(json.dumps(rows[0], ensure_ascii=False) + "\n", encoding="utf-8")
     build_items(_spec(file), tmp_path / "x.parquet", None)
     assert load_items(tmp_path / "x.parquet").items[0].contexts == ("Q: a\u2028b\x85c\x0bd\x0ce\nA:",)
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_ends_of_lines(tmp_path, end):
+    file = tmp_path / "rows.csv"
+    file.write_bytes(end.join(["question,right,wrong", 'q,"r\rs",w', ""]).encode())
+    build_items(_spec(file, id=None), tmp_path / "x.parquet", None)
+    assert load_items(tmp_path / "x.parquet").items[0].choices == ("w", "r\rs")
 
 
 def test_long_fields(tmp_path):
@@ -405,6 +410,9 @@ def test_repeated_id(tmp_path):
         ("a.jsonl", "{}\n".encode("utf-16-be"), "line 1: holds NUL characters"),
         ("a.csv", b'question,right,wrong\nq, "r, s",w\n', "line 2: a quotation mark stands behind a blank"),
         ("a.csv", b'question,right,wrong\nq, "r",w\n', "line 2: a quotation mark stands behind a blank"),
+        ("a.csv", b"question,right,wrong\n\rq,r,w\n", "line 2: not CSV: a carriage return within a line"),
+        ("a.tsv", b"question\tright\twrong\nq\tr\rs\tw\n", "line 2: not TSV: a carriage return within a line"),
+        ("a.tsv", b"question\tright\twrong\nq\tr\tw\n\n\tr\tw\n", "line 3: is empty, and rows follow it"),
         ("a.csv", b'question,right,wrong\nq,"r,w\n', "line 2: not CSV: unexpected end of data"),
         ("a.tsv", b'question\tright\twrong\n"He said ""hi"""\tr\tw\n', 'line 2: "He said ""hi""" stands in quotation'),
         ("a.tsv", b'question\tright\twrong\n"q"\tr\tw\na\t"b\tc\n', 'line 2: "q" stands in quotation marks'),

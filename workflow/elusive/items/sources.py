@@ -288,22 +288,21 @@ def _records(path: Path, text: str, **style: Any) -> Records:
     """The records of separated text, each with the line that it begins in. Raises :class:`ElusiveError`."""
     limit = csv.field_size_limit(len(text) + 1)
     found, line = [], 1
+    # A carriage return ends a line where nothing else does. Else it would cut a field in two, without a trace if one
+    # of the parts is empty.
+    lines = io.StringIO(text, newline="\n" if "\n" in text else "\r")
     try:
-        reader = csv.reader(io.StringIO(text, newline=""), **style)
+        reader = csv.reader(lines, **style)
         for record in reader:
             if record:
                 found.append((line, record))
             line = reader.line_num + 1
     except csv.Error as error:
-        raise ElusiveError(f"{path}: line {line}: not {path.suffix[1:].upper()}: {error}") from error
+        what = "a carriage return within a line" if "new-line character" in str(error) else error
+        raise ElusiveError(f"{path}: line {line}: not {path.suffix[1:].upper()}: {what}") from error
     finally:
         csv.field_size_limit(limit)
     return found
-
-
-def _ragged(records: Records) -> int | None:
-    """The line of the first record with more or fewer fields than the first one has."""
-    return next((line for line, record in records if len(record) != len(records[0][1])), None)
 
 
 def _rows(path: Path, records: Records, names: Sequence[str] | None = None) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -343,19 +342,19 @@ def _check_blanks(path: Path, records: Records, text: str) -> None:
 
 
 def _tsv(path: Path, names: Sequence[str] | None) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Rows of a TSV file: as it stands, or with quoted fields, where only one of these readings is possible."""
+    """Rows of a TSV file as it stands, where nothing in it could be a quoted field."""
     text = _text(path)
     plain = _records(path, text, delimiter="\t", quoting=csv.QUOTE_NONE)
     if names:
         has_header = plain and set(plain[0][1]) >= set(names[:3])
         return _rows(path, plain, None if has_header else names)
+    # Fields cannot hold line breaks here: one at the start or end of a text would leave an empty line.
+    for (line, _), (following, _) in itertools.pairwise(plain):
+        if following != line + 1:
+            raise ElusiveError(
+                f"{path}: line {line + 1}: is empty, and rows follow it: was a text cut at a line break?"
+            )
     if '"' in text:
-        try:
-            quoted = _records(path, text, delimiter="\t", strict=True)
-        except ElusiveError:
-            quoted = None
-        if quoted is not None and _ragged(quoted) is None and _ragged(plain) is not None:
-            return _rows(path, quoted)
         for line, record in plain:
             doubtful = next((f for f in record if len(f) > 1 and f.startswith('"') and f.endswith('"')), None)
             if doubtful is not None:
@@ -364,10 +363,14 @@ def _tsv(path: Path, names: Sequence[str] | None) -> Iterator[tuple[str, dict[st
                     "pandas and spreadsheets write it, or are they text? Save the file as .csv or .jsonl, which leave "
                     "no doubt"
                 )
-        if quoted is not None and _ragged(quoted) is None and quoted != plain:
+        try:
+            quoted = _records(path, text, delimiter="\t", strict=True)
+        except ElusiveError:
+            quoted = plain
+        if quoted != plain and all(len(record) == len(quoted[0][1]) for _, record in quoted):
             raise ElusiveError(
-                f"{path}: quotation marks can be read in two ways: as text, or around fields with line breaks in them; "
-                "save the file as .csv or .jsonl, which leave no doubt"
+                f"{path}: quotation marks can be read in two ways: as text, or around fields that have line breaks or "
+                "tabs in them; save the file as .csv or .jsonl, which leave no doubt"
             )
     return _rows(path, plain)
 

@@ -221,11 +221,18 @@ def _integer(value: Any, default: Any = _NONE_GIVEN, base: int = 10) -> Any:
             return _exact(value)
         if base != 10 or _WHOLE_NUMBER.fullmatch(value):
             return int(value, base)
-        return _exact(float(value))
+        return _exact(_number(value))
     except (TypeError, ValueError, OverflowError):
         if default is _NONE_GIVEN:
             raise ValueError(f"expected a whole number, found {short(value)}") from None
         return default
+
+
+def _number(value: Any) -> float:
+    """A number, or the one that a text writes in plain digits. Raises ValueError, TypeError."""
+    if isinstance(value, str) and ("_" in value or not value.isascii()):
+        raise ValueError
+    return float(value)
 
 
 def _exact(value: Any) -> int:
@@ -238,7 +245,7 @@ def _exact(value: Any) -> int:
 def _floating(value: Any, default: Any = _NONE_GIVEN) -> Any:
     """Jinja's ``float``, which makes 0.0 of what is no number, without the guess."""
     try:
-        number = float(value)
+        number = _number(value)
         if math.isfinite(number):
             return number
     except (TypeError, ValueError, OverflowError):
