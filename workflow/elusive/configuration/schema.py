@@ -124,7 +124,7 @@ def with_types(config: Any, blame: Blame) -> Any:
     for _ in range(_DEPTH):
         texts = [error for error in _leaves(validator.iter_errors(config)) if isinstance(error.instance, str)]
         read = [(error, _read(error.instance)) for error in texts if blame.on_command_line(error.absolute_path)]
-        fitting = [(e, value) for e, value in read if validator.evolve(schema=e.schema).is_valid(value)]
+        fitting = [(e, value) for e, value in read if not isinstance(value, str) and _has_type(validator, e, value)]
         if not fitting:
             break
         config = copy.deepcopy(config)
@@ -132,6 +132,12 @@ def with_types(config: Any, blame: Blame) -> Any:
             *parents, last = error.absolute_path
             functools.reduce(lambda part, key: part[key], parents, config)[last] = value
     return config
+
+
+def _has_type(validator: Any, error: jsonschema.ValidationError, value: Any) -> bool:
+    """Whether ``value`` is of a type that is wanted in the place of ``error``, whatever else is wrong with it."""
+    errors = validator.evolve(schema=error.schema).iter_errors(value)
+    return not any(all(leaf.validator == "type" for leaf in (found.context or [found])) for found in errors)
 
 
 def _read(text: str) -> Any:
