@@ -85,7 +85,8 @@ def parameters(
     ``tensors`` are all of the checkpoint's. Embeddings that are tied may stand in it under both names: they count once
     if they hold the same numbers, which ``same`` tells of two names.
     """
-    counted = {name: tensor for name, tensor in tensors.items() if _is_parameter(name, tensor, config, architecture)}
+    layers, buffers = number_of_layers(config), (*_OLD_BUFFERS, *architecture.buffers)
+    counted = {name: tensor for name, tensor in tensors.items() if _is_parameter(name, tensor, layers, buffers)}
     total = sum(tensor.size for tensor in counted.values())
     if is_tied(config, architecture):
         distinct: list[str] = []
@@ -98,18 +99,18 @@ def parameters(
     return total
 
 
-def _is_parameter(name: str, tensor: Shaped, config: Mapping[str, Any], architecture: Architecture) -> bool:
-    layers = number_of_layers(config)
-    beyond = layers is not None and any(index >= layers for index in _layers_of(name))
-    mask = _MASK.search(name) is not None and len(tensor.shape) == 4
-    buffer = name.endswith((*_OLD_BUFFERS, *architecture.buffers))
-    return not (beyond or mask or buffer or _FURTHER.search(name))
+def _is_parameter(name: str, tensor: Shaped, layers: int | None, buffers: tuple[str, ...]) -> bool:
+    if name.endswith(buffers) or (len(tensor.shape) == 4 and _MASK.search(name)):
+        return False
+    layer = _layer(name)
+    beyond = layers is not None and layer is not None and layer >= layers
+    return not (beyond or _FURTHER.search(name))
 
 
-def _layers_of(name: str) -> Iterator[int]:
+def _layer(name: str) -> int | None:
+    """Number of the layer that a tensor belongs to."""
     found = _LAYER.search(name)
-    if found:
-        yield int(found[1])
+    return int(found[1]) if found else None
 
 
 def vocabulary_matrices(tensors: Mapping[str, Shaped], config: Mapping[str, Any]) -> list[str]:
@@ -127,7 +128,7 @@ def contradictions(
 ) -> Iterator[str]:
     """What of config.json does not fit the tensors, in words."""
     layers = number_of_layers(config)
-    found = {index for name in tensors for index in _layers_of(name)}
+    found = {layer for name in tensors if (layer := _layer(name)) is not None}
     if layers is not None and found and (missing := sorted(set(range(layers)) - found)):
         some = ", ".join(map(str, missing[:5])) + (", …" if len(missing) > 5 else "")
         yield f"config.json says {layers} layers, but the weights have nothing for layer {some} (counted from 0)"
