@@ -424,3 +424,9 @@ def test_provenance_lists_every_value_once() -> None:
     assert rows["Precision of the weights"] == "float32, bfloat16"
     assert rows["Version of torch"] == "2.13.0, not recorded"
     assert rows["Checkpoints scored"] == "3"
+
+
+def test_provenance_of_bos() -> None:
+    """Left to the tokenizer is recorded too."""
+    rows = dict(provenance([{"add_bos_token": None}] * 3 + [{"add_bos_token": False}] * 2 + [{}]))
+    assert rows["BOS token put first"] == "as the tokenizer does by itself, False, not recorded"

@@ -11,7 +11,7 @@ from typing import Any
 from elusive.configuration.messages import Blame, did_you_mean, suggestion
 from elusive.errors import ElusiveError
 from elusive.items.benchmarks import BENCHMARKS
-from elusive.items.sources import FILE_SUFFIXES, archive_has
+from elusive.items.sources import FILE_SUFFIXES, archive_has, user_path
 
 _TEMPLATE_KEYS = ("context", "contexts", "choices", "gold", "id", "subject", "cluster", "delimiter")
 _HUB_KEYS = ("dataset", "config", "split", "revision", "shots_split")
@@ -75,6 +75,12 @@ def build_benchmark(entry: dict[str, Any], index: int, sources: list[str], blame
     """The benchmark of an entry at ``index``; ``sources`` are the configuration's, in order of preference."""
     where = ["benchmarks", index]
     name = entry["name"]
+    for key in ("file", "shots_file"):
+        if key in entry:
+            try:
+                entry = entry | {key: str(user_path(entry[key]))}
+            except ElusiveError as error:
+                raise blame.error([*where, key], str(error)) from error
     unconditional = entry.get("unconditional", False)
     spec = {key: value for key, value in entry.items() if key != "unconditional"}
     if "file" in entry and "dataset" in entry:

@@ -15,6 +15,8 @@ SOURCE = "source.json"
 TOKENIZER = (
     "tokenizer.json",
     "tokenizer.model",
+    "spiece.model",
+    "sentencepiece.bpe.model",
     "vocab.json",
     "vocab.txt",
     "merges.txt",
@@ -23,7 +25,21 @@ TOKENIZER = (
     "added_tokens.json",
 )
 #: Any of these is a tokenizer of its own, the other files only add to it.
-TOKENIZER_ESSENTIAL = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt")
+TOKENIZER_ESSENTIAL = (
+    "tokenizer.json",
+    "tokenizer.model",
+    "spiece.model",
+    "sentencepiece.bpe.model",
+    "vocab.json",
+    "vocab.txt",
+)
+#: Weights in the order in which they are looked for. An index names the files that hold them.
+WEIGHTS = (
+    "model.safetensors",
+    "model.safetensors.index.json",
+    "pytorch_model.bin",
+    "pytorch_model.bin.index.json",
+)
 _WEIGHTS = ("*.safetensors", "pytorch_model*.bin", "*.index.json")
 
 
@@ -64,8 +80,12 @@ class CheckpointDirectory:
 
 
 def decisive_files(directory: Path) -> list[Path]:
-    """The files of a checkpoint that decide its scores: configuration, weights and tokenizer, as far as they exist."""
-    return [path for path in (directory / CONFIG, *_weights(directory), *_tokenizer(directory)) if path.is_file()]
+    """The files of a checkpoint that decide its scores, as far as they exist.
+
+    They are its configuration, weights and tokenizer, and its code, which is run where a model's entry trusts it.
+    """
+    files = (directory / CONFIG, *_weights(directory), *_tokenizer(directory), *sorted(directory.glob("*.py")))
+    return [path for path in files if path.is_file()]
 
 
 def _weights(directory: Path) -> list[Path]:

@@ -14,16 +14,24 @@ MIN_CHECKPOINTS = 3
 
 @dataclass(frozen=True)
 class Family:
-    """Checkpoints over which scores are correlated with compute, in order of FLOPs."""
+    """Checkpoints over which scores are correlated with compute, in order of FLOPs.
+
+    ``allow_duplicates``: members may have the same weights or scores.
+    """
 
     name: str
     label: str
     members: tuple[Checkpoint, ...]
     plotted: bool = True
+    allow_duplicates: bool = False
 
 
 def build_family(entry: dict[str, Any], index: int, models: dict[str, Model], blame: Blame) -> Family:
-    """The family of an entry at ``index``. Raises :class:`ElusiveError` for a pattern that matches no checkpoint."""
+    """The family of an entry at ``index``.
+
+    Raises :class:`ElusiveError` for a pattern that matches no checkpoint, for too few checkpoints, and for two with the
+    same files unless the entry allows it.
+    """
     everything = [checkpoint for model in models.values() for checkpoint in model.checkpoints]
     members: dict[tuple[str, str], Checkpoint] = {}
     for i, pattern in enumerate(entry["members"]):
@@ -51,4 +59,22 @@ def build_family(entry: dict[str, Any], index: int, models: dict[str, Model], bl
             + ", ".join(f"{c.model}/{c.name} with {c.tokens} tokens" for c in members.values()),
         )
     ordered = tuple(sorted(members.values(), key=lambda c: (c.flops, c.model, c.name)))
-    return Family(entry["name"], entry.get("label", entry["name"]), ordered, entry.get("plotted", True))
+    allow_duplicates = entry.get("allow_duplicates", False)
+    if not allow_duplicates:
+        _check_duplicates(entry["name"], ordered, index, blame)
+    return Family(
+        entry["name"], entry.get("label", entry["name"]), ordered, entry.get("plotted", True), allow_duplicates
+    )
+
+
+def _check_duplicates(name: str, members: tuple[Checkpoint, ...], index: int, blame: Blame) -> None:
+    """Raise where two members' weights are the same files, under the same or different names."""
+    seen: dict[frozenset[tuple[int, int]], Checkpoint] = {}
+    for checkpoint in members:
+        if checkpoint.weights and (first := seen.setdefault(checkpoint.weights, checkpoint)) is not checkpoint:
+            raise blame.error(
+                ["families", index, "members"],
+                f"{first.model}/{first.name} ({first.path}) and {checkpoint.model}/{checkpoint.name} "
+                f"({checkpoint.path}) of family {name!r} are the same files: leave one out, or, if they are meant to "
+                "count twice, write `allow_duplicates: true` in the family",
+            )

@@ -16,9 +16,17 @@ from typing import Any
 
 from elusive.configuration.benchmarks import Benchmark, build_batches, build_benchmark, expand_patterns
 from elusive.configuration.families import Family, build_family
+from elusive.configuration.local import Faults, build_local_model
 from elusive.configuration.messages import Blame
 from elusive.configuration.models import Checkpoint, Model, build_model, with_nominal_flops
-from elusive.configuration.schema import check_repeated_keys, check_schema, plan_settings, schema, with_defaults
+from elusive.configuration.schema import (
+    check_repeated_keys,
+    check_schema,
+    plan_settings,
+    schema,
+    with_defaults,
+    with_types,
+)
 from elusive.items.benchmarks import BENCHMARKS
 
 
@@ -79,6 +87,7 @@ def load(config: dict[str, Any], files: Iterable[str | Path] = ()) -> Registry:
     for file in files:
         check_repeated_keys(file)
     blame = Blame(files, config)
+    config = with_types(config, blame)
     check_schema(config, blame)
     ladder = with_defaults(config.get("ladder", {}), "ladder")
     scoring = with_defaults(config.get("scoring", {}), "scoring")
@@ -91,7 +100,16 @@ def load(config: dict[str, Any], files: Iterable[str | Path] = ()) -> Registry:
     for section in ("families", "benchmarks"):
         _check_labels(entries[section], section, blame)
     compute = config.get("compute", "exact")
-    models = {entry["name"]: build_model(entry, i, ladder, blame) for i, entry in enumerate(config["models"])}
+    faults = Faults()
+    models = {
+        entry["name"]: (
+            build_local_model(entry, i, blame, faults)
+            if entry.get("source") == "local"
+            else build_model(entry, i, ladder, blame)
+        )
+        for i, entry in enumerate(config["models"])
+    }
+    faults.check(blame)
     if compute == "nominal":
         models = {model.name: with_nominal_flops(model, i, blame) for i, model in enumerate(models.values())}
     families = {entry["name"]: build_family(entry, i, models, blame) for i, entry in enumerate(config["families"])}

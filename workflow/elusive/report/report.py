@@ -153,9 +153,10 @@ def provenance(metadata: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
     one a checkpoint, the commonest first."""
 
     def values(key: str) -> str:
-        found = Counter(json.dumps(m.get(key)) for m in metadata)
+        found = Counter(json.dumps(m.get(key, "not recorded")) for m in metadata)
         texts = [json.loads(value) for value, _ in sorted(found.items(), key=lambda e: (-e[1], e[0]))]
-        shown = ["not recorded" if text is None else str(text) for text in texts]
+        unset = "as the tokenizer does by itself" if key == "add_bos_token" else "not recorded"
+        shown = [unset if text is None else str(text) for text in texts]
         return ", ".join(shown[:6]) + (f" and {len(shown) - 6} more" if len(shown) > 6 else "")
 
     packages = sorted({package for m in metadata for package in m.get("versions", {})})

@@ -34,6 +34,7 @@ def get_score_spec(batch):
             "add_bos_token": model.add_bos_token,
             "unconditional": [name for name in REGISTRY.batches[batch] if REGISTRY.benchmarks[name].unconditional],
         }
+        spec |= model.scoring_options
         if model.source == "hub":
             spec |= get_hub_source(wildcards)
         return json.dumps(spec, sort_keys=True)
