@@ -57,6 +57,13 @@ class Requests:
         """The requests at ``indices``, in that order."""
         return pack([(self.fed(i), self.targets(i)) for i in indices])
 
+    def __add__(self, others: Requests) -> Requests:
+        return Requests(
+            np.concatenate([self.tokens, others.tokens]),
+            np.concatenate([self.offsets, others.offsets[1:] + self.offsets[-1]]),
+            np.concatenate([self.num_targets, others.num_targets]),
+        )
+
 
 def pack(pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> Requests:
     """Requests from pairs of (tokens fed, targets)."""
