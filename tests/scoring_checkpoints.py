@@ -47,7 +47,7 @@ def random_model(config: transformers.PretrainedConfig, seed: int = 0) -> transf
         for name, parameter in model.named_parameters():
             if parameter.ndim >= 2:
                 parameter.normal_(0.0, 0.08)
-            elif "norm" not in name and "ln" not in name:
+            elif "norm" not in name.lower() and "ln" not in name:
                 parameter.normal_(0.0, 0.02)
     return model
 

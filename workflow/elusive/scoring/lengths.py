@@ -79,6 +79,26 @@ def around(requests: Requests, lengths: Sequence[int]) -> Requests:
     return pack([(fed[-size:], targets) for n in crossed for size in (n, n + 1) if size < len(fed)])
 
 
+def alike(requests: Requests, count: int = 3) -> Requests:
+    """Different requests cut from the left to one length: ``count`` of the longest ones, and as many of medium length.
+
+    Sequences share a batch only with others of their length where the length matters, and a sample has few such.
+    """
+    sizes = np.diff(requests.offsets) - 1
+    order = np.argsort(-sizes, kind="stable")
+    pairs = []
+    for start in (0, len(order) // 2):
+        seen: dict[bytes, int] = {}
+        for i in order[start:].tolist():
+            if len(seen) < count:
+                seen.setdefault(requests.fed(i).tobytes(), i)
+        size = min((int(sizes[i]) for i in seen.values()), default=0)
+        pairs += [
+            (requests.fed(i)[-size:], requests.targets(i)) for i in seen.values() if requests.num_targets[i] <= size
+        ]
+    return pack(pairs)
+
+
 def crossed(lengths: Sequence[int], shortest: int, longest: int) -> list[int]:
     """Those of ``lengths`` that a sequence of ``longest`` tokens exceeds and one of ``shortest`` does not."""
     return [n for n in lengths if shortest <= n < longest]

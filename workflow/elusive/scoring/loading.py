@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import functools
 import os
 import pickle
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from elusive import logs
 from elusive.errors import ElusiveError
@@ -89,19 +88,22 @@ def load_model(
     files = weights.weight_files(directory, weights.read_config(directory / weights.CONFIG).get("transformers_weights"))
     pickled = any(file.suffix != ".safetensors" for file in files)
     headers = {} if pickled else weights.read_headers(files)
-    make = functools.partial(
-        transformers.AutoModelForCausalLM.from_pretrained,
-        directory,
-        local_files_only=True,
-        trust_remote_code=trust_remote_code,
-        weights_only=True,
-        dtype=dtype,
-        output_loading_info=True,
-        ignore_mismatched_sizes=True,  # which are then refused by name
-        # Straight to an accelerator; for the processor this would only import accelerate.
-        **({} if device == "cpu" else {"device_map": device}),
-    )
-    with _explained(directory), weights.refusing(directory), _heard() as said:
+
+    def make() -> tuple[PreTrainedModel, dict[str, Any]]:
+        with weights.refusing(directory):
+            return transformers.AutoModelForCausalLM.from_pretrained(
+                directory,
+                local_files_only=True,
+                trust_remote_code=trust_remote_code,
+                weights_only=True,
+                dtype=dtype,
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,  # which are then refused by name
+                # Straight to an accelerator; for the processor this would only import accelerate.
+                **({} if device == "cpu" else {"device_map": device}),
+            )
+
+    with _explained(directory), _heard() as said:
         if pickled:
             weights.check_pickled(files)
         if trust_remote_code:  # which may use anything

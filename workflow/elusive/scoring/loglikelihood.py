@@ -121,7 +121,7 @@ class Scorer:
         sample = sample if len(sample) <= _SAMPLE else _typical(sample)
         self._tried = int((np.diff(sample.offsets) - 1).max(initial=0))
         if len(sample):
-            sample = sample + lengths.around(sample, self._lengths)
+            sample = sample + lengths.around(sample, self._lengths) + lengths.alike(sample)
             self._choose(sample, max_length)
         else:  # of tokens that the model does not have, which is said of the first item
             self._undo = self._adopt(Way(single=True))
@@ -258,7 +258,7 @@ class Scorer:
             self._undo = self._adopt(Way(single=True))
             return
         if not half:
-            self._confirm_model(sample, expected)
+            self._confirm_causal(sample)
             found = self._take_first(ways, sample, lambda found: _excess(found, expected))
         else:
             found = self._choose_half(ways, sample, expected)
@@ -284,11 +284,11 @@ class Scorer:
             if exact is not None and not np.isfinite(exact).all():
                 exact = None
             if exact is not None:
-                self._confirm_model(sample, exact)
+                self._confirm_causal(sample)
                 ways = [way for way in ways if self._take_first([way], sample, lambda x: _excess(x, exact), False)]
         self._ceiling = ceiling
         if exact is None:
-            self._confirm_model(sample, expected, self._noise)
+            self._confirm_causal(sample, self._noise)
             against, bound = expected, self._noise
         else:
             against = exact
@@ -307,7 +307,8 @@ class Scorer:
     def _expected(self, sample: Requests) -> tuple[np.ndarray, Requests]:
         """Log-likelihoods of single sequences, and the requests that have them: those whose targets the model predicts.
 
-        Raises :class:`ElusiveError` where one is not a finite number, with the reason.
+        Raises :class:`ElusiveError` where one is not a finite number, with the reason, and where the model does not
+        give a sequence the same scores every time.
         """
         self._reference.logits(sample.fed(0)[:1])
         good = [i for i in range(len(sample)) if sample.targets(i).max(initial=0) < self.vocabulary]
@@ -319,40 +320,36 @@ class Scorer:
                 f"{type(self._model).__name__}: the log-likelihood of a continuation is {expected[bad]}: "
                 f"{why_not_finite(self._model)}"
             )
+        chosen = reference.spread(sample, _AGAIN)
+        again = sample.take(chosen)
+        drift = self._reference.drift(again, expected[chosen])
+        half = self._model.dtype != torch.float32
+        bound = 4 * self._noise * again.num_targets**0.5 if half else tolerance_of(expected[chosen])
+        if not (drift <= bound).all():
+            raise ElusiveError(
+                f"{type(self._model).__name__}: the log-likelihood of the same sequence is another one each time, by "
+                f"up to {drift.max():.2g} nats; the model draws random numbers, or remembers what it was run on before"
+            )
         return expected, sample
 
-    def _confirm_model(self, sample: Requests, expected: np.ndarray, noise: float | None = None) -> None:
-        """Raise :class:`ElusiveError` unless the model is causal and gives a sequence the same scores every time.
+    def _confirm_causal(self, sample: Requests, noise: float | None = None) -> None:
+        """Raise :class:`ElusiveError` where log-probabilities of earlier tokens depend on later ones.
 
-        ``expected`` are the log-likelihoods of ``sample``; ``noise`` is how far rounding may move a token's where the
-        model runs in half precision.
+        ``noise`` is how far rounding may move a token's where the model runs in half precision.
         """
-        name = type(self._model).__name__
         for i in reference.spread(sample, 3)[-2:]:
-            moved = self._reference.leak(sample.fed(i))
-            far = (
-                moved.max(initial=0) / 1e-3 if noise is None else (moved**2).mean() ** 0.5 / noise if len(moved) else 0
-            )
-            if not far <= 1:  # which NaN is not either
+            moved = self._reference.leak(sample.fed(i)).max(initial=0)
+            if not moved <= (1e-4 if noise is None else noise):  # which NaN is not either
                 raise ElusiveError(
-                    f"{name}: the log-probabilities of earlier tokens move by up to {moved.max():.2g} nats when later "
-                    f"tokens of a sequence of {len(sample.fed(i))} change, so it is no causal language model and "
-                    f"log p(continuation | context) is not what it computes{_why_not_causal(self._model)}"
+                    f"{type(self._model).__name__}: the log-probabilities of earlier tokens move by up to {moved:.2g} "
+                    f"nats when later tokens of a sequence of {len(sample.fed(i))} change, so it is no causal language "
+                    f"model and log p(continuation | context) is not what it computes{_why_not_causal(self._model)}"
                 )
-        chosen = sample.take(reference.spread(sample, _AGAIN))
-        values = expected[reference.spread(sample, _AGAIN)]
-        drift = self._reference.drift(chosen, values)
-        far = drift / (tolerance_of(values) if noise is None else 4 * noise * chosen.num_targets**0.5)
-        if not far.max() <= 1:
-            raise ElusiveError(
-                f"{name}: the log-likelihood of the same sequence is another one each time, by up to "
-                f"{drift.max():.2g} nats; the model draws random numbers, or remembers what it was run on before"
-            )
 
     def _holds(self, requests: Requests, beyond: list[int]) -> bool:
         """Whether the way in use agrees with single sequences on both sides of the lengths ``beyond``."""
         some = requests.take(reference.spread(requests, _AGAIN))
-        some = some + lengths.around(some, beyond)
+        some = some + lengths.around(some, beyond) + lengths.alike(some)
         with self._plainly():
             expected, _ = self._reference.score(some)
         try:
@@ -577,7 +574,7 @@ def why_not_finite(model: PreTrainedModel) -> str:
     for name, tensor in model.state_dict().items():
         if tensor.is_floating_point() and not torch.isfinite(tensor).all():
             bad = int((~torch.isfinite(tensor)).sum())
-            return f"the weights hold {bad} values that are not finite, in {name!r}; the checkpoint is broken"
+            return f"in the weights, {bad} of the values of {name!r} are no finite numbers; the checkpoint is broken"
     if model.dtype == torch.float32:
         return "the weights are finite, but what the model computes from them in float32 is not"
     other = "bfloat16 or float32" if model.dtype == torch.float16 else "float32"

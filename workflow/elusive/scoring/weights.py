@@ -275,9 +275,9 @@ def check_loaded(
     if info.get("error_msgs"):
         raise ElusiveError(f"{directory}: transformers cannot load this checkpoint: {info['error_msgs'][0]}")
     _check_unexpected(model, directory, unexpected)
-    _check_values(model, directory, headers, names)
+    _check_values(directory, headers, names)
     if unexpected:
-        return [f"{_count(len(unexpected), 'tensor')} of the files are not part of the model: {_some(unexpected)}"]
+        return [f"{_count(len(unexpected), 'tensor')} in the files that the model does not use: {_some(unexpected)}"]
     return []
 
 
@@ -308,9 +308,19 @@ class _Names:
     def __init__(self, model: PreTrainedModel) -> None:
         self.own: dict[str, torch.Tensor] = dict(model.state_dict(keep_vars=True))
         self._prefix = f"{model.base_model_prefix}."
+        used = getattr(model, "_weight_conversions", None) or []
+        self._made = [conversion for conversion in used if getattr(conversion, "operations", None)]
+        self._renamed = [conversion for conversion in used if not getattr(conversion, "operations", None)]
 
     def resolve(self, name: str) -> str | None:
-        """The model's tensor that a file's ``name`` stands for, with or without the base model's prefix."""
+        """The model's tensor that a file's ``name`` stands for, with or without the base model's prefix.
+
+        None for one that the model does not have, or makes of it and others.
+        """
+        for conversion in self._renamed:
+            name, _ = conversion.rename_source_key(name)
+        if any(conversion.rename_source_key(name)[1] is not None for conversion in self._made):
+            return None
         for candidate in (name, self._prefix + name, name.removeprefix(self._prefix)):
             if candidate in self.own:
                 return candidate
@@ -360,11 +370,8 @@ def _check_unexpected(model: PreTrainedModel, directory: Path, unexpected: Seque
         refuse(layers, f"they are of more layers or parts than {CONFIG} gives it")
 
 
-def _check_values(
-    model: PreTrainedModel, directory: Path, headers: Mapping[str, Sequence[Entry]], names: _Names
-) -> None:
+def _check_values(directory: Path, headers: Mapping[str, Sequence[Entry]], names: _Names) -> None:
     """Compare some values of every tensor that has the same name and shape in the files and in the model."""
-    import torch
     from safetensors import safe_open
 
     seen: dict[str, str] = {}
@@ -385,7 +392,7 @@ def _check_values(
                 "says which one is meant"
             )
         seen[own] = name
-        if tuple(tensor.shape) == entry.shape and tensor.numel() and not _converted(model, name):
+        if tuple(tensor.shape) == entry.shape and tensor.numel():
             by_file.setdefault(entry.file, []).append(name)
     for file, some in by_file.items():
         with safe_open(file, framework="pt") as stream:
@@ -409,12 +416,6 @@ def _same(a: torch.Tensor, b: torch.Tensor) -> bool:
     return torch.equal(a, b) or (a.is_floating_point() and torch.allclose(a, b, rtol=0, atol=0, equal_nan=True))
 
 
-def _converted(model: PreTrainedModel, name: str) -> bool:
-    """Whether transformers puts the tensor of that name elsewhere or makes something else of it."""
-    used = getattr(model, "_weight_conversions", None) or []
-    return any(conversion.rename_source_key(name) != (name, None) for conversion in used)
-
-
 def _why_missing(model: PreTrainedModel, missing: Sequence[str], unexpected: Sequence[str]) -> str:
     """What the names of the missing tensors say about the cause, to be appended to the message; may be empty."""
     if heads := [name for name in unexpected if _OTHER_HEAD.search(name)]:
@@ -422,7 +423,7 @@ def _why_missing(model: PreTrainedModel, missing: Sequence[str], unexpected: Seq
     output = model.get_output_embeddings()
     head = {id(p) for p in output.parameters()} if output is not None else set()
     own = dict(model.named_parameters(remove_duplicate=False))
-    if all(id(own.get(name)) in head for name in missing):
+    if all(id(own.get(name)) in head for name in missing) and not unexpected:
         return (
             "; without its output layer it is a base model, which predicts no tokens: save it as a causal language "
             "model, or set tie_word_embeddings where the output layer is the embedding"
