@@ -88,9 +88,8 @@ def lm_eval_scores(model, tokenizer, pairs, max_length=None, **options):
         tokenizer=tokenizer,
         batch_size=1,
         max_length=max_length,
-        add_bos_token=False,
         softmax_dtype="float32",
-        **{"logits_cache": False, **options},
+        **{"logits_cache": False, "add_bos_token": False, **options},
     )
     requests = [
         Instance(request_type="loglikelihood", doc={}, arguments=pair, idx=i, metadata=("", 0, 1))

@@ -1,4 +1,4 @@
-"""How a way of running the model is chosen: what it is held against, where it is tried, and what happens if none holds."""
+"""How a way of running the model is chosen: what it is held against, where it is tried, and what if none holds."""
 
 from __future__ import annotations
 

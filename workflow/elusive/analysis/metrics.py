@@ -96,6 +96,8 @@ class Choices:
         if dropped:
             items = items.filter(pa.array([item not in dropped for item in items["item"].to_pylist()], pa.bool_()))
         gold, num_choices = (items[column].to_numpy().astype(np.int64) for column in ("gold", "num_choices"))
+        if len(items) == 0 and dropped:
+            raise ElusiveError(f"{path}: no item is left that every checkpoint was scored on ({len(dropped)} dropped)")
         if len(items) == 0:
             raise ElusiveError(f"{path}: the table has no items")
         bad = (num_choices < 2) | (gold < 0) | (gold >= num_choices)

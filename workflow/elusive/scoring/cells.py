@@ -219,9 +219,9 @@ def _score_stale(
         _check_tokens(prepared, scorer, f"{checkpoint.directory}: {cell.benchmark}")
         own_notes = []
         if cut := prepared.num_truncated:
-            own_notes.append(f"{cut} items have prompts longer than {prompts.max_length} tokens, which were cut")
-        if prepared.dropped:
-            own_notes.append(f"{len(prepared.dropped)} items cannot be scored and are left out")
+            own_notes.append(f"prompts longer than {prompts.max_length} tokens were cut, of {_items(cut)}")
+        if lost := len(prepared.dropped):
+            own_notes.append(f"{_items(lost)} cannot be scored and {'is' if lost == 1 else 'are'} left out")
         for note in own_notes:
             logger.warning("%s: %s", where, note)
         with tally.timing("compute"):
@@ -249,6 +249,10 @@ def _score_stale(
         tally.counts["tokens asked for"] += scores.tokens_asked
         tally.counts["tokens run"] += scores.tokens_run
     return scorer.path
+
+
+def _items(count: int) -> str:
+    return f"{count} item{'' if count == 1 else 's'}"
 
 
 def _check_tokens(prepared: Prepared, scorer: Scorer, where: str) -> None:

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 
 logger = logs.get(__name__)
 
+SENTENCEPIECE = "tokenizer.model"
+#: What tokenizers do differently: white space of several kinds, digits, other scripts, what no piece stands for.
+_PROBES = ("What is the answer?", " two  spaces, 12,345\nand a line", "日本 naïve 👍")
+
 
 def load(
     directory: Path,
@@ -47,9 +51,33 @@ def load_tokenizer(
     # lm-eval hands the option on to the tokenizer only where it is set.
     options = {} if add_bos_token is None else {"add_bos_token": add_bos_token}
     with _explained(directory):
-        return transformers.AutoTokenizer.from_pretrained(
+        tokenizer = transformers.AutoTokenizer.from_pretrained(
             directory, local_files_only=True, trust_remote_code=trust_remote_code, **options
         )
+    if (directory / SENTENCEPIECE).is_file() and not (directory / "tokenizer.json").is_file():
+        check_sentencepiece(directory / SENTENCEPIECE, tokenizer)
+    return tokenizer
+
+
+def check_sentencepiece(path: Path, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Refuse a ``tokenizer`` that is not the SentencePiece model at ``path`` which it was made of.
+
+    transformers chooses a class by the model's type and takes the model's pieces for those of that class, whatever
+    they are, where the directory does not say otherwise.
+    """
+    import sentencepiece
+
+    advice = "save the tokenizer as tokenizer.json (save_pretrained of the one that the model was trained with)"
+    try:
+        pieces = sentencepiece.SentencePieceProcessor(model_file=str(path))
+    except (RuntimeError, OSError) as error:
+        raise ElusiveError(f"{path}: is no SentencePiece model; {advice}") from error
+    for text in _PROBES:
+        if tokenizer(text, add_special_tokens=False).input_ids != pieces.encode(text):
+            raise ElusiveError(
+                f"{path}: the {type(tokenizer).__name__} that transformers makes of it splits {text!r} otherwise than "
+                f"the SentencePiece model does; {advice}"
+            )
 
 
 def load_model(
