@@ -113,9 +113,11 @@ def load_model(
     transformers.utils.logging.disable_progress_bar()
 
     weights.check_directory(directory)
-    files = weights.weight_files(directory, weights.read_config(directory / weights.CONFIG).get("transformers_weights"))
+    config = weights.read_config(directory / weights.CONFIG)
+    files = weights.weight_files(directory, config.get("transformers_weights"))
     pickled = any(file.suffix != ".safetensors" for file in files)
     headers = {} if pickled else weights.read_headers(files)
+    weights.check_depth(directory, config, headers)
 
     def make() -> tuple[PreTrainedModel, dict[str, Any]]:
         with weights.refusing(directory):

@@ -145,6 +145,15 @@ def weight_files(directory: Path, explicit: object = None) -> list[Path]:
     return []
 
 
+def check_depth(directory: Path, config: Mapping[str, Any], headers: Mapping[str, Sequence[Entry]]) -> None:
+    """Refuse a configuration of more layers than the files have tensors, which to make would take for ever."""
+    for key, value in config.items():
+        if re.fullmatch(r"\w*layers?", key) and isinstance(value, int) and headers and value > len(headers):
+            raise ElusiveError(
+                f"{directory / CONFIG}: {key}: {value} layers, but the files hold {len(headers)} tensors"
+            )
+
+
 def other_sets(directory: Path, used: Sequence[Path]) -> list[str]:
     """Names of weight files of the directory that are not ``used``, where they are of the same format's naming."""
     pattern = re.compile(r"(model|pytorch_model)(-\d{5}-of-\d{5})?\.(safetensors|bin)")
