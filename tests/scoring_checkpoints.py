@@ -47,7 +47,7 @@ def random_model(config: transformers.PretrainedConfig, seed: int = 0) -> transf
         for name, parameter in model.named_parameters():
             if parameter.ndim >= 2:
                 parameter.normal_(0.0, 0.08)
-            elif "norm" not in name and "ln" not in name:
+            elif "norm" not in name.lower() and "ln" not in name:
                 parameter.normal_(0.0, 0.02)
     return model
 
@@ -88,9 +88,8 @@ def lm_eval_scores(model, tokenizer, pairs, max_length=None, **options):
         tokenizer=tokenizer,
         batch_size=1,
         max_length=max_length,
-        add_bos_token=False,
         softmax_dtype="float32",
-        **{"logits_cache": False, **options},
+        **{"logits_cache": False, "add_bos_token": False, **options},
     )
     requests = [
         Instance(request_type="loglikelihood", doc={}, arguments=pair, idx=i, metadata=("", 0, 1))

@@ -36,7 +36,7 @@ BASE = {
         {"name": "ladder-size", "members": ["ladder-*/step160"]},
     ],
     "benchmarks": [{"name": name, "limit": 400} for name in ("arc_easy", "sciq", "piqa", "mmlu")],
-    "scoring": {"device": "auto", "token_budget": None, "threads": 1, "batches": "all"},
+    "scoring": {"device": "auto", "token_budget": None, "threads": 1, "on_unscorable": "error", "batches": "all"},
 }
 NAMES = [entry["name"] for entry in BASE["benchmarks"]]
 

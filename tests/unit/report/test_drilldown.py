@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 from scipy import stats
@@ -87,3 +89,18 @@ def test_a_member_without_scores_is_an_error(run: SyntheticRun, tmp_path: Path) 
     inputs = drilldown_inputs(run, "sciq")
     with pytest.raises(ElusiveError, match=r"no log-likelihoods of ladder-0/tokens-\d+ on 'sciq'"):
         write_drilldown(**inputs | {"logprobs": inputs["logprobs"][1:]}, output=tmp_path / "a.json")
+
+
+def test_items_that_were_not_scored_are_not_shown(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", num_items=40, benchmarks=("sciq",))
+    inputs = drilldown_inputs(run, "sciq")
+    shown = {entry["item"] for entry in json.loads(run.drilldown("sciq").read_text(encoding="utf-8"))["items"]}
+    lost = sorted(shown)[:2]
+    path = inputs["logprobs"][3]
+    table, metadata = tables.read_table(path, "logprobs"), tables.read_metadata(path)
+    kept = table.filter(pc.invert(pc.is_in(table["item"], pa.array(lost))))
+    tables.write_table(kept, path, "logprobs", metadata | {"dropped_items": lost})
+    write_drilldown(**inputs, output=tmp_path / "out.json")
+    found = json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))
+    assert not {entry["item"] for entry in found["items"]} & set(lost)
+    assert found["num_items"] == 38

@@ -15,16 +15,20 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
+import sentencepiece
 import torch
 import transformers
+from tokenizers import processors
 
 from elusive.errors import ElusiveError
+from elusive.items.archive import Archive
 from elusive.items.build import build_items
 from elusive.scoring import cells as scoring_cells
 from elusive.scoring import command, imports, loading, loglikelihood
 from elusive.scoring import prompts as scoring_prompts
 from elusive.tables import SCHEMAS, content_hash, read_metadata, read_table, write_table
 from scoring_checkpoints import (
+    END,
     JOB,
     lm_eval_scores,
     neox_config,
@@ -279,7 +283,7 @@ def test_incomplete_checkpoints_are_named(checkpoint, items, tmp_path):
             run(directory, items[:1], target)
     broken = shutil.copytree(checkpoint, tmp_path / "broken")
     (broken / "model.safetensors").write_bytes((broken / "model.safetensors").read_bytes()[:5000])
-    with pytest.raises(ElusiveError, match="transformers cannot load this checkpoint"):
+    with pytest.raises(ElusiveError, match=r"model.safetensors: is damaged: tensor .+ reaches beyond the end"):
         run(broken, items[:1], target)
     assert not target[0].exists()
 
@@ -345,7 +349,7 @@ def test_cached_tokens_give_the_same_table(checkpoint, items, scored, tmp_path, 
     }
     command.run(argparse.Namespace(**given, outputs=outputs(tmp_path / "a"), token_cache=cache, finished=None))
     files = sorted(cache.iterdir())
-    assert len(files) == 3 + 1  # one for each benchmark, and the trial's
+    assert len(files) == 3 + 2  # one for each benchmark, the trial's, and what the tokenizer does by default
     largest = max(files, key=lambda path: path.stat().st_size)
     largest.write_bytes(largest.read_bytes()[:100])  # damaged: made anew
     calls = []
@@ -378,15 +382,38 @@ def test_a_continuation_too_long_names_the_item(checkpoint, items, tmp_path):
         run(checkpoint, items[:1], [tmp_path / "out.parquet"], max_length=1)
 
 
-def test_a_log_likelihood_that_is_no_number_names_item_and_type(checkpoint, items, tmp_path):
+def test_weights_that_are_no_numbers_are_named(checkpoint, items, tmp_path):
     directory = shutil.copytree(checkpoint, tmp_path / "nan")
     model = transformers.AutoModelForCausalLM.from_pretrained(directory)
     with torch.no_grad():
         model.get_output_embeddings().weight[5, 0] = float("nan")
     model.save_pretrained(directory)
-    with pytest.raises(ElusiveError, match=r"log-likelihood of item '.+', choice 0 is nan in torch.float32"):
+    with pytest.raises(
+        ElusiveError, match=r"nan: .*1 of the values of 'lm_head.weight' are no finite numbers"
+    ) as error:
         run(directory, items[:1], [tmp_path / "out.parquet"])
+    assert str(directory) in str(error.value)
+    assert "float32" not in str(error.value), "no advice to do what was done"
     assert not (tmp_path / "out.parquet").exists()
+
+
+def test_a_log_likelihood_that_is_no_number_names_item_and_reason(checkpoint, items, tmp_path, monkeypatch):
+    """A token that no prompt of the trial has."""
+    everything = tokens_of(checkpoint, items[0])
+    trials = []
+    trial = scoring_prompts.Prompts.trial
+    monkeypatch.setattr(scoring_prompts.Prompts, "trial", lambda *args: trials.append(trial(*args)) or trials[-1])
+    run(checkpoint, items[:1], [tmp_path / "out.parquet"])
+    rare = min(set(everything.tokens.tolist()) - set(trials[0].tokens.tolist()))
+    directory = shutil.copytree(checkpoint, tmp_path / "nan")
+    model = transformers.AutoModelForCausalLM.from_pretrained(directory)
+    with torch.no_grad():
+        model.get_input_embeddings().weight[rare] = float("inf")
+    model.save_pretrained(directory)
+    with pytest.raises(
+        ElusiveError, match=r"log-likelihood of item '.+', choice \d is nan: .*'gpt_neox.embed_in.weight'"
+    ):
+        run(directory, items[:1], [tmp_path / "out.parquet"])
 
 
 def test_half_precision_is_close_to_single(checkpoint, items, scored, tmp_path):
@@ -537,3 +564,283 @@ def test_examples_before_every_question_of_an_own_benchmark_run_once(checkpoint,
     )
     found = read_table(tmp_path / "out.parquet", "logprobs")["log_likelihood"].to_numpy()
     np.testing.assert_allclose(found, expected, atol=1e-4, rtol=1e-6)
+
+
+def resaved(checkpoint, directory, tokenizer=None, model=None):
+    """A copy of the checkpoint with another tokenizer or model."""
+    shutil.copytree(checkpoint, directory)
+    if tokenizer is not None:
+        tokenizer.save_pretrained(directory)
+    if model is not None:
+        model.save_pretrained(directory)
+    return directory
+
+
+def own_items(path, rows, **options):
+    """The items table of own questions, {question, options, answer}."""
+    with path.with_suffix(".jsonl").open("w") as file:
+        file.writelines(json.dumps(row) + "\n" for row in rows)
+    own = {"name": path.stem, "file": str(path.with_suffix(".jsonl")), "choices": "options", "gold": "answer"}
+    build_items(own | {"context": "{{ question }}"} | options, path, None)
+    return path
+
+
+@pytest.mark.parametrize("place", ["choice", "context"])
+def test_tokens_that_the_model_does_not_have_name_the_item(checkpoint, tmp_path, place):
+    """A tokenizer with added tokens, and a model that was not resized for them."""
+    tokenizer = transformers.AutoTokenizer.from_pretrained(checkpoint)
+    tokenizer.add_tokens(["<unheard>"])
+    directory = resaved(checkpoint, tmp_path / "added", tokenizer)
+    rows = [{"question": f"which number is {n}?", "options": [f"it is {n}", "none"], "answer": 0} for n in range(20)]
+    if place == "choice":
+        rows[13]["options"][1] = "<unheard>"
+    else:
+        rows[13]["question"] = "<unheard> is what?"
+    items = own_items(tmp_path / "quiz.parquet", rows)
+    choice, part = (1, "the output layer") if place == "choice" else (0, "the embedding")
+    with pytest.raises(
+        ElusiveError,
+        match=rf"added: quiz: item '.*', choice {choice} has the token 1024, but {part} of the model has 1024 rows",
+    ):
+        run(directory, [items], [tmp_path / "out.parquet"])
+    assert not (tmp_path / "out.parquet").exists()
+    # In the item that the trial takes first as well.
+    with pytest.raises(ElusiveError, match=r"has the token 1024, but"):
+        run(directory, [own_items(tmp_path / "first.parquet", rows[13:])], [tmp_path / "out.parquet"])
+    model = transformers.AutoModelForCausalLM.from_pretrained(checkpoint)
+    model.resize_token_embeddings(1025)
+    run(resaved(directory, tmp_path / "resized", model=model), [items], [tmp_path / "out.parquet"])
+    assert np.isfinite(read_table(tmp_path / "out.parquet", "logprobs")["log_likelihood"].to_numpy()).all()
+
+
+def test_prompts_that_are_cut_are_counted(checkpoint, tmp_path, capsys):
+    rows = [{"question": "so " * n + "?", "options": ["yes", "no"], "answer": 0} for n in (1, 2, 30, 60)]
+    items = own_items(tmp_path / "quiz.parquet", rows)
+    run(checkpoint, [items], [tmp_path / "whole.parquet"])
+    metadata = read_metadata(tmp_path / "whole.parquet")
+    assert (metadata["max_length"], metadata["truncated_items"], metadata["warnings"]) == (512, 0, [])
+    run(checkpoint, [items], [tmp_path / "cut.parquet"], max_length=16)
+    metadata = read_metadata(tmp_path / "cut.parquet")
+    assert (metadata["max_length"], metadata["truncated_items"]) == (16, 2)
+    assert metadata["warnings"] == ["prompts longer than 16 tokens were cut, of 2 items"]
+    model = transformers.AutoModelForCausalLM.from_pretrained(checkpoint)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(checkpoint)
+    given = read_table(items, "items").to_pylist()
+    pairs = [(item["contexts"][0], text) for item in given for text in item["continuations"]]
+    expected, _ = lm_eval_scores(model, tokenizer, pairs, max_length=16)
+    found = read_table(tmp_path / "cut.parquet", "logprobs")["log_likelihood"].to_numpy()
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+    assert np.abs(found - read_table(tmp_path / "whole.parquet", "logprobs")["log_likelihood"].to_numpy()).max() > 0.01
+
+
+def test_an_exact_fit_is_not_cut(checkpoint, tmp_path):
+    tokenizer = transformers.AutoTokenizer.from_pretrained(checkpoint)
+    rows = [{"question": "so so so so?", "options": ["yes", "no"], "answer": 0}]
+    items = own_items(tmp_path / "quiz.parquet", rows)
+    fed = max(len(tokenizer(f"so so so so? {word}").input_ids) for word in ("yes", "no")) - 1
+    for length, cut in ((fed, 0), (fed - 1, 1)):
+        run(checkpoint, [items], [tmp_path / "out.parquet"], max_length=length)
+        assert read_metadata(tmp_path / "out.parquet")["truncated_items"] == cut
+
+
+def test_a_length_beyond_the_model_s_own(checkpoint, tmp_path):
+    rows = [{"question": "so " * n + "?", "options": ["yes", "no"], "answer": 0} for n in (1, 300, 700)]
+    items = own_items(tmp_path / "quiz.parquet", rows)
+    run(checkpoint, [items], [tmp_path / "out.parquet"], max_length=900)
+    metadata = read_metadata(tmp_path / "out.parquet")
+    assert (metadata["max_length"], metadata["truncated_items"]) == (900, 0)
+    assert metadata["warnings"] == ["max_length 900 exceeds the 512 tokens that the model is made for"]
+    learned = transformers.GPT2Config(vocab_size=1024, n_embd=64, n_layer=1, n_head=4, n_positions=512)
+    directory = save_checkpoint(random_model(learned), checkpoint, tmp_path / "learned")
+    with pytest.raises(
+        ElusiveError, match=r"learned: GPT2LMHeadModel cannot be run on a sequence of .* tokens: IndexError"
+    ):
+        run(directory, [items], [tmp_path / "out.parquet"], max_length=900)
+
+
+@pytest.mark.parametrize("value", [0, -5, 1.5, "512", True])
+def test_a_length_is_a_number_of_tokens(checkpoint, items, tmp_path, value):
+    with pytest.raises(ElusiveError, match=r"max_length .* is not a whole number of tokens"):
+        run(checkpoint, items[:1], [tmp_path / "out.parquet"], max_length=value)
+
+
+UNSCORABLE = [
+    {"question": "which number is 1?", "options": ["it is 1", "none"], "answer": 0},
+    {"question": "what do fish live in? in wat", "options": ["er", "none"], "answer": 0},  # " water" is one token
+    {"question": "which number is 3?", "options": ["it is 3", "none"], "answer": 0},
+]
+
+
+@pytest.mark.parametrize("unconditional", [False, True])
+def test_an_item_that_cannot_be_scored_ends_the_job_or_is_left_out(checkpoint, tmp_path, unconditional, capsys):
+    items = own_items(tmp_path / "quiz.parquet", UNSCORABLE, delimiter="")
+    whole = own_items(tmp_path / "rest.parquet", [UNSCORABLE[0], UNSCORABLE[2]], delimiter="")
+    options = {"unconditional": ["quiz", "rest"] if unconditional else []}
+    targets = [tmp_path / "out.parquet", tmp_path / "rest_out.parquet"]
+    with pytest.raises(
+        ElusiveError,
+        match=r"quiz: item '.*', choice 0: the continuation 'er' has no token .*set scoring.on_unscorable to drop",
+    ):
+        run(checkpoint, [items], targets[:1], **options)
+    assert not targets[0].exists()
+    run(checkpoint, [items, whole], targets, on_unscorable="drop", **options)
+    given = read_table(items, "items")["item"].to_pylist()
+    metadata = read_metadata(targets[0])
+    assert metadata["dropped_items"] == [given[1]]
+    assert "1 item cannot be scored and is left out" in metadata["warnings"]
+    table, rest = (read_table(path, "logprobs") for path in targets)
+    assert table["item"].to_pylist() == [given[0]] * 2 + [given[2]] * 2
+    for column in ("choice", "is_gold", "num_tokens", "num_chars", "is_greedy"):
+        assert table[column].to_pylist() == rest[column].to_pylist()
+    for column in ("log_likelihood", "log_likelihood_unconditional")[: 1 + unconditional]:
+        np.testing.assert_allclose(table[column], rest[column], atol=1e-4)
+    assert read_metadata(targets[1])["dropped_items"] == []
+
+
+def test_a_table_without_an_item_is_none_where_that_is_an_error(checkpoint, tmp_path):
+    items, target = own_items(tmp_path / "quiz.parquet", UNSCORABLE, delimiter=""), [tmp_path / "out.parquet"]
+    run(checkpoint, [items], target, on_unscorable="drop")
+    before = state(target)
+    run(checkpoint, [items], target, on_unscorable="drop")
+    assert state(target) == before
+    with pytest.raises(ElusiveError, match="has no token of its own"):
+        run(checkpoint, [items], target, on_unscorable="error")
+    # A whole table is one under either policy.
+    whole, other = own_items(tmp_path / "rest.parquet", UNSCORABLE[:1], delimiter=""), [tmp_path / "whole.parquet"]
+    run(checkpoint, [whole], other)
+    before = state(other)
+    run(checkpoint, [whole], other, on_unscorable="drop")
+    assert state(other) == before
+
+
+def test_cached_tokens_know_what_cannot_be_scored(checkpoint, tmp_path):
+    items, target = own_items(tmp_path / "quiz.parquet", UNSCORABLE, delimiter=""), tmp_path / "out.parquet"
+    given = {"settings": "{}", "checkpoint": [checkpoint], "items": [items], "outputs": [target]}
+    given |= {"token_cache": tmp_path / "tokens", "finished": None}
+    tables = []
+    for _ in range(2):
+        target.unlink(missing_ok=True)
+        command.run(argparse.Namespace(**given, spec=spec(device="cpu", on_unscorable="drop")))
+        tables.append(target.read_bytes())
+    assert tables[0] == tables[1]
+    target.unlink()
+    with pytest.raises(ElusiveError, match="the continuation 'er' has no token of its own"):
+        command.run(argparse.Namespace(**given, spec=spec(device="cpu")))
+
+
+def test_a_benchmark_of_which_nothing_can_be_scored(checkpoint, tmp_path):
+    items = own_items(tmp_path / "quiz.parquet", UNSCORABLE[1:2], delimiter="")
+    with pytest.raises(ElusiveError, match=r"quiz: no item can be scored; the first: .*has no token of its own"):
+        run(checkpoint, [items], [tmp_path / "out.parquet"], on_unscorable="drop")
+
+
+def test_policies_are_named(checkpoint, items, tmp_path):
+    with pytest.raises(ElusiveError, match="on_unscorable 'ignore' is not one of error, drop"):
+        run(checkpoint, items[:1], [tmp_path / "out.parquet"], on_unscorable="ignore")
+
+
+@pytest.fixture(scope="module")
+def begins(checkpoint, tmp_path_factory):
+    """The checkpoint with a tokenizer that puts BOS first by default."""
+    tokenizer = transformers.AutoTokenizer.from_pretrained(checkpoint)
+    tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(
+        single=f"{END} $A", special_tokens=[(END, tokenizer.bos_token_id)]
+    )
+    return resaved(checkpoint, tmp_path_factory.mktemp("begins") / "step1", tokenizer)
+
+
+@pytest.mark.parametrize("cached", [False, True])
+def test_a_tokenizer_s_default_that_is_overruled_is_said(begins, checkpoint, items, tmp_path, caplog, cached):
+    targets = {}
+    for name, directory, bos in (
+        ("own", begins, None),
+        ("off", begins, False),
+        ("on", begins, True),
+        ("none", checkpoint, False),
+        ("put", checkpoint, None),
+    ):
+        for _ in range(1 + cached):  # the second time the tokenizer is not read at all
+            targets[name] = tmp_path / f"{name}.parquet"
+            targets[name].unlink(missing_ok=True)
+            command.run(
+                argparse.Namespace(
+                    checkpoint=[directory],
+                    items=items[:1],
+                    outputs=[targets[name]],
+                    spec=spec(device="cpu", add_bos_token=bos),
+                    settings="{}",
+                    token_cache=tmp_path / "tokens" if cached else None,
+                    finished=None,
+                )
+            )
+    metadata = {name: read_metadata(path) for name, path in targets.items()}
+    assert {name: some["bos_overruled"] for name, some in metadata.items()} == {
+        **dict.fromkeys(("own", "on", "none", "put"), False),
+        "off": True,
+    }
+    (said,) = metadata["off"]["warnings"]
+    assert "by its own default adds special tokens (BOS)" in said and "add_bos_token: false" in said
+    assert said in caplog.text
+    assert all(metadata[name]["warnings"] == [] for name in ("own", "on", "none", "put"))
+    # The default is lm-eval's, the other the paper's.
+    tables = {name: read_table(path, "logprobs")["log_likelihood"].to_numpy() for name, path in targets.items()}
+    assert np.abs(tables["own"] - tables["off"]).max() > 0.1
+    assert (tables["own"] == tables["on"]).all()
+    model = transformers.AutoModelForCausalLM.from_pretrained(begins)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(begins)
+    given = read_table(items[0], "items").to_pylist()
+    pairs = [(item["contexts"][0], text) for item in given for text in item["continuations"]]
+    for name, bos in (("own", None), ("off", False)):
+        expected, _ = lm_eval_scores(model, tokenizer, pairs, add_bos_token=bos)
+        np.testing.assert_allclose(tables[name], expected, atol=1e-4)
+
+
+@pytest.fixture(scope="module")
+def sentencepieces(archive_path, tmp_path_factory):
+    """A SentencePiece model of 1,000 pieces, alone in a directory."""
+    with Archive(archive_path) as archive:
+        rows = archive.rows("sciq/none/validation")
+    directory = tmp_path_factory.mktemp("pieces")
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter([f"{row['support']} {row['question']}" for row in rows]),
+        model_prefix=str(directory / "tokenizer"),
+        vocab_size=1000,
+        model_type="bpe",
+        byte_fallback=True,
+        minloglevel=2,
+        **{"unk_id": 0, "bos_id": 1, "eos_id": 2, "pad_id": -1},
+    )
+    return directory / "tokenizer.model"
+
+
+def test_a_tokenizer_of_sentencepiece_alone_is_read(sentencepieces, items, tmp_path):
+    config = transformers.LlamaConfig(
+        vocab_size=1000, hidden_size=64, num_hidden_layers=1, num_attention_heads=4, intermediate_size=96
+    )
+    directory = tmp_path / "llama"
+    model = random_model(config)
+    model.save_pretrained(directory)
+    shutil.copy(sentencepieces, directory)
+    run(directory, items[:1], [tmp_path / "out.parquet"], add_bos_token=None)
+    table = read_table(tmp_path / "out.parquet", "logprobs")
+    given = read_table(items[0], "items").to_pylist()
+    pairs = [(item["contexts"][0], text) for item in given for text in item["continuations"]]
+    pieces = sentencepiece.SentencePieceProcessor(model_file=str(sentencepieces))
+    counts = [len(pieces.encode(context + text)) - len(pieces.encode(context)) for context, text in pairs]
+    assert table["num_tokens"].to_pylist() == counts
+    tokenizer = transformers.AutoTokenizer.from_pretrained(directory)
+    expected, _ = lm_eval_scores(model, tokenizer, pairs, add_bos_token=None)
+    np.testing.assert_allclose(table["log_likelihood"], expected, atol=1e-4)
+
+
+def test_a_tokenizer_that_is_not_what_sentencepiece_reads_is_refused(checkpoint, sentencepieces, items, tmp_path):
+    """transformers takes the pieces for those of the class that it chooses by the model's type."""
+    directory = shutil.copytree(checkpoint, tmp_path / "neox")
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        (directory / name).unlink()
+    shutil.copy(sentencepieces, directory)
+    with pytest.raises(ElusiveError, match=r"tokenizer.model: the \w+ that transformers makes of it splits 'What is"):
+        run(directory, items[:1], [tmp_path / "out.parquet"])
+    (directory / "tokenizer.model").write_bytes(b"aGVsbG8= 0\nd29ybGQ= 1\n")  # tiktoken's format
+    with pytest.raises(ElusiveError, match=r"tokenizer.model: is no SentencePiece model|cannot load"):
+        run(directory, items[:1], [tmp_path / "out.parquet"])

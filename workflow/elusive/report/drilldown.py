@@ -27,7 +27,7 @@ import polars as pl
 
 from elusive import logs
 from elusive.analysis.correlations import rank_correlations
-from elusive.analysis.metrics import Choices, FilePath, Member, match_choices, read_checkpoint
+from elusive.analysis.metrics import Choices, FilePath, Member, dropped_items, match_choices, read_checkpoint
 from elusive.errors import ElusiveError
 from elusive.files import atomic_path
 from elusive.tables import read_metadata, read_table
@@ -92,8 +92,8 @@ def write_drilldown(
     :class:`ElusiveError` when a member has none, or a file does not fit the items.
     """
     about = read_metadata(items)
-    table = read_table(items, "items")
-    choices = Choices.of(table, items)
+    choices = Choices.of(read_table(items, "items"), items, dropped_items(logprobs))
+    table = choices.items
     found = pl.from_arrow(
         read_table(correlations, "correlations", ["family", "item", "metric", "method", "correlation"])
     )

@@ -28,19 +28,16 @@ from elusive import logs
 from elusive.configuration.directory import CheckpointDirectory
 from elusive.errors import ElusiveError
 from elusive.files import link
-from elusive.scoring.prompts import Choices, Prompts, arrow_numbers, arrow_strings
+from elusive.scoring.prompts import Choices, Prepared, Prompts, arrow_numbers, arrow_strings
 from elusive.scoring.spec import Spec
-from elusive.scoring.tokenize import (
-    Requests,
-    TokenCache,
-)
+from elusive.scoring.tokenize import TokenCache
 from elusive.scoring.version import SCORER_VERSION
 from elusive.tables import content_hash, read_metadata, read_table, write_table
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-    from elusive.scoring.loglikelihood import Scores
+    from elusive.scoring.loglikelihood import Scorer, Scores
 
 logger = logs.get(__name__)
 
@@ -60,6 +57,7 @@ class Cell:
     items_sha256: str
     unconditional: bool
     fingerprint: str
+    may_drop: bool
 
     @property
     def up_to_date(self) -> bool:
@@ -78,9 +76,11 @@ class Cell:
 
     def _matches(self, path: Path) -> bool:
         try:
-            return read_metadata(path).get("fingerprint") == self.fingerprint
+            metadata = read_metadata(path)
         except ElusiveError:
             return False
+        # A table that lacks items is one of a job that was allowed to leave them out.
+        return metadata.get("fingerprint") == self.fingerprint and (self.may_drop or not metadata.get("dropped_items"))
 
 
 def cells(
@@ -112,7 +112,8 @@ def cells(
         }
         fingerprint = hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
         second = finished / spec.model / spec.checkpoint / output.name if finished else None
-        result.append(Cell(path, output, second, benchmark, protocol, digest, unconditional, fingerprint))
+        may_drop = spec.on_unscorable == "drop"
+        result.append(Cell(path, output, second, benchmark, protocol, digest, unconditional, fingerprint, may_drop))
     return result
 
 
@@ -186,34 +187,62 @@ def _score_stale(
 
     How is tried on all of the job's benchmarks, stale or not, so that a resumed job gives the same bytes.
     """
-    from elusive.scoring.loglikelihood import Scorer
+    from elusive.scoring.loglikelihood import Scorer, why_not_finite
 
     label = f"{spec.model}/{spec.checkpoint}"
+    notes: list[str] = []
     with tally.timing("load"):
-        model = _load(spec, checkpoint, device)
+        model = _load(spec, checkpoint, device, notes)
     prompts = Prompts(spec, checkpoint, model.config, tokens)
+    own_length = prompts.configured_length
+    if spec.max_length is not None and own_length is not None and spec.max_length > own_length:
+        notes.append(f"max_length {spec.max_length} exceeds the {own_length} tokens that the model is made for")
 
-    def prepare(cell: Cell) -> tuple[Choices, Requests]:
+    def prepare(cell: Cell) -> Prepared:
         with tally.timing("tokenize"):
             return prompts.of(cell)
 
     with tally.timing("tokenize"):
         trial = prompts.trial(every)
-    with tally.timing("compute"):
-        scorer = Scorer(model, trial, prompts.max_length, spec.token_budget)
-    # A job with one processor to compute on has none to spare.
-    for cell, (some, requests) in _ahead(prepare, stale, in_thread=device != "cpu" or spec.threads > 1):
+        bos = prompts.bos
+    notes += [bos] if bos else []
+    try:
         with tally.timing("compute"):
-            progress = _ItemProgress(f"scoring {label} on {cell.benchmark}", np.resize(some.item_index, len(requests)))
-            scores = scorer.score(requests, progress)
+            scorer = Scorer(model, trial, prompts.max_length, spec.token_budget)
+    except ElusiveError as error:
+        raise ElusiveError(f"{checkpoint.directory}: {error}") from error
+    for note in notes:
+        logger.warning("%s: %s", label, note)
+    # A job with one processor to compute on has none to spare.
+    for cell, prepared in _ahead(prepare, stale, in_thread=device != "cpu" or spec.threads > 1):
+        some, requests, where = prepared.choices, prepared.requests, f"{label} on {cell.benchmark}"
+        _check_tokens(prepared, scorer, f"{checkpoint.directory}: {cell.benchmark}")
+        own_notes = []
+        if cut := prepared.num_truncated:
+            own_notes.append(f"prompts longer than {prompts.max_length} tokens were cut, of {_items(cut)}")
+        if lost := len(prepared.dropped):
+            own_notes.append(f"{_items(lost)} cannot be scored and {'is' if lost == 1 else 'are'} left out")
+        for note in own_notes:
+            logger.warning("%s: %s", where, note)
+        with tally.timing("compute"):
+            progress = _ItemProgress(f"scoring {where}", np.resize(some.item_index, len(requests)))
+            try:
+                scores = scorer.score(requests, progress)
+            except ElusiveError as error:
+                raise ElusiveError(f"{checkpoint.directory}: {cell.benchmark}: {error}") from error
         bad = np.flatnonzero(~np.isfinite(scores.log_likelihood))
         if len(bad):
             raise ElusiveError(
-                f"{label} on {cell.benchmark}: the log-likelihood of {some.names[bad[0] % len(some.item)]} is "
-                f"{scores.log_likelihood[bad[0]]} in {model.dtype}; float16 overflows on some models, try float32"
+                f"{where}: the log-likelihood of {some.names[bad[0] % len(some.item)]} is "
+                f"{scores.log_likelihood[bad[0]]}: {why_not_finite(model)}"
             )
         with tally.timing("write"):
-            metadata = _metadata(spec, checkpoint, cell, model, prompts.max_length, scorer.path)
+            metadata = _metadata(spec, checkpoint, cell, model, prompts.max_length, scores.path) | {
+                "bos_overruled": bos is not None,
+                "truncated_items": cut,
+                "dropped_items": prepared.dropped,
+                "warnings": [*notes, *scores.warnings, *own_notes],
+            }
             write_table(_table(some, scores), cell.output, "logprobs", metadata)
             cell.keep()
         tally.counts["choices"] += len(some.item)
@@ -222,9 +251,32 @@ def _score_stale(
     return scorer.path
 
 
+def _items(count: int) -> str:
+    return f"{count} item{'' if count == 1 else 's'}"
+
+
+def _check_tokens(prepared: Prepared, scorer: Scorer, where: str) -> None:
+    """Raise :class:`ElusiveError`, naming the item, for a token that the model cannot be fed or does not predict."""
+    requests = prepared.requests
+    embeddings, vocabulary = scorer.num_embeddings, scorer.vocabulary
+    if len(requests.tokens) == 0 or requests.tokens.max() < min(embeddings or vocabulary, vocabulary):
+        return
+    for i in range(len(requests)):
+        for tokens, rows, what in (
+            (requests.fed(i), embeddings, "the embedding"),
+            (requests.targets(i), vocabulary, "the output layer"),
+        ):
+            if rows is not None and tokens.max(initial=0) >= rows:
+                name = prepared.choices.names[i % len(prepared.choices.item)]
+                raise ElusiveError(
+                    f"{where}: {name} has the token {tokens.max()}, but {what} of the model has {rows} rows (0 to "
+                    f"{rows - 1}); the tokenizer is another model's, or has tokens that the model was not resized for"
+                )
+
+
 def _ahead(
-    prepare: Callable[[Cell], tuple[Choices, Requests]], every: Sequence[Cell], in_thread: bool
-) -> Iterator[tuple[Cell, tuple[Choices, Requests]]]:
+    prepare: Callable[[Cell], Prepared], every: Sequence[Cell], in_thread: bool
+) -> Iterator[tuple[Cell, Prepared]]:
     """Every cell with what ``prepare`` makes of it, made when it is its turn or ``in_thread`` one turn ahead.
 
     An error of ``prepare`` is raised at the cell's turn either way. No more than two cells' prompts are held at a time.
@@ -242,10 +294,10 @@ def _ahead(
             yield cell, ready
 
 
-def _load(spec: Spec, checkpoint: CheckpointDirectory, device: str) -> PreTrainedModel:
+def _load(spec: Spec, checkpoint: CheckpointDirectory, device: str, notes: list[str]) -> PreTrainedModel:
     from elusive.scoring.loading import load_model
 
-    model = load_model(checkpoint.directory, spec.dtype, device, spec.threads, spec.trust_remote_code)
+    model = load_model(checkpoint.directory, spec.dtype, device, spec.threads, spec.trust_remote_code, notes)
     _check_parameters(spec, sum(parameter.numel() for parameter in model.parameters()), checkpoint.directory)
     return model
 

@@ -49,7 +49,7 @@ def get_score_settings(wildcards, threads):
     it would download the weights again, and score nothing.
     """
     model = REGISTRY.models[wildcards.model]
-    settings = {key: REGISTRY.scoring[key] for key in ("device", "token_budget", "threads")} | {
+    settings = {key: REGISTRY.scoring[key] for key in ("device", "token_budget", "threads", "on_unscorable")} | {
         "parameters_nonembedding": model.parameters_nonembedding,
         "tokens": REGISTRY.checkpoint(model.name, wildcards.checkpoint).tokens,
     }
