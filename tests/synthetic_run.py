@@ -348,7 +348,7 @@ def _write_logprobs(
 
 def draw_figure(run: SyntheticRun, name: str, folder: Path) -> dict[str, Path]:
     """Draw the figure called ``name`` (as in the report) of a synthetic run; the paths of its files."""
-    from elusive.figures import accuracy, attribution, benchmark, example, loss, mechanism, statistics
+    from elusive.figures import accuracy, attribution, benchmark, example, loss, mechanism, statistics, subjects
 
     kind, _, rest = name.partition("/")
     suffixes = {"png": "png", "pdf": "pdf", "caption": "txt", "data": "csv"}
@@ -370,15 +370,16 @@ def draw_figure(run: SyntheticRun, name: str, folder: Path) -> dict[str, Path]:
             families=run.families,
             outputs={kind: outputs},
         )
-    elif kind in ("statistics", "subjects"):
-        method = rest.split("-")[-1]
-        subjects = {rest.split("-")[0]: outputs} if kind == "subjects" else {}
+    elif kind == "statistics":
+        intervals = run.table("checkpoint_intervals")
         statistics.write_statistics(
-            statistics=run.table("correlation_statistics"),
-            intervals=run.table("checkpoint_intervals"),
-            method=method,
-            subjects=subjects,
-            **everything | {"outputs": files(f"statistics/{method}")},
+            statistics=run.table("correlation_statistics"), intervals=intervals, method=rest, **everything
+        )
+    elif kind == "subjects":
+        name, method = rest.split("-")
+        items = run.root / f"items/{name}.parquet"
+        subjects.write_subjects(
+            statistics=run.table("correlation_statistics"), method=method, **everything | {"items": items}
         )
     elif kind == "mechanism":
         tables = {"mechanism": run.table("mechanism"), "drops": run.table("mechanism_drops")}

@@ -42,7 +42,6 @@ rule figure_statistics:
         items_table=expand(ITEMS, benchmark=REGISTRY.benchmarks),
     output:
         **get_figure("statistics/{method}", "statistics"),
-        **get_figures({name: f"subjects/{name}-{{method}}" for name in get_benchmarks_with_subjects()}),
     log:
         "results/logs/figures/statistics/{method}.log",
     benchmark:
@@ -53,11 +52,32 @@ rule figure_statistics:
     params:
         code=get_code("figure_statistics"),
         families=get_plotted_families(),
-        subjects=get_benchmarks_with_subjects(),
     message:
         "Figure: correlation statistics of all benchmarks ({wildcards.method})"
     script:
         "../scripts/figure_statistics.py"
+
+
+rule figure_subjects:
+    input:
+        statistics=get_table("correlation_statistics")["parquet"],
+        items_table=ITEMS,
+    output:
+        **get_figure("subjects/{benchmark}-{method}", "subjects"),
+    log:
+        "results/logs/figures/subjects/{benchmark}-{method}.log",
+    benchmark:
+        "results/benchmarks/figures/subjects/{benchmark}-{method}.tsv"
+    localrule: True
+    conda:
+        "../../envs/elusive.yaml"
+    params:
+        code=get_code("figure_subjects"),
+        families=get_plotted_families(),
+    message:
+        "Figure: subjects of {wildcards.benchmark} ({wildcards.method})"
+    script:
+        "../scripts/figure_subjects.py"
 
 
 rule figure_attribution:

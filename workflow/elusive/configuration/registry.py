@@ -43,6 +43,7 @@ class Registry:
     hub: dict[str, Any]
     batches: dict[str, tuple[str, ...]]
     compute: str = "exact"
+    figures: str = "main"
     plan: dict[str, Any] = field(default_factory=lambda: plan_settings({}))
     budget: dict[str, float | None] = field(default_factory=dict)
 
@@ -127,6 +128,7 @@ def load(config: dict[str, Any], files: Iterable[str | Path] = ()) -> Registry:
         hub=hub,
         batches=build_batches(scoring["batches"], list(benchmarks), blame),
         compute=compute,
+        figures=config.get("figures", schema()["properties"]["figures"]["default"]),
         plan=plan_settings(config.get("plan", {})),
         budget=with_defaults(config.get("budget", {}), "budget"),
     )
