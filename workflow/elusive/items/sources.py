@@ -238,7 +238,8 @@ def _text(path: Path) -> str:
 
 def _object(path: Path, place: str, value: Any) -> tuple[str, dict[str, Any]]:
     if not isinstance(value, dict):
-        raise ElusiveError(f"{path}: {place}: expected an object with named fields, found {type(value).__name__}")
+        hint = "; a list of objects goes into a .json file" if isinstance(value, list) else ""
+        raise ElusiveError(f"{path}: {place}: expected an object with named fields, found {type(value).__name__}{hint}")
     return place, value
 
 
