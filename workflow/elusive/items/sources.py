@@ -387,7 +387,7 @@ def _parquet(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     import pyarrow.parquet as pq
 
     try:
-        with pq.ParquetFile(path) as file:
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
             names = file.schema_arrow.names
             rows = file.read(use_threads=False).to_pylist()
     # Damaged values surface as whatever makes Python's of them finds wrong.
