@@ -19,6 +19,7 @@ from safetensors.torch import load_file, save_file
 import architectures
 from elusive.configuration import architectures as known
 from elusive.configuration import inspection
+from elusive.configuration.directory import decisive_files
 from elusive.configuration.headers import LFS_POINTER, read_header
 from elusive.configuration.inspection import inspect
 from elusive.errors import ElusiveError
@@ -619,3 +620,11 @@ def test_a_directory_is_left_as_it_is(mine):
     before = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in mine.iterdir()}
     inspect(mine)
     assert before == {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in Path(mine).iterdir()}
+
+
+def test_files_that_decide_the_scores(mine):
+    """Code decides too where it is run, and so does a tokenizer of any kind."""
+    for name in ("modeling_mine.py", "spiece.model", "training.json", "README.md"):
+        (mine / name).write_text("x")
+    names = {path.name for path in decisive_files(mine)}
+    assert names == {"config.json", "model.safetensors", "tokenizer.json", "spiece.model", "modeling_mine.py"}

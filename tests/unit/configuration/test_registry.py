@@ -439,7 +439,7 @@ def test_two_members_that_are_the_same_files(config, local, tmp_path, kind):
     checkpoints = [*local["checkpoints"], {"name": "final", "tokens": 1000}]
     with_local(config, local, checkpoints=checkpoints)
     text = message(config)
-    assert "families[0].members: mine/step3 (" in text and f") and mine/final ({copy_of}) of family 'f' are the" in text
+    assert "families[0].members: mine/step3 (" in text and f") and mine/final ({copy_of}) of family 'f' have" in text
     assert "allow_duplicates: true" in text
     config["families"][0]["allow_duplicates"] = True
     assert len(load(config).families["f"].members) == 4
@@ -449,6 +449,19 @@ def test_two_members_that_are_the_same_files(config, local, tmp_path, kind):
         {"name": "g", "members": ["mine/step[12]", "mine/step1", "mine/step2", "mine/final"]},
     ]
     assert [family.allow_duplicates for family in load(config).families.values()] == [False, False]
+
+
+def test_two_members_that_are_the_same_revision(config):
+    again = THEIRS | {"name": "again", "checkpoints": ["step7", {"name": "x", "revision": "step2", "tokens": 9}]}
+    with_models(config, THEIRS, again)
+    text = message(config)
+    assert (
+        "again/x (owner/theirs@step2) and theirs/step2 (owner/theirs@step2) of family 'f' have the same weights" in text
+    )
+    config["families"][0]["allow_duplicates"] = True
+    assert len(load(config).families["f"].members) == 5
+    # Of another repository they are others.
+    assert len(load(with_models(config, THEIRS, again | {"repo": "owner/others"})).families["f"].members) == 5
 
 
 def test_equal_bytes_in_two_files_are_not_the_same_files(config, local):

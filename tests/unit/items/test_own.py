@@ -410,6 +410,7 @@ def test_repeated_id(tmp_path):
         ("a.jsonl", "{}\n".encode("utf-16-be"), "line 1: holds NUL characters"),
         ("a.csv", b'question,right,wrong\nq, "r, s",w\n', "line 2: a quotation mark stands behind a blank"),
         ("a.csv", b'question,right,wrong\nq, "r",w\n', "line 2: a quotation mark stands behind a blank"),
+        ("a.csv", b'question,right,wrong\nq,r,w\nq, "r,w\n', "line 3: a quotation mark stands behind a blank"),
         ("a.csv", b"question,right,wrong\n\rq,r,w\n", "line 2: not CSV: a carriage return within a line"),
         ("a.tsv", b"question\tright\twrong\nq\tr\rs\tw\n", "line 2: not TSV: a carriage return within a line"),
         ("a.tsv", b"question\tright\twrong\nq\tr\tw\n\n\tr\tw\n", "line 3: is empty, and rows follow it"),

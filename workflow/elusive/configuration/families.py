@@ -30,7 +30,7 @@ def build_family(entry: dict[str, Any], index: int, models: dict[str, Model], bl
     """The family of an entry at ``index``.
 
     Raises :class:`ElusiveError` for a pattern that matches no checkpoint, for too few checkpoints, and for two with the
-    same files unless the entry allows it.
+    same weights unless the entry allows it.
     """
     everything = [checkpoint for model in models.values() for checkpoint in model.checkpoints]
     members: dict[tuple[str, str], Checkpoint] = {}
@@ -61,20 +61,30 @@ def build_family(entry: dict[str, Any], index: int, models: dict[str, Model], bl
     ordered = tuple(sorted(members.values(), key=lambda c: (c.flops, c.model, c.name)))
     allow_duplicates = entry.get("allow_duplicates", False)
     if not allow_duplicates:
-        _check_duplicates(entry["name"], ordered, index, blame)
+        _check_duplicates(entry["name"], ordered, models, index, blame)
     return Family(
         entry["name"], entry.get("label", entry["name"]), ordered, entry.get("plotted", True), allow_duplicates
     )
 
 
-def _check_duplicates(name: str, members: tuple[Checkpoint, ...], index: int, blame: Blame) -> None:
-    """Raise where two members' weights are the same files, under the same or different names."""
-    seen: dict[frozenset[tuple[int, int]], Checkpoint] = {}
+def _check_duplicates(
+    name: str, members: tuple[Checkpoint, ...], models: dict[str, Model], index: int, blame: Blame
+) -> None:
+    """Raise where two members' weights are the same: the same files, or the same revision of a repository."""
+    seen: dict[object, Checkpoint] = {}
     for checkpoint in members:
-        if checkpoint.weights and (first := seen.setdefault(checkpoint.weights, checkpoint)) is not checkpoint:
+        weights = checkpoint.weights or (models[checkpoint.model].repo, checkpoint.revision)
+        if weights == (None, None):
+            continue
+        first = seen.setdefault(weights, checkpoint)
+        if first is not checkpoint:
+            both = " and ".join(f"{c.model}/{c.name} ({_place(c, models)})" for c in (first, checkpoint))
             raise blame.error(
                 ["families", index, "members"],
-                f"{first.model}/{first.name} ({first.path}) and {checkpoint.model}/{checkpoint.name} "
-                f"({checkpoint.path}) of family {name!r} are the same files: leave one out, or, if they are meant to "
-                "count twice, write `allow_duplicates: true` in the family",
+                f"{both} of family {name!r} have the same weights: leave one out, or, if both are meant to count, "
+                "write `allow_duplicates: true` in the family",
             )
+
+
+def _place(checkpoint: Checkpoint, models: dict[str, Model]) -> str:
+    return checkpoint.path or f"{models[checkpoint.model].repo}@{checkpoint.revision}"

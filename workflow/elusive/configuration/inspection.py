@@ -36,7 +36,6 @@ _WRAPPERS = {
     "_fsdp_wrapped_module": "FullyShardedDataParallel",
     "_forward_module": "Lightning Fabric",
 }
-_FLOATING = ("F64", "F32", "F16", "BF16")
 _PACKED = ("I8", "U8", "I16", "U16", "I32", "U32", "F4", "F6_E2M3", "F6_E3M2")
 _POSITIONS = ("wpe.weight", "embed_positions.weight", "position_embeddings.weight", "positions_embed.weight")
 _LENGTHS = ("n_positions", "max_position_embeddings", "n_ctx")
@@ -296,7 +295,8 @@ def _name_problems(tensors: Mapping[str, Tensor]) -> Iterator[str]:
     packed = [
         name
         for name, tensor in tensors.items()
-        if tensor.dtype.startswith("F8") or (tensor.dtype in _PACKED and len(tensor.shape) == 2)
+        if tensor.dtype.startswith("F8")
+        or (tensor.dtype in _PACKED and len(tensor.shape) == 2 and not name.endswith((".bias", "mask")))
     ]
     if packed:
         yield (

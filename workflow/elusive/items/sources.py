@@ -238,7 +238,8 @@ def _text(path: Path) -> str:
 
 def _object(path: Path, place: str, value: Any) -> tuple[str, dict[str, Any]]:
     if not isinstance(value, dict):
-        raise ElusiveError(f"{path}: {place}: expected an object with named fields, found {type(value).__name__}")
+        hint = "; a list of objects goes into a .json file" if isinstance(value, list) else ""
+        raise ElusiveError(f"{path}: {place}: expected an object with named fields, found {type(value).__name__}{hint}")
     return place, value
 
 
@@ -322,23 +323,29 @@ def _rows(path: Path, records: Records, names: Sequence[str] | None = None) -> I
 def _csv(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     text = _text(path)
     records = _records(path, text, strict=True)
-    if _BLANK_AND_MARK.search(text):
-        _check_blanks(path, records, text)
+    if found := _BLANK_AND_MARK.search(text):
+        line = _line_with_other_reading(path, records, text, text.count("\n", 0, found.end()) + 1)
+        if line is not None:
+            raise ElusiveError(
+                f"{path}: line {line}: a quotation mark stands behind a blank: is the field quoted, or is the mark "
+                "text? Put it right behind the comma, or double it within a quoted field"
+            )
     return _rows(path, records)
 
 
-def _check_blanks(path: Path, records: Records, text: str) -> None:
-    """Refuse quotation marks behind a blank, which do not quote for this reader and do for others."""
+def _line_with_other_reading(path: Path, records: Records, text: str, first: int) -> int | None:
+    """The line from which on a reader differs that takes a quotation mark behind a blank for one that quotes.
+
+    This one does not. ``first`` is the line of the first such mark.
+    """
     try:
         others = _records(path, text, strict=True, skipinitialspace=True)
     except ElusiveError:
-        others = []
-    for (line, record), (_, other) in itertools.zip_longest(records, others, fillvalue=(0, [])):
+        return first
+    for (line, record), (_, other) in itertools.zip_longest(records, others, fillvalue=(first, [])):
         if [field.lstrip() for field in record] != [field.lstrip() for field in other]:
-            raise ElusiveError(
-                f"{path}: line {line or len(records)}: a quotation mark stands behind a blank: is the field quoted, or "
-                "is the mark text? Put it right behind the comma, or double it within a quoted field"
-            )
+            return line
+    return None
 
 
 def _tsv(path: Path, names: Sequence[str] | None) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -380,7 +387,7 @@ def _parquet(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     import pyarrow.parquet as pq
 
     try:
-        with pq.ParquetFile(path) as file:
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
             names = file.schema_arrow.names
             rows = file.read(use_threads=False).to_pylist()
     # Damaged values surface as whatever makes Python's of them finds wrong.

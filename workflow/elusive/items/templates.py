@@ -40,8 +40,8 @@ _SHOWN = 100
 
 _SCALARS = (str, int, float, decimal.Decimal, datetime.date, datetime.time)
 _SEARCHES = ("index", "rindex", "find", "rfind", "count")
-#: Numbers of digits that make a field of text wider than anything is.
-_WIDTH = re.compile(r"\d{4,}|%[-+ #0]*\*|\.\*|\{[^{}]*\{")
+#: Widths and precisions in the formats of Python that are larger than anything is, or stand in a field.
+_WIDTH = re.compile(r"%(?:\(\w*\))?[-+ #0]*(?:\d{4,}|\*|\d*\.(?:\d{4,}|\*))|\{[^{}]*:[^{}]*\d{4,}|\{[^{}]+\{")
 _WHOLE_NUMBER = re.compile(r"\s*[-+]?[0-9]+\s*")
 #: Methods of texts whose number says how long the result is.
 _FILLING = ("center", "ljust", "rjust", "zfill", "expandtabs")
