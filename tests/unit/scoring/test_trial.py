@@ -17,7 +17,7 @@ from elusive.errors import ElusiveError
 from elusive.scoring import lengths, loglikelihood, precision
 from elusive.scoring.loglikelihood import SINGLE, Scorer, Way, tolerance_of
 from elusive.scoring.plan import Limits, plan
-from elusive.scoring.reference import Reference
+from elusive.scoring.reference import OutOfMemory, Reference
 from elusive.scoring.tokenize import pack
 from scoring_checkpoints import lm_eval_token_scores, plain_scores, random_model, train_tokenizer
 from small_models import small_model
@@ -394,3 +394,27 @@ def test_tokens_that_the_model_does_not_have_stay_out_of_the_trial():
     assert scorer.path.startswith("packed")
     assert (scorer.num_embeddings, scorer.vocabulary) == (256, 256)
     assert Scorer(model, beyond, 128).path == "single"
+
+
+def test_a_sequence_too_long_for_all_its_logits_is_left_out_of_the_trial(monkeypatch, caplog):
+    """What is read of it may fit all the same; only a length that changes something has to be confirmed."""
+    model, requests = random_model(transformers.LlamaConfig(**SMALL)), requests_of([5, 9, 20, 60, 90])
+    expected = plain_scores(model, requests)
+    run = Reference._run
+
+    def small(self, fed):
+        if len(fed) > 50:
+            raise OutOfMemory(f"out of memory with {len(fed)} tokens")
+        return run(self, fed)
+
+    monkeypatch.setattr(Reference, "_run", small)
+    with caplog.at_level(logging.INFO, "elusive"):
+        scorer = Scorer(model, requests, 128)
+    assert "compared on shorter ones" in caplog.text
+    assert scorer.path.startswith("packed")
+    assert_right(scorer.score(requests), expected)
+    with pytest.raises(OutOfMemory):
+        Scorer(random_model(transformers.LlamaConfig(**SMALL)), requests_of([60]), 128)
+    window = random_model(transformers.LlamaConfig(**SMALL, some_window=55))
+    with pytest.raises(OutOfMemory):
+        Scorer(window, requests, 128).score(requests)

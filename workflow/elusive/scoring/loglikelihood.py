@@ -119,7 +119,6 @@ class Scorer:
             return
         sample = self._within_embedding(sample)
         sample = sample if len(sample) <= _SAMPLE else _typical(sample)
-        self._tried = int((np.diff(sample.offsets) - 1).max(initial=0))
         if len(sample):
             sample = sample + lengths.around(sample, self._lengths)
             self._choose(sample, max_length)
@@ -318,7 +317,19 @@ class Scorer:
         self._reference.logits(sample.fed(0)[:1])
         good = [i for i in range(len(sample)) if sample.targets(i).max(initial=0) < self.vocabulary]
         sample = sample if len(good) == len(sample) else sample.take(good)
-        expected, _ = self._reference.score(sample)
+        while True:
+            try:
+                expected, _ = self._reference.score(sample)
+                break
+            except reference.OutOfMemory as error:
+                sizes = np.diff(sample.offsets) - 1
+                shorter = np.flatnonzero(sizes < sizes.max(initial=0))
+                if not len(shorter):
+                    raise
+                logger.info("%s; ways of running the model are compared on shorter ones", error)
+                sample = sample.take(shorter)
+                torch.cuda.empty_cache()
+        self._tried = int((np.diff(sample.offsets) - 1).max(initial=0))
         if not np.isfinite(expected).all():
             bad = int(np.flatnonzero(~np.isfinite(expected))[0])
             raise ElusiveError(
