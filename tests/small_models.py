@@ -72,7 +72,7 @@ def small_config(model_type: str, **more: object) -> transformers.PreTrainedConf
     parts = {}
     for name, part in (getattr(kind, "sub_configs", None) or {}).items():
         if "text" in name and isinstance(part, type) and part is not transformers.AutoConfig:
-            parts[name] = _fill(part, {}).to_dict()
+            parts[name] = _fill(part, OWN.get(part.model_type, {})).to_dict()
     return _fill(kind, parts | more)
 
 
@@ -119,15 +119,29 @@ OWN: dict[str, dict[str, object]] = {
     "xlstm": {"qk_dim_factor": 1.0, "chunk_size": 16},
     "dory": {"num_hidden_layers": 4, "n_input_layers": 1, "n_output_layers": 1},
     "lfm2_moe": {"num_hidden_layers": 4, "layer_types": ["conv", "full_attention", "conv", "full_attention"]},
-    "cohere_compass_text": {"num_hidden_layers": 4},
+    "cohere_compass_text": {"rope_parameters": {"full_attention": {"rope_type": "default", "rope_theta": 10000.0}}},
     "gemma3n_text": {
         "num_hidden_layers": 4,
         "num_kv_shared_layers": 2,
         "layer_types": ["sliding_attention", "full_attention"] * 2,
     },
-    "qwen4_exp_text": {"num_hidden_layers": 4, "num_experts": 4},
+    "qwen4_exp_text": {
+        "num_hidden_layers": 4,
+        "indexer_n_heads": 2,
+        "indexer_kv_heads": 1,
+        "indexer_head_dim": 32,
+        "indexer_budget": 32,
+        "indexer_compress_ratio": 4,
+        "output_gate_type": "sigmoid",
+    },
     "xmod": {"languages": ["en_XX"], "default_language": "en_XX"},
-    "zamba": {"num_hidden_layers": 6, "layers_block_type": ["linear_attention", "linear_attention", "hybrid"] * 2},
+    "zamba": {
+        "num_key_value_heads": 4,
+        "attention_hidden_size": 128,
+        "attention_head_dim": 32,
+        "num_hidden_layers": 6,
+        "layers_block_type": ["linear_attention", "linear_attention", "hybrid"] * 2,
+    },
     "zamba2": {
         "num_hidden_layers": 6,
         "layers_block_type": ["linear_attention", "linear_attention", "hybrid"] * 2,

@@ -7,22 +7,41 @@ sides of its windows and of the lengths that its configuration names.
 from __future__ import annotations
 
 import copy
+import re
 
 import numpy as np
 import pytest
 import torch
 import transformers
-from lm_eval.models.huggingface import HFLM
 
 from elusive.errors import ElusiveError
 from elusive.scoring import loading
 from elusive.scoring.loglikelihood import Scorer, tolerance_of
 from elusive.scoring.tokenize import Requests, pack
-from scoring_checkpoints import train_tokenizer
+from scoring_checkpoints import lm_eval_token_scores, plain_scores, train_tokenizer
 from small_models import LENGTH, TYPES, VOCABULARY, small_model
 
-#: Types of which no small model can be made here, or which no text alone can be given to: what making one says.
-NOT_MADE: set[str] = set()
+#: Types of which no small model is made: they need packages, or parts for images and sound of a size of their own.
+NOT_MADE = {
+    *("blt", "dbrx", "dots3_note", "fuyu", "gemma3", "gemma3n", "gemma4_assistant", "gemma4_unified_assistant", "git"),
+    *("got_ocr2", "moss_transcribe_diarize", "musicgen", "musicgen_melody", "phi4_multimodal"),
+}
+#: Types whose small model is refused, and why: words of the message.
+SEES_LATER = "later tokens .* change"
+REFUSED = {
+    # Encoders, unless their configuration says is_decoder.
+    **dict.fromkeys(
+        (
+            *("bert", "bert-generation", "big_bird", "camembert", "data2vec-text", "electra", "ernie", "megatron-bert"),
+            *("rembert", "roberta", "roberta-prelayernorm", "roc_bert", "roformer", "xlm-roberta", "xlm-roberta-xl"),
+            "xmod",
+        ),
+        "is_decoder: false",
+    ),
+    **dict.fromkeys(("cpmant", "reformer", "xlm", "xlnet"), SEES_LATER),
+    # transformers cannot load by itself what it saves of the part for text.
+    **dict.fromkeys(("emu3", "mllama"), "of no causal language model that transformers knows"),
+}
 
 
 @pytest.fixture(scope="session")
@@ -49,39 +68,6 @@ def requests_of(seed: int = 0) -> Requests:
     return pack([(np.array((c + k)[:-1]), np.array(k)) for c, k in pairs])
 
 
-def plainly(model: transformers.PreTrainedModel, requests: Requests) -> np.ndarray:
-    """Log-likelihoods by a model that has never run before, for every sequence anew."""
-    values = []
-    for i in range(len(requests)):
-        fresh = copy.deepcopy(model)
-        with torch.no_grad():
-            logits = fresh(torch.from_numpy(requests.fed(i).astype(np.int64))[None]).logits[0]
-        targets = torch.from_numpy(requests.targets(i).astype(np.int64))
-        rows = torch.log_softmax(logits[-len(targets) :].double(), dim=-1)
-        values.append(float(rows[torch.arange(len(targets)), targets].sum()))
-    return np.array(values)
-
-
-def by_lm_eval(model: transformers.PreTrainedModel, tokenizer: object, requests: Requests) -> np.ndarray:
-    """lm-eval's log-likelihoods of the same tokens, one sequence at a time and by a fresh model each time."""
-    values = []
-    for i in range(len(requests)):
-        harness = HFLM(
-            pretrained=copy.deepcopy(model),
-            tokenizer=tokenizer,
-            backend="causal",
-            batch_size=1,
-            max_length=LENGTH,
-            softmax_dtype="float32",
-            logits_cache=False,
-        )
-        fed, targets = requests.fed(i).tolist(), requests.targets(i).tolist()
-        context = fed[: len(fed) + 1 - len(targets)]
-        ((value, _),) = harness._loglikelihood_tokens([(("", ""), context, targets)], disable_tqdm=True)
-        values.append(value)
-    return np.array(values)
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("name", TYPES)
 def test_agrees_or_is_refused(tokenizer, tmp_path, name):
@@ -89,7 +75,7 @@ def test_agrees_or_is_refused(tokenizer, tmp_path, name):
         made = small_model(name)
     except Exception as error:
         assert name in NOT_MADE, error
-        pytest.skip(f"{name}: {type(error).__name__}")
+        return
     assert name not in NOT_MADE
     made.save_pretrained(tmp_path)
     requests = requests_of()
@@ -101,10 +87,12 @@ def test_agrees_or_is_refused(tokenizer, tmp_path, name):
         scorer = Scorer(model, requests, LENGTH)
         found = scorer.score(requests).log_likelihood
     except ElusiveError as error:
-        pytest.skip(f"refused: {error}")
-    expected = plainly(untouched, requests)
+        assert name in REFUSED and re.search(REFUSED[name], str(error)), error
+        return
+    assert name not in REFUSED
+    expected = plain_scores(untouched, requests)
     far = np.abs(found - expected) / tolerance_of(expected)
     assert far.max() <= 1, (scorer.path, far.max())
     some = [0, 7, 20, len(requests) - 3]
-    theirs = by_lm_eval(untouched, tokenizer, requests.take(some))
+    theirs = lm_eval_token_scores(untouched, tokenizer, requests.take(some), LENGTH)
     assert (np.abs(theirs - found[some]) <= tolerance_of(theirs)).all()

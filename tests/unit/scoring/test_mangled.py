@@ -134,9 +134,9 @@ def retype(it, draw):
 
 
 def spoil(it, draw):
-    if name := it.name(draw):
+    if (name := it.name(draw)) and it.tensors[name].numel():
         tensor = it.tensors[name].clone()
-        tensor.view(-1)[draw(st.integers(0, max(0, tensor.numel() - 1)))] = draw(
+        tensor.view(-1)[draw(st.integers(0, tensor.numel() - 1))] = draw(
             st.sampled_from([float("nan"), float("inf"), 1e38, 0.0])
         )
         it.tensors[name] = tensor

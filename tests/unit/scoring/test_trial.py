@@ -17,9 +17,9 @@ from elusive.errors import ElusiveError
 from elusive.scoring import lengths, loglikelihood, precision
 from elusive.scoring.loglikelihood import SINGLE, Scorer, Way, tolerance_of
 from elusive.scoring.plan import Limits, plan
-from elusive.scoring.reference import Reference
+from elusive.scoring.reference import OutOfMemory, Reference
 from elusive.scoring.tokenize import pack
-from scoring_checkpoints import random_model
+from scoring_checkpoints import lm_eval_token_scores, plain_scores, random_model, train_tokenizer
 from small_models import small_model
 
 SMALL = {
@@ -68,18 +68,6 @@ def requests_of(sizes, seed=0, vocabulary=256):
     return pack(pairs)
 
 
-def plainly(model, requests):
-    """Log-likelihoods by a model that has never run before, for every sequence anew."""
-    values = []
-    for i in range(len(requests)):
-        with torch.no_grad():
-            logits = copy.deepcopy(model)(torch.from_numpy(requests.fed(i).astype(np.int64))[None]).logits[0]
-        targets = torch.from_numpy(requests.targets(i).astype(np.int64))
-        rows = torch.log_softmax(logits[-len(targets) :].double(), dim=-1)
-        values.append(float(rows[torch.arange(len(targets)), targets].sum()))
-    return np.array(values)
-
-
 def assert_right(scores, expected):
     assert (np.abs(scores.log_likelihood - expected) <= tolerance_of(expected)).all(), scores.path
 
@@ -91,7 +79,7 @@ LONG = [3, 9, 14, 15, 16, 17, 30, 31, 32, 33, 34, 40, 40, 40, 60, 60, 90, 110]
 def test_positions_by_length_never_meet_another_length(make):
     model = make()
     requests = requests_of(LONG)
-    expected = plainly(model, requests)
+    expected = plain_scores(model, requests)
     # What a padded batch makes of them is far off.
     padded = Scorer(copy.deepcopy(model), requests, 128, 5000, way=Way()).score(requests)
     assert np.abs(padded.log_likelihood - expected).max() > 0.1
@@ -103,11 +91,19 @@ def test_positions_by_length_never_meet_another_length(make):
     assert_right(scorer.score(requests.take(range(len(requests))[::-1])), expected[::-1])
 
 
+@pytest.mark.parametrize("make", [phi3, dynamic_llama, deepseek], ids=lambda make: make.__name__)
+def test_they_are_lm_eval_s_of_single_sequences(archive_path, tmp_path, make):
+    tokenizer = transformers.AutoTokenizer.from_pretrained(train_tokenizer(archive_path, tmp_path, vocabulary=512))
+    model, requests = make(), requests_of(LONG)
+    expected = lm_eval_token_scores(model, tokenizer, requests, 128)
+    assert_right(Scorer(model, requests, 128).score(requests), expected)
+
+
 @pytest.mark.parametrize("make", [phi3, dynamic_llama], ids=lambda make: make.__name__)
 def test_so_from_the_start_whatever_the_trial_saw(make):
     """Recognised by the configuration: a trial of short sequences, or of a single one, has nothing to show."""
     model, requests = make(), requests_of(LONG)
-    expected = plainly(model, requests)
+    expected = plain_scores(model, requests)
     for sample in (requests_of([5, 6, 7]), requests_of([4])):
         scorer = Scorer(copy.deepcopy(model), sample, 128)
         assert "one_length" in scorer.path
@@ -252,7 +248,7 @@ def own(kind, **more):
 def test_models_that_ignore_what_they_are_asked_for(kind):
     """``logits_to_keep`` passes unseen through the one, and is a TypeError of the other."""
     model, requests = own(kind), requests_of(LONG)
-    expected = plainly(model, requests)
+    expected = plain_scores(model, requests)
     scores = Scorer(model, requests, 128).score(requests)
     assert "whole" in scores.path
     assert_right(scores, expected)
@@ -261,7 +257,7 @@ def test_models_that_ignore_what_they_are_asked_for(kind):
 def test_xlstm_ignores_it_too():
     model = small_model("xlstm", vocab_size=256)
     requests = requests_of(LONG)
-    expected = plainly(model, requests)
+    expected = plain_scores(model, requests)
     scores = Scorer(model, requests, 128).score(requests)
     assert "whole" in scores.path
     assert_right(scores, expected)
@@ -269,7 +265,7 @@ def test_xlstm_ignores_it_too():
 
 def test_whole_logits_stay_within_their_memory(monkeypatch):
     model, requests = own(Plain), requests_of([12] * 9)
-    expected = plainly(model, requests)
+    expected = plain_scores(model, requests)
     monkeypatch.setattr(loglikelihood, "CPU_LOGITS_BYTES", 4 * 256 * 30)  # two rows of 12 tokens
     sizes = []
     forward = Plain.forward
@@ -283,7 +279,7 @@ def test_whole_logits_stay_within_their_memory(monkeypatch):
 
 def test_where_no_way_holds_single_sequences_do_and_it_is_said(caplog):
     model, requests = own(MeetsOthers), requests_of(LONG)
-    expected = plainly(model, requests)
+    expected = plain_scores(model, requests)
     with caplog.at_level(logging.INFO, "elusive"):
         scorer = Scorer(model, requests, 128)
     assert scorer.path == "single"
@@ -299,7 +295,7 @@ def test_where_no_way_holds_single_sequences_do_and_it_is_said(caplog):
 def test_a_length_beyond_the_trial_s_is_tried_when_it_is_reached(caplog):
     model = own(Changes, context_window=24)
     short, longer = requests_of([4, 9, 15, 20]), requests_of([5, 24, 25, 26, 40, 60])
-    expected = plainly(model, short), plainly(model, longer)
+    expected = plain_scores(model, short), plain_scores(model, longer)
     scorer = Scorer(model, short, 128)
     assert scorer.path == "plain+onednn+whole" or scorer.path == "plain+whole"
     with caplog.at_level(logging.INFO, "elusive"):
@@ -320,7 +316,7 @@ def test_a_length_beyond_the_trial_s_is_tried_when_it_is_reached(caplog):
 def test_a_length_beyond_the_trial_s_that_changes_nothing():
     model = random_model(transformers.LlamaConfig(**SMALL, some_window=24))
     short, longer = requests_of([4, 9, 15, 20]), requests_of([5, 24, 25, 26, 40, 60])
-    expected = plainly(model, longer)
+    expected = plain_scores(model, longer)
     scorer = Scorer(model, short, 128)
     scores = scorer.score(longer)
     assert scores.path == scorer.path and scores.path.startswith("packed")
@@ -356,7 +352,7 @@ def test_causality_is_seen_in_the_shortest_sequences(size):
 def test_bert_as_a_decoder_is_right():
     model = small_model("bert", vocab_size=256, is_decoder=True)
     requests = requests_of(LONG)
-    expected = plainly(model, requests)
+    expected = plain_scores(model, requests)
     scores = Scorer(model, requests, 128).score(requests)
     assert scores.warnings == ()
     assert_right(scores, expected)
@@ -369,12 +365,12 @@ def test_causality_without_memory_for_float32(monkeypatch):
     model, requests = own(MeetsOthers).bfloat16(), requests_of(LONG)
     scorer = Scorer(model, requests, 128)
     assert scorer.path == "single"
-    np.testing.assert_allclose(scorer.score(requests).log_likelihood, plainly(model, requests), atol=1e-4)
+    np.testing.assert_allclose(scorer.score(requests).log_likelihood, plain_scores(model, requests), atol=1e-4)
 
 
 def test_half_precision_of_positions_by_length():
     model, requests = phi3().bfloat16(), requests_of(LONG)
-    expected = plainly(model, requests)
+    expected = plain_scores(model, requests)
     scores = Scorer(model, requests, 128).score(requests)
     assert "one_length" in scores.path
     assert precision.noise(scores.log_likelihood - expected, requests.num_targets) < 0.1
@@ -384,7 +380,7 @@ def test_the_reference_s_own_sums():
     """Greedy flags and sums of the single sequences, against whole float64 rows."""
     model, requests = own(Plain), requests_of(LONG)
     values, greedy = Reference(model).score(requests)
-    np.testing.assert_allclose(values, plainly(model, requests), atol=1e-4)
+    np.testing.assert_allclose(values, plain_scores(model, requests), atol=1e-4)
     for i in range(len(requests)):
         logits = model(torch.from_numpy(requests.fed(i).astype(np.int64))[None]).logits[0]
         best = logits[-len(requests.targets(i)) :].argmax(-1).numpy()
@@ -398,3 +394,27 @@ def test_tokens_that_the_model_does_not_have_stay_out_of_the_trial():
     assert scorer.path.startswith("packed")
     assert (scorer.num_embeddings, scorer.vocabulary) == (256, 256)
     assert Scorer(model, beyond, 128).path == "single"
+
+
+def test_a_sequence_too_long_for_all_its_logits_is_left_out_of_the_trial(monkeypatch, caplog):
+    """What is read of it may fit all the same; only a length that changes something has to be confirmed."""
+    model, requests = random_model(transformers.LlamaConfig(**SMALL)), requests_of([5, 9, 20, 60, 90])
+    expected = plain_scores(model, requests)
+    run = Reference._run
+
+    def small(self, fed):
+        if len(fed) > 50:
+            raise OutOfMemory(f"out of memory with {len(fed)} tokens")
+        return run(self, fed)
+
+    monkeypatch.setattr(Reference, "_run", small)
+    with caplog.at_level(logging.INFO, "elusive"):
+        scorer = Scorer(model, requests, 128)
+    assert "compared on shorter ones" in caplog.text
+    assert scorer.path.startswith("packed")
+    assert_right(scorer.score(requests), expected)
+    with pytest.raises(OutOfMemory):
+        Scorer(random_model(transformers.LlamaConfig(**SMALL)), requests_of([60]), 128)
+    window = random_model(transformers.LlamaConfig(**SMALL, some_window=55))
+    with pytest.raises(OutOfMemory):
+        Scorer(window, requests, 128).score(requests)

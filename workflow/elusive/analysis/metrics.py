@@ -282,10 +282,16 @@ def write_metrics(
     file does not fit the items, lacks its metadata or repeats a checkpoint, or when a member has no file.
     """
     dropped = dropped_items(logprobs)
-    choices = Choices.of(read_table(items, "items", ["item", "subject", "gold", "num_choices"]), items, dropped)
+    whole = read_table(items, "items", ["item", "subject", "gold", "num_choices"])
+    choices = Choices.of(whole, items, dropped)
     items_table = choices.items
     if dropped:
-        logger.warning("metrics on %s: %d items that not every checkpoint has are left out", benchmark, len(dropped))
+        logger.warning(
+            "metrics on %s: %d of %d items are left out, since a checkpoint could not be scored on them",
+            benchmark,
+            len(dropped),
+            len(whole),
+        )
     digest = sha256_file(items)
     paths = by_checkpoint(logprobs)
     # A checkpoint may belong to many families, and is read once.

@@ -51,7 +51,7 @@ _SAMPLE = 96
 #: What is said of scores that no faster way gave.
 SINGLE = "no faster way of running the model agrees with single sequences, so they were run one by one"
 #: Requests, from the shortest to the longest, that are run again to see whether the model remembers.
-_AGAIN = 6
+_AGAIN = 3
 
 
 @dataclass(frozen=True)
@@ -119,9 +119,8 @@ class Scorer:
             return
         sample = self._within_embedding(sample)
         sample = sample if len(sample) <= _SAMPLE else _typical(sample)
-        self._tried = int((np.diff(sample.offsets) - 1).max(initial=0))
         if len(sample):
-            sample = sample + lengths.around(sample, self._lengths) + lengths.alike(sample)
+            sample = sample + lengths.around(sample, self._lengths)
             self._choose(sample, max_length)
         else:  # of tokens that the model does not have, which is said of the first item
             self._undo = self._adopt(Way(single=True))
@@ -252,23 +251,28 @@ class Scorer:
         ]
         ways += [Way(onednn=o, whole=True) for o in [*faster, False]]
         alike = [replace(way, one_length=True) for way in ways if not way.packed]
-        ways = alike if self._by_length else ways + alike
         expected, sample = self._expected(sample)
         if not len(sample):
             self._undo = self._adopt(Way(single=True))
             return
-        if not half:
-            self._confirm_causal(sample)
-            found = self._take_first(ways, sample, lambda found: _excess(found, expected))
-        else:
-            found = self._choose_half(ways, sample, expected)
-        if not found:
-            logger.warning("%s: %s", type(self._model).__name__, SINGLE)
-            self._undo = self._adopt(Way(single=True))
-            self.warnings = (SINGLE,)
+        attempt = self._choose_half if half else self._choose_single
+        if not self._by_length and attempt(ways, sample, expected):
+            return
+        more = lengths.alike(sample)
+        expected = np.concatenate([expected, self._reference.score(more)[0]])
+        if attempt(alike, sample + more, expected):
+            return
+        logger.warning("%s: %s", type(self._model).__name__, SINGLE)
+        self._undo = self._adopt(Way(single=True))
+        self.warnings = (SINGLE,)
+
+    def _choose_single(self, ways: list[Way], sample: Requests, expected: np.ndarray) -> bool:
+        """Take the first of ``ways`` that agrees with ``expected`` in single precision; returns if there is one."""
+        self._confirm_causal(sample)
+        return self._take_first(ways, sample, lambda found: _excess(found, expected))
 
     def _choose_half(self, ways: list[Way], sample: Requests, expected: np.ndarray) -> bool:
-        """As :meth:`_choose` in half precision.
+        """As :meth:`_choose_single` in half precision.
 
         Rounding covers up small mistakes (a missing cap on logits, say), so whether a way computes the right thing is
         seen in float32, and in half precision only whether it rounds no worse than others.
@@ -313,7 +317,19 @@ class Scorer:
         self._reference.logits(sample.fed(0)[:1])
         good = [i for i in range(len(sample)) if sample.targets(i).max(initial=0) < self.vocabulary]
         sample = sample if len(good) == len(sample) else sample.take(good)
-        expected, _ = self._reference.score(sample)
+        while True:
+            try:
+                expected, _ = self._reference.score(sample)
+                break
+            except reference.OutOfMemory as error:
+                sizes = np.diff(sample.offsets) - 1
+                shorter = np.flatnonzero(sizes < sizes.max(initial=0))
+                if not len(shorter):
+                    raise
+                logger.info("%s; ways of running the model are compared on shorter ones", error)
+                sample = sample.take(shorter)
+                torch.cuda.empty_cache()
+        self._tried = int((np.diff(sample.offsets) - 1).max(initial=0))
         if not np.isfinite(expected).all():
             bad = int(np.flatnonzero(~np.isfinite(expected))[0])
             raise ElusiveError(
@@ -337,14 +353,14 @@ class Scorer:
 
         ``noise`` is how far rounding may move a token's where the model runs in half precision.
         """
-        for i in reference.spread(sample, 3)[-2:]:
-            moved = self._reference.leak(sample.fed(i)).max(initial=0)
-            if not moved <= (1e-4 if noise is None else noise):  # which NaN is not either
-                raise ElusiveError(
-                    f"{type(self._model).__name__}: the log-probabilities of earlier tokens move by up to {moved:.2g} "
-                    f"nats when later tokens of a sequence of {len(sample.fed(i))} change, so it is no causal language "
-                    f"model and log p(continuation | context) is not what it computes{_why_not_causal(self._model)}"
-                )
+        fed = sample.fed(int(np.diff(sample.offsets).argmax()))
+        moved = self._reference.leak(fed).max(initial=0)
+        if not moved <= (1e-4 if noise is None else noise):  # which NaN is not either
+            raise ElusiveError(
+                f"{type(self._model).__name__}: the log-probabilities of earlier tokens move by up to {moved:.2g} nats "
+                f"when later tokens of a sequence of {len(fed)} change, so it is no causal language model and "
+                f"log p(continuation | context) is not what it computes{_why_not_causal(self._model)}"
+            )
 
     def _holds(self, requests: Requests, beyond: list[int]) -> bool:
         """Whether the way in use agrees with single sequences on both sides of the lengths ``beyond``."""

@@ -27,6 +27,10 @@ if TYPE_CHECKING:
 _ROWS = 256
 
 
+class OutOfMemory(ElusiveError):
+    """A single sequence, with all its logits, does not fit into the device's memory."""
+
+
 class Reference:
     """Runs ``model`` on single sequences.
 
@@ -56,7 +60,7 @@ class Reference:
             with torch.inference_mode():
                 logits = model(tokens[None]).logits
         except torch.OutOfMemoryError as error:
-            raise ElusiveError(
+            raise OutOfMemory(
                 f"out of memory on {model.device} with a single sequence of {len(fed)} tokens; "
                 "choose a shorter max_length or another device"
             ) from error
