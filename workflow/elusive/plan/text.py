@@ -49,13 +49,15 @@ def write_plan(
     output_csv: str | os.PathLike[str],
 ) -> str:
     """Write what remains to be done of ``registry`` as text, Parquet and CSV; returns the text."""
+    from elusive.tables import SCHEMA_KEY, SCHEMA_VERSION
+
     sizes = sizes_of(registry, paths)
     plan = lines(registry, sizes, estimate.remaining(registry, paths))
     wording = text(registry, sizes, plan) + "\n"
     with atomic_path(output_text) as temporary:
         temporary.write_text(wording, encoding="utf-8")
     with atomic_path(output_parquet) as temporary:
-        table(plan).write_parquet(temporary)
+        table(plan).write_parquet(temporary, metadata={SCHEMA_KEY.decode(): str(SCHEMA_VERSION)})
     with atomic_path(output_csv) as temporary:
         table(plan).write_csv(temporary)
     return wording
