@@ -490,6 +490,7 @@ SCHEMAS: dict[str, pa.Schema] = {
         _Column("num_fewshot", pa.int32(), "solved examples before each question", "", True),
         _Column("license", pa.string(), "licence of the benchmark's texts; null if none could be found", "", True),
         _Column("license_source", pa.string(), "where the licence, or that there is none, is stated", "", True),
+        _Column("license_note", pa.string(), "what else must be known of it", "", True),
         _Column("homepage", pa.string(), "page of the benchmark", "", True),
         _Column("citation", pa.string(), "BibTeX entry of the benchmark", "", True),
         _Column("texts", pa.bool_(), "whether the texts of the items are part of the data set"),
@@ -498,7 +499,12 @@ SCHEMAS: dict[str, pa.Schema] = {
         _METRIC,
         _Column("description", pa.string(), "what the metric is"),
         _Column("unit", pa.string(), "unit of its values", "", True),
-        _Column("higher_is_better", pa.bool_(), "whether a larger value is a better one"),
+        _Column(
+            "higher_is_better",
+            pa.bool_(),
+            "whether a larger value is a better one; null where neither is",
+            nullable=True,
+        ),
         _Column("in_chain", pa.bool_(), "whether it is a step of the chain from log p_vocab to accuracy"),
     ),
 }
@@ -626,17 +632,27 @@ def write_table(
 
 
 def write_parts(
-    parts: Iterable[pa.Table], path: str | os.PathLike[str], name: str, metadata: dict[str, Any] | None = None
+    parts: Iterable[pa.Table],
+    path: str | os.PathLike[str],
+    name: str,
+    metadata: dict[str, Any] | None = None,
+    split: Iterable[str] = (),
 ) -> None:
     """Write the tables ``parts``, at least one, as one file, as :func:`write_table` does.
 
     Each part begins a row group, so that it can be read without the others, and only one is held at a time. All have
-    the columns of the first.
+    the columns of the first. The numbers in the columns ``split`` are stored byte by byte (byte-stream split), which
+    compresses better where few of them are equal.
     """
     note = {METADATA_KEY: json.dumps(metadata or {}, sort_keys=True).encode(), SCHEMA_KEY: str(SCHEMA_VERSION).encode()}
     fitted = (_fitted(part, path, name).replace_schema_metadata(note) for part in parts)
     first = next(fitted)
-    with atomic_path(path) as temporary, pq.ParquetWriter(temporary, first.schema, compression="zstd") as writer:
+    encodings = {column: "BYTE_STREAM_SPLIT" for column in split if column in first.column_names}
+    options: dict[str, Any] = {"compression": "zstd"}
+    if encodings:
+        rest = [column for column in first.column_names if column not in encodings]
+        options |= {"use_dictionary": rest, "column_encoding": encodings}
+    with atomic_path(path) as temporary, pq.ParquetWriter(temporary, first.schema, **options) as writer:
         for table in itertools.chain([first], fitted):
             writer.write_table(table)
 
