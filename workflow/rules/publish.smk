@@ -47,3 +47,52 @@ rule push:
         "Uploading the data set to {params.target}"
     shell:
         "python -m elusive push --directory {input:q} --repo {params.target:q} {params.visibility} --log {log:q}"
+
+
+# What follows takes a published data set for a source, and is there only where the configuration names one.
+if REGISTRY.published is not None:
+
+    rule published_items:
+        input:
+            get_set_files("items"),
+        output:
+            ITEMS,
+        log:
+            "results/logs/published_items/{benchmark}.log",
+        benchmark:
+            "results/benchmarks/published_items/{benchmark}.tsv"
+        wildcard_constraints:
+            benchmark=get_names_of_benchmarks(published=True),
+        localrule: True
+        conda:
+            "../../envs/elusive.yaml"
+        params:
+            code=get_code("published_items"),
+        message:
+            "Items of {wildcards.benchmark}, from a published data set"
+        script:
+            "../scripts/published_items.py"
+
+
+if get_published_checkpoints():
+
+    rule published_logprobs:
+        input:
+            get_set_files("items", "choices", "runs"),
+            items_table=ITEMS,
+        output:
+            get_published_logprobs(),
+        log:
+            "results/logs/published_logprobs/{benchmark}.log",
+        benchmark:
+            "results/benchmarks/published_logprobs/{benchmark}.tsv"
+        localrule: True
+        conda:
+            "../../envs/elusive.yaml"
+        params:
+            code=get_code("published_logprobs"),
+            checkpoints=[[each.model, each.name] for each in get_published_checkpoints()],
+        message:
+            "Log-likelihoods on {wildcards.benchmark}, from a published data set"
+        script:
+            "../scripts/published_logprobs.py"

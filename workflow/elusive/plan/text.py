@@ -25,6 +25,7 @@ _BASIS = {
     "counted": "counted on the full set",
     "estimated": "rough: from typical lengths",
     "file": "rough: from the file's size",
+    "published": "of a published data set: nothing to score",
     "unknown": "unknown before its items table is made, counted as nothing",
 }
 

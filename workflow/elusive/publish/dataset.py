@@ -95,7 +95,8 @@ def write_dataset(
             shutil.copyfile(path, files[name])
         shutil.copyfile(dictionary, directory / "data_dictionary.csv")
         metadata = {name: parts.item_metadata(path) for name, path in benchmarks.items()}
-        _describe(directory, files, tables, checkpoints, described, made_by, metadata)
+        partial = {name: parts.is_partial(path) for name, path in benchmarks.items()}
+        _describe(directory, files, checkpoints, described, made_by, metadata, partial)
     logger.info("%s: %d tables, %.1f MB", output, len(files), _size(Path(output)) / 1e6)
 
 
@@ -116,11 +117,11 @@ def _size(directory: Path) -> int:
 def _describe(
     directory: Path,
     files: Mapping[str, Path],
-    tables: Mapping[str, FilePath],
     checkpoints: pa.Table,
     described: Mapping[str, Any],
     made_by: Mapping[str, Any],
     metadata: Mapping[str, Mapping[str, Any]],
+    partial: Mapping[str, bool],
 ) -> None:
     """Everything beside the tables."""
     settings = described["settings"]
@@ -176,6 +177,7 @@ def _describe(
             {
                 **{key: value for key, value in entry.items() if key != "kept_back"},
                 "texts": entry["kept_back"] is None,
+                "partial": partial[entry["name"]],
                 "num_items": _items(content, entry["name"]),
                 "metadata": metadata[entry["name"]],
             }

@@ -157,6 +157,17 @@ def item_metadata(path: FilePath) -> dict[str, Any]:
     return metadata | ({"dataset": origin(metadata)["dataset"]} if metadata.get("source") == "file" else {})
 
 
+def is_partial(path: FilePath) -> bool:
+    """Whether in every item of an items table one text, common to its choices, is scored.
+
+    Where the texts are not known, what the metadata say of them.
+    """
+    column = read_table(path, "items", columns=["continuations"])["continuations"]
+    if column.null_count:
+        return bool(read_metadata(path).get("partial", False))
+    return bool(pc.all(pc.equal(pc.list_value_length(column), 1)).as_py())
+
+
 def run_table(
     benchmarks: Mapping[str, FilePath], logprobs: Mapping[str, Sequence[FilePath]], order: Sequence[Key]
 ) -> pa.Table:

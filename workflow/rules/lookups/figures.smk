@@ -42,7 +42,8 @@ def get_all_figures():
     }
     names = [f"{kind}/{name}" for kind, members in kinds.items() for name in members]
     names += ["accuracy", "scaling", "mechanism", "example"]
-    return names + (["loss"] if REGISTRY.ladder_models else [])
+    has_losses = bool(REGISTRY.ladder_models or any(model.validation_losses for model in REGISTRY.published_models))
+    return names + (["loss"] if has_losses else [])
 
 
 def get_figure_files(format):

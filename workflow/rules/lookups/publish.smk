@@ -27,3 +27,22 @@ def get_push_target():
         return REGISTRY.publish["push"]
 
     return get_target
+
+
+def get_set_files(*tables):
+    """Files of the published data set that the configuration names; none where it names none."""
+    if REGISTRY.published is None:
+        return []
+    return [local(REGISTRY.published.path), *(local(REGISTRY.published.file(table)) for table in tables)]
+
+
+def get_published_checkpoints():
+    return [checkpoint for model in REGISTRY.published_models for checkpoint in model.checkpoints]
+
+
+def get_published_logprobs():
+    """Outputs of the rule that takes log-likelihoods from a published data set: of each of its checkpoints."""
+    return [
+        LOGPROBS.format(model=each.model, checkpoint=each.name, benchmark="{benchmark}")
+        for each in get_published_checkpoints()
+    ]
