@@ -49,6 +49,26 @@ rule push:
         "python -m elusive push --directory {input:q} --repo {params.target:q} {params.visibility} --log {log:q}"
 
 
+rule every_eval_ever:
+    input:
+        PUBLISH,
+    output:
+        directory("results/every_eval_ever"),
+    log:
+        "results/logs/every_eval_ever.log",
+    benchmark:
+        "results/benchmarks/every_eval_ever.tsv"
+    localrule: True
+    conda:
+        "../../envs/elusive.yaml"
+    params:
+        code=get_code("every_eval_ever"),
+    message:
+        "Instance results in the schema of Every Eval Ever: results/every_eval_ever"
+    script:
+        "../scripts/every_eval_ever.py"
+
+
 # What follows takes a published data set for a source, and is there only where the configuration names one.
 if REGISTRY.published is not None:
 

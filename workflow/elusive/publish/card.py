@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -224,17 +225,7 @@ def _files(content: Content) -> str:
 
 
 #: Recomputes a mean Spearman correlation with log p_vocab out of the choices alone; ties get their mean rank.
-SCRIPT = """\
-import duckdb
-rank = "rank() OVER (PARTITION BY item ORDER BY {0}) + (count(*) OVER (PARTITION BY item, {0}) - 1) / 2"
-print(duckdb.sql(f\"\"\"
-  WITH scored AS (FROM 'data/choices.parquet' JOIN 'data/families.parquet' USING (model, checkpoint)
-    JOIN 'data/checkpoints.parquet' USING (model, checkpoint)
-    WHERE is_gold AND benchmark = '@benchmark@' AND family = '@family@' AND flops > 0),
-  ranked AS (SELECT item, {rank.format('flops')} AS x, {rank.format('log_likelihood')} AS y FROM scored),
-  items AS (SELECT corr(x, y) AS c FROM ranked GROUP BY item)
-  SELECT avg(CASE WHEN isfinite(c) THEN c ELSE 0 END) FROM items\"\"\").fetchall()[0][0])
-"""
+SCRIPT = (Path(__file__).parent / "recompute.txt").read_text(encoding="utf-8")
 
 
 def script(content: Content) -> tuple[str, float] | None:

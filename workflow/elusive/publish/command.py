@@ -1,4 +1,4 @@
-"""The command lines of the stage: ``python -m elusive push`` and ``export-instances``."""
+"""The command line of the stage: ``python -m elusive push``."""
 
 from __future__ import annotations
 

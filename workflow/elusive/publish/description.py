@@ -116,8 +116,7 @@ def _benchmark_entry(benchmark: Benchmark) -> dict[str, Any]:
     if benchmark.source == SOURCE:
         return {"name": benchmark.name, "source": SOURCE}
     entry = {key: _cut(value) if key in _PATHS else value for key, value in benchmark.spec.items()}
-    entry |= {"label": benchmark.label} | ({"unconditional": True} if benchmark.unconditional else {})
-    return entry
+    return entry | ({"unconditional": True} if benchmark.unconditional else {})
 
 
 def _cut(path: str) -> str:

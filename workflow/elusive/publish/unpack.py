@@ -46,7 +46,7 @@ def read_part(published: Published, table: str, benchmark: str) -> pa.Table:
         )
     check_version(published.manifest["schema_version"], published.path)
     rows = pq.read_table(path, filters=[("benchmark", "=", benchmark)], use_threads=False)
-    missing = [column for column in SCHEMAS[CONTRACT[table]].names if column not in rows.column_names]
+    missing = [column for column in SCHEMAS[CONTRACT.get(table, table)].names if column not in rows.column_names]
     if missing:
         raise ElusiveError(f"{path}: column {missing[0]!r} is missing")
     return rows
@@ -64,7 +64,8 @@ def write_items(published: Published, benchmark: str, output: FilePath) -> None:
         raise ElusiveError(f"{published.path}: {benchmark} has {entry['num_items']} items, but there are {count}")
     columns = {name: rows[name] for name in ("item", "subject", "gold", "num_choices")}
     if entry["texts"]:
-        columns |= {name: rows[name] for name in _TEXTS} | {"cluster": rows["cluster"]}
+        known = [name for name in _TEXTS if name in rows.column_names and rows[name].null_count < count]
+        columns |= {name: rows[name] for name in (*known, "cluster")}
     else:
         columns |= {name: pa.nulls(count, pa.list_(pa.string())) for name in _TEXTS}
         columns |= {name: rows[name] for name in ("cluster", *DIGESTS)}
