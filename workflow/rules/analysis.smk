@@ -255,6 +255,7 @@ rule checkpoints:
     params:
         code=get_code("checkpoints"),
         checkpoints=[REGISTRY.describe(member) for member in get_all_checkpoints()],
+        losses=get_published_losses(),
     message:
         "Table of checkpoints"
     script:
@@ -277,7 +278,7 @@ rule reference:
         "../../envs/elusive.yaml"
     params:
         code=get_code("reference"),
-        trained=[model.name for model in REGISTRY.ladder_models],
+        trained=[model.name for model in REGISTRY.models.values() if model.trained_here],
     message:
         "Comparison with published accuracies"
     script:

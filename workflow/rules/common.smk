@@ -102,6 +102,12 @@ def get_described_families():
     }
 
 
+def get_names_of_benchmarks(published):
+    """A pattern of the benchmarks whose items come from a published data set, or from elsewhere."""
+    found = [name for name, each in REGISTRY.benchmarks.items() if (each.source == "published") == published]
+    return "|".join(found) or "(?!)"
+
+
 def get_all_checkpoints():
     return [checkpoint for model in REGISTRY.models.values() for checkpoint in model.checkpoints]
 

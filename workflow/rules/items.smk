@@ -31,6 +31,8 @@ rule items:
         "results/logs/items/{benchmark}.log",
     benchmark:
         "results/benchmarks/items/{benchmark}.tsv"
+    wildcard_constraints:
+        benchmark=get_names_of_benchmarks(published=False),
     localrule: True
     conda:
         "../../envs/elusive.yaml"

@@ -19,6 +19,8 @@ for batch, benchmarks in REGISTRY.batches.items():
             f"results/logs/{batch}/{{model}}/{{checkpoint}}.log",
         benchmark:
             f"results/benchmarks/{batch}/{{model}}/{{checkpoint}}.tsv"
+        wildcard_constraints:
+            model="|".join(model.name for model in REGISTRY.scored_models) or "(?!)",
         conda:
             "../../envs/elusive.yaml"
         threads: REGISTRY.scoring["threads"]

@@ -141,7 +141,7 @@ def test_loading_leaves_the_configuration_alone(config):
     assert loaded.ladder["checkpoints"] == [40, 80, 160]
 
 
-@pytest.mark.parametrize("section", ["ladder", "scoring", "plan", "budget"])
+@pytest.mark.parametrize("section", ["ladder", "scoring", "plan", "budget", "publish"])
 def test_the_default_file_shows_every_key_with_its_default(section):
     properties = SCHEMA["$defs"][section]["properties"]
     assert DEFAULT[section] == {key: entry["default"] for key, entry in properties.items()}
@@ -149,7 +149,7 @@ def test_the_default_file_shows_every_key_with_its_default(section):
     assert set(DEFAULT) == set(SCHEMA["properties"])
 
 
-@pytest.mark.parametrize("section", ["ladder", "scoring", "plan", "budget"])
+@pytest.mark.parametrize("section", ["ladder", "scoring", "plan", "budget", "publish"])
 def test_a_section_left_out_has_the_defaults(section):
     config = copy.deepcopy(DEFAULT)
     del config[section]

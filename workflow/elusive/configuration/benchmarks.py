@@ -39,10 +39,10 @@ class Benchmark:
         return bool(builtin.subjects and not builtin.subject) if builtin else "subject" in self.spec
 
 
-def expand_patterns(entries: list[dict[str, Any]], blame: Blame) -> list[tuple[int, dict[str, Any]]]:
+def expand_patterns(entries: Iterable[tuple[int, dict[str, Any]]], blame: Blame) -> list[tuple[int, dict[str, Any]]]:
     """Position in the configuration, and entry, of each benchmark: one per built-in name that a pattern matches."""
     expanded: list[tuple[int, dict[str, Any]]] = []
-    for i, entry in enumerate(entries):
+    for i, entry in entries:
         pattern = entry["name"]
         if not _is_pattern(pattern):
             expanded.append((i, entry))

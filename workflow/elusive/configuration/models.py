@@ -45,7 +45,8 @@ class Model:
     it to the tokenizer. ``max_length`` is the most tokens that it is fed, None its own length. ``shape`` holds width
     and layers of a ladder model. For a model of the hub, ``repo`` is its repository, ``weights_bytes`` an estimate of
     what one checkpoint weighs in bytes, and ``verified`` what the catalogue says of a built-in one (None of one that
-    the configuration describes).
+    the configuration describes). Of one from a published data set, ``source`` is ``published``, ``origin`` the source
+    that it had, and ``validation_losses`` (nats per token) are those of its checkpoints, as far as they are known.
     """
 
     name: str
@@ -63,6 +64,13 @@ class Model:
     weights_bytes: int | None = None
     verified: bool | None = None
     notes: str = ""
+    origin: str | None = None
+    validation_losses: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def trained_here(self) -> bool:
+        """Whether this workflow trained it, in this run or in the one that published it."""
+        return "ladder" in (self.source, self.origin)
 
     @property
     def scoring_options(self) -> dict[str, Any]:

@@ -63,7 +63,10 @@ def read_benchmark(items: PathLike) -> Benchmark:
     columns = tables.read_table(items, "items", ["num_choices", "subject", "continuations"])
     counts = columns["num_choices"].value_counts().to_pylist()
     choices = sorted(((entry["values"], entry["counts"]) for entry in counts), key=lambda c: (-c[1], c[0]))
-    shared = pc.all(pc.equal(pc.list_value_length(columns["continuations"]), 1)).as_py()
+    if columns["continuations"].null_count:  # the texts are not known
+        shared = metadata.get("partial", False)
+    else:
+        shared = pc.all(pc.equal(pc.list_value_length(columns["continuations"]), 1)).as_py()
     return Benchmark(
         name=metadata["benchmark"],
         label=metadata["label"],

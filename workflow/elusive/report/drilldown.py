@@ -39,6 +39,9 @@ LARGEST, SMALLEST, KEPT = 6, 2, 2
 #: Characters of a question that are kept: its end, since the examples or the passage stand before what is asked.
 LONGEST = 4000
 
+#: In place of a question whose text is not known here.
+NOT_KNOWN = "The text of this item is not part of the data."
+
 METHOD = "spearman"
 _METRICS = ("log_p_vocab_correct", "p_choices_correct", "brier", "accuracy")
 
@@ -123,7 +126,10 @@ def write_drilldown(
         row = {name: table[name][position].as_py() for name in ("item", "subject", "contexts", "continuations")}
         count = int(choices.num_choices[position])
         own = matrix[:, start[position] : start[position] + count]
-        question, texts = question_and_choices(row["contexts"], row["continuations"], count)
+        if row["contexts"] is None or row["continuations"] is None:
+            question, texts = NOT_KNOWN, [f"choice {choice + 1}" for choice in range(count)]
+        else:
+            question, texts = question_and_choices(row["contexts"], row["continuations"], count)
         shown.append(
             {
                 "item": row["item"],

@@ -21,6 +21,15 @@ TABLES = [
 ]
 
 
+def get_published_losses():
+    """Validation losses that a published data set has of its checkpoints, as [model, checkpoint, loss]."""
+    return [
+        [model.name, checkpoint, loss]
+        for model in REGISTRY.published_models
+        for checkpoint, loss in model.validation_losses.items()
+    ]
+
+
 def get_benchmark_logprobs(wildcards):
     members = {(c.model, c.name) for family in REGISTRY.families.values() for c in family.members}
     return [LOGPROBS.format(model=m, checkpoint=c, benchmark=wildcards.benchmark) for m, c in sorted(members)]

@@ -46,7 +46,8 @@ def get_benchmarks_with_subjects():
 
 def get_all_figures():
     kinds = {kind: REGISTRY.benchmarks for kind in get_benchmark_figures()}
-    names = ["mechanism", "example", "accuracy", "scaling"] + (["loss"] if REGISTRY.ladder_models else [])
+    has_losses = bool(REGISTRY.ladder_models or any(model.validation_losses for model in REGISTRY.published_models))
+    names = ["mechanism", "example", "accuracy", "scaling"] + (["loss"] if has_losses else [])
     methods = ["spearman", "pearson"]
     if are_all_figures_wanted():
         methods += ["kendall"]
