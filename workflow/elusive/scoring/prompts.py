@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from elusive.configuration.directory import CheckpointDirectory
 from elusive.errors import ElusiveError
+from elusive.scoring.identity import tokenizer_identity
 from elusive.scoring.spec import Spec
 from elusive.scoring.tokenize import (
     Requests,
@@ -48,6 +49,12 @@ class Choices:
     def names(self) -> list[str]:
         """How error messages call them."""
         return [f"item {item!r}, choice {choice}" for item, choice in zip(self.item, self.choice, strict=True)]
+
+    def take(self, kept: np.ndarray) -> Choices:
+        """The choices at the indices ``kept``, of whole items."""
+        lists = {name: [getattr(self, name)[i] for i in kept] for name in ("item", "context", "continuation", "text")}
+        _, index = np.unique(self.item_index[kept], return_inverse=True)
+        return Choices(item_index=index, choice=self.choice[kept], is_gold=self.is_gold[kept], **lists)
 
 
 def choices(items: pa.Table) -> Choices:
@@ -91,7 +98,9 @@ class Prompts:
         from elusive.scoring.loading import load_tokenizer
 
         spec = self._spec
-        return load_tokenizer(self._checkpoint.directory, spec.add_bos_token, spec.threads, spec.trust_remote_code)
+        # Of a relative path transformers takes the first folders for the name of a repository, and chooses by it.
+        directory = self._checkpoint.directory.absolute()
+        return load_tokenizer(directory, spec.add_bos_token, spec.threads, spec.trust_remote_code)
 
     def of(self, cell: Cell) -> tuple[Choices, Requests]:
         """A request per choice, and if asked for one more per choice with an empty context, after all the others."""
@@ -100,7 +109,7 @@ class Prompts:
         if cell.unconditional:
             contexts = [*contexts, *[""] * len(contexts)]
             continuations, names = continuations * 2, names * 2
-        decisive = {"items": cell.items_sha256, "unconditional": cell.unconditional}
+        decisive = {"prompts": cell.prompts_sha256, "unconditional": cell.unconditional}
         names = [f"{cell.benchmark}: {name}" for name in names]
         return every, self._cached(decisive, lambda: self._encode(contexts, continuations, names))
 
@@ -123,18 +132,22 @@ class Prompts:
                 raise problems[0]
             return pack([(r.fed(i), r.targets(i)) for r in requests for i in range(len(r))])
 
-        return self._cached({"trial": [[cell.items_sha256, cell.unconditional] for cell in some]}, make)
+        return self._cached({"trial": [[cell.prompts_sha256, cell.unconditional] for cell in some]}, make)
 
     def _encode(self, contexts: Sequence[str], continuations: Sequence[str], names: Sequence[str]) -> Requests:
         return tokenize(self._tokenizer, contexts, continuations, self.max_length, self._spec.add_bos_token, names)
 
     def _cached(self, decisive: dict[str, Any], make: Callable[[], Requests]) -> Requests:
         general = {
-            "tokenizer": self._checkpoint.tokenizer,
+            "tokenizer": self._identity,
             "max_length": self.max_length,
             "add_bos_token": self._spec.add_bos_token,
         }
         return self._tokens.get({**general, **decisive}, make)
+
+    @functools.cached_property
+    def _identity(self) -> dict[str, Any]:
+        return tokenizer_identity(self._checkpoint.directory, self._spec.trust_remote_code)
 
 
 def _trial_pairs(items: pa.Table, cell: Cell) -> tuple[list[str], list[str], list[str]]:
