@@ -10,6 +10,8 @@ if REGISTRY.hub_models and "download" not in workflow.global_resources:
 
 
 rule download:
+    input:
+        ancient(ALL_ITEMS),
     output:
         get_download_output(),
     log:
@@ -31,11 +33,12 @@ rule download:
         disk_mb=get_download_disk,
     params:
         spec=get_download_spec,
+        settings=get_download_settings,
         partial=get_download_partial,
-        waiting=get_download_waiting,
+        options=get_download_options,
         version=1,
     message:
         "Downloading {wildcards.model}/{wildcards.checkpoint}"
     shell:
-        "python -m elusive download --spec {params.spec:q} --output {output:q} --partial {params.partial:q} "
-        "{params.waiting} --log {log:q}"
+        "python -m elusive download --spec {params.spec:q} --settings {params.settings:q} --output {output:q} "
+        "--partial {params.partial:q} {params.options} --log {log:q}"

@@ -30,6 +30,7 @@ for batch, benchmarks in REGISTRY.batches.items():
             runtime=get_score_runtime(batch),
         params:
             spec=get_score_spec(batch),
+            own_files=get_local_identities,
             settings=get_score_settings,
             tokens=lambda wildcards, output: str(get_results(output[0], LOGPROBS) / "tokens"),
             finished=lambda wildcards, output: str(get_results(output[0], LOGPROBS) / "finished"),

@@ -38,6 +38,14 @@ class Benchmark:
         builtin = BENCHMARKS.get(self.name)
         return bool(builtin.subjects and not builtin.subject) if builtin else "subject" in self.spec
 
+    def items_spec(self, seed: int) -> dict[str, Any]:
+        """What decides its items: not its label, nor a limit or ``seed`` that leaves none of them out."""
+        spec = {key: value for key, value in self.spec.items() if key != "label" and value is not None}
+        builtin = BENCHMARKS.get(self.name)
+        if builtin and spec.get("limit", 0) >= max(builtin.num_items.values()):
+            del spec["limit"]
+        return spec | ({"seed": seed} if "limit" in spec else {})
+
 
 def expand_patterns(entries: Iterable[tuple[int, dict[str, Any]]], blame: Blame) -> list[tuple[int, dict[str, Any]]]:
     """Position in the configuration, and entry, of each benchmark: one per built-in name that a pattern matches."""

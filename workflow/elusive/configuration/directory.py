@@ -10,7 +10,8 @@ from elusive.errors import ElusiveError
 from elusive.files import sha256_files
 
 CONFIG = "config.json"
-#: Says where downloaded weights come from: repository, revision as asked for, and the commit that it was.
+#: Says where downloaded weights come from: repository, revision as asked for, and the commit that it was; and whether
+#: they were left out, since no table needs them.
 SOURCE = "source.json"
 TOKENIZER = (
     "tokenizer.json",
@@ -48,12 +49,13 @@ class CheckpointDirectory:
     """A directory in Hugging Face format.
 
     ``revision`` is the hub's commit of downloaded weights, else SHA-256 over the files that matter, as ``tokenizer``
-    is over the tokenizer's.
+    is over the tokenizer's. Without ``has_weights`` the directory stands for a commit whose weights nobody needs.
     """
 
     directory: Path
     revision: str
     tokenizer: str
+    has_weights: bool = True
 
     @classmethod
     def open(cls, directory: Path, revision: str | None = None, repo: str | None = None) -> CheckpointDirectory:
@@ -64,6 +66,8 @@ class CheckpointDirectory:
         """
         if not directory.is_dir():
             raise ElusiveError(f"{directory}: there is no such checkpoint directory")
+        if repo is not None and lacks_weights(directory):
+            return cls(directory, _commit(directory, repo, revision), sha256_files(_tokenizer(directory)), False)
         if not (directory / CONFIG).is_file():
             raise ElusiveError(f"{directory}: has no {CONFIG}, so it is no checkpoint in Hugging Face format")
         weights = _weights(directory)
@@ -77,6 +81,14 @@ class CheckpointDirectory:
         else:
             revision = revision or sha256_files(decisive_files(directory))
         return cls(directory, revision, sha256_files(tokenizer))
+
+
+def lacks_weights(directory: Path) -> bool:
+    """Whether ``directory`` is one of the hub's whose weights were left out, since every table was there."""
+    try:
+        return json.loads((directory / SOURCE).read_text(encoding="utf-8")).get("weights") is False
+    except (OSError, ValueError, AttributeError):
+        return False
 
 
 def decisive_files(directory: Path) -> list[Path]:

@@ -54,12 +54,13 @@ def build_items(spec: dict[str, Any], output: str | os.PathLike[str], archive: s
     name, limit, seed = spec["name"], spec.get("limit"), spec.get("seed") or 0
     full = _own_set(spec) if "choices" in spec or "gold" in spec else _builtin_set(spec, archive)
     kept = [full.items[index] for index in choose(full.items, limit, seed)]
+    drawn = len(kept) < len(full.items)
     metadata = {
         **full.metadata,
         "label": spec.get("label") or full.metadata["label"],
         "num_items_total": len(full.items),
-        "limit": limit if len(kept) < len(full.items) else None,
-        "seed": seed,
+        "limit": limit if drawn else None,
+        "seed": seed if drawn else None,
         "chance": math.fsum(1 / item.num_choices for item in kept) / len(kept),
     }
     write_table(_table(kept), output, "items", metadata)

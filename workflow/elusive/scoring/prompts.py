@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from elusive.configuration.directory import CheckpointDirectory
 from elusive.errors import ElusiveError
+from elusive.scoring.identity import tokenizer_identity
 from elusive.scoring.spec import Spec
 from elusive.scoring.tokenize import (
     Requests,
@@ -118,7 +119,9 @@ class Prompts:
         from elusive.scoring.loading import load_tokenizer
 
         spec = self._spec
-        return load_tokenizer(self._checkpoint.directory, spec.add_bos_token, spec.threads, spec.trust_remote_code)
+        # Of a relative path transformers takes the first folders for the name of a repository, and chooses by it.
+        directory = self._checkpoint.directory.absolute()
+        return load_tokenizer(directory, spec.add_bos_token, spec.threads, spec.trust_remote_code)
 
     @property
     def bos(self) -> str | None:
@@ -155,7 +158,7 @@ class Prompts:
         if cell.unconditional:
             contexts = [*contexts, *[""] * len(contexts)]
             continuations, names = continuations * 2, names * 2
-        decisive = {"items": cell.items_sha256, "unconditional": cell.unconditional}
+        decisive = {"prompts": cell.prompts_sha256, "unconditional": cell.unconditional}
         names = [f"{cell.benchmark}: {name}" for name in names]
         requests = self._cached(decisive, lambda: self._encode(contexts, continuations, names))
         bad = np.flatnonzero(requests.num_targets == 0)
@@ -193,7 +196,7 @@ class Prompts:
                 raise problems[0]
             return functools.reduce(operator.add, requests)
 
-        return self._cached({"trial": [[cell.items_sha256, cell.unconditional] for cell in some]}, make)
+        return self._cached({"trial": [[cell.prompts_sha256, cell.unconditional] for cell in some]}, make)
 
     def _encode(self, contexts: Sequence[str], continuations: Sequence[str], names: Sequence[str]) -> Requests:
         bos = self._spec.add_bos_token
@@ -201,11 +204,15 @@ class Prompts:
 
     def _cached(self, decisive: dict[str, Any], make: Callable[[], Requests]) -> Requests:
         general = {
-            "tokenizer": self._checkpoint.tokenizer,
+            "tokenizer": self._identity,
             "max_length": self.max_length,
             "add_bos_token": self._spec.add_bos_token,
         }
         return self._tokens.get({**general, **decisive}, make)
+
+    @functools.cached_property
+    def _identity(self) -> dict[str, Any]:
+        return tokenizer_identity(self._checkpoint.directory, self._spec.trust_remote_code)
 
 
 def _trial_pairs(items: pa.Table, cell: Cell) -> tuple[list[str], list[str], list[str]]:

@@ -56,6 +56,14 @@ class Requests:
         end = self.offsets[index + 1]
         return self.tokens[end - self.num_targets[index] : end]
 
+    @property
+    def sha256(self) -> str:
+        """Hex SHA-256 over all tokens and where each sequence and its continuation begin."""
+        digest = hashlib.sha256()
+        for array in (self.tokens, self.offsets, self.num_targets):
+            digest.update(len(array).to_bytes(8, "little") + np.ascontiguousarray(array).tobytes())
+        return digest.hexdigest()
+
     def take(self, indices: Sequence[int]) -> Requests:
         """The requests at ``indices``, in that order."""
         indices = np.asarray(indices, np.int64)

@@ -48,6 +48,8 @@ _QUANTIZED_TENSOR = re.compile(
     r"\.(qweight|qzeros|g_idx|weight_scale(_inv)?|weight_packed|absmax|quant_map|quant_state\..*|SCB|input_scale)$"
 )
 _FLOATS = {"F64", "F32", "F16", "BF16"}
+#: What configurations call the number of a decoder's layers. Other keys with layers in their name may exceed it.
+_DEPTHS = ("num_hidden_layers", "num_layers", "n_layer", "n_layers", "num_decoder_layers", "decoder_layers")
 #: Values that are compared of each tensor. What was mixed up differs in nearly all of them.
 _COMPARED = 256
 #: Names in a message, at the most.
@@ -147,8 +149,9 @@ def weight_files(directory: Path, explicit: object = None) -> list[Path]:
 
 def check_depth(directory: Path, config: Mapping[str, Any], headers: Mapping[str, Sequence[Entry]]) -> None:
     """Refuse a configuration of more layers than the files have tensors, which to make would take for ever."""
-    for key, value in config.items():
-        if re.fullmatch(r"\w*layers?", key) and isinstance(value, int) and headers and value > len(headers):
+    for key in _DEPTHS:
+        value = config.get(key)
+        if isinstance(value, int) and headers and value > len(headers):
             raise ElusiveError(
                 f"{directory / CONFIG}: {key}: {value} layers, but the files hold {len(headers)} tensors"
             )

@@ -1,6 +1,7 @@
 """What the rule of downloads looks up."""
 
 import json
+import shlex
 import time
 
 from elusive.plan.estimate import DOWNLOADS_AT_ONCE
@@ -22,15 +23,35 @@ def get_download_spec(wildcards):
     return json.dumps(get_hub_source(wildcards), sort_keys=True)
 
 
+# The following ask for what they need of a job to be derived, as :func:`get_score_settings` is: weights that are kept
+# are as good as before whatever else is asked for.
+
+
+def get_download_settings(wildcards, threads):
+    """What scoring is told of the checkpoint, on all benchmarks."""
+    settings = json.loads(get_spec(wildcards, REGISTRY.benchmarks))
+    return json.dumps(
+        {key: settings[key] for key in settings.keys() - get_hub_source(wildcards).keys()}, sort_keys=True
+    )
+
+
 def get_download_partial(wildcards, output):
     results = get_results(output[0], CHECKPOINT)
     return str(results / "checkpoints" / ".partial" / wildcards.model / wildcards.checkpoint)
 
 
-def get_download_waiting(wildcards, threads):
-    """Options for when to wait for scoring; derived, as :func:`get_score_settings` is."""
-    kept = REGISTRY.hub["keep"] or workflow.storage_settings.notemp
-    return f"--ahead {0 if kept else REGISTRY.hub['ahead'] or 0} --since {STARTED}"
+def get_download_options(wildcards, output):
+    """When to wait for scoring, and where to see whether weights are needed. They are where they are to be kept."""
+    if is_kept():
+        return ""
+    results = get_results(output[0], CHECKPOINT)
+    items = [str(results.parent / ITEMS.format(benchmark=benchmark)) for benchmark in REGISTRY.benchmarks]
+    places = ["--finished", results / "finished", "--token-cache", results / "tokens", "--items", *items]
+    return shlex.join(map(str, ["--ahead", REGISTRY.hub["ahead"] or 0, "--since", STARTED, *places]))
+
+
+def is_kept():
+    return REGISTRY.hub["keep"] or workflow.storage_settings.notemp
 
 
 def get_download_disk(wildcards):

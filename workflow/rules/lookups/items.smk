@@ -5,13 +5,19 @@ import json
 from elusive.items import archive
 
 ARCHIVE = f"results/sources/{archive.FILE_NAME}"
+#: Is there when the items tables of all benchmarks are, for jobs that look at all of them and do not depend on any.
+ALL_ITEMS = "results/items/.complete"
 
 
 def get_items_source(wildcards):
-    rerun_interrupted_jobs()
+    prepare_run()
     benchmark = REGISTRY.benchmarks[wildcards.benchmark]
     return ARCHIVE if benchmark.source == "archive" else [local(file) for file in benchmark.files]
 
 
 def get_items_spec(wildcards):
-    return json.dumps(REGISTRY.benchmarks[wildcards.benchmark].spec | {"seed": REGISTRY.seed}, sort_keys=True)
+    return json.dumps(REGISTRY.benchmarks[wildcards.benchmark].items_spec(REGISTRY.seed), sort_keys=True)
+
+
+def get_items_identities(wildcards):
+    return get_identities(get_items_source(wildcards)) if REGISTRY.benchmarks[wildcards.benchmark].files else []
