@@ -8,6 +8,7 @@ import yaml
 from elusive.configuration import registry
 from elusive.publish.description import _cut, describe, resolved
 from runs import ROOT
+from scoring_checkpoints import neox_config, random_model, save_checkpoint, train_tokenizer
 
 DEFAULT = yaml.safe_load((ROOT / "config.yaml").read_text())
 PAPER = yaml.safe_load((ROOT / "workflow" / "presets" / "paper.yaml").read_text())
@@ -42,10 +43,10 @@ def test_patterns_and_defaults_are_filled_in():
     assert found["scoring"]["token_budget"] is None
 
 
-def test_a_target_and_paths_stay_at_home(tmp_path):
-    for step in ("step1", "step2", "step3"):
-        (tmp_path / "secret" / "mine" / step).mkdir(parents=True)
-        (tmp_path / "secret" / "mine" / step / "config.json").write_text("{}")
+def test_a_target_and_paths_stay_at_home(tmp_path, archive_path):
+    tokenizer = train_tokenizer(tmp_path / "tokenizer", ["a text to learn from"] * 3)
+    for seed, step in enumerate(("step1", "step2", "step3")):
+        save_checkpoint(random_model(neox_config(), seed), tokenizer, tmp_path / "secret" / "mine" / step)
     (tmp_path / "secret" / "quiz.jsonl").write_text('{"q": "?", "options": ["a", "b"], "answer": 0}')
     config = DEFAULT | {
         "models": [
@@ -53,7 +54,6 @@ def test_a_target_and_paths_stay_at_home(tmp_path):
                 "name": "mine",
                 "source": "local",
                 "path": f"{tmp_path}/secret/mine/{{checkpoint}}",
-                "parameters": 10,
                 "tokens_per_step": 100,
                 "checkpoints": ["step1", "step2", "step3"],
             }
