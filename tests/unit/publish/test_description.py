@@ -1,6 +1,7 @@
 """What was run, as a configuration that loads to the same, and without a word of the machine."""
 
 import json
+from collections import OrderedDict
 
 import pytest
 import yaml
@@ -21,6 +22,11 @@ def test_the_resolved_configuration_is_the_same_run(config):
     for name in ("seed", "models", "families", "benchmarks", "ladder", "compute"):
         assert getattr(again, name) == getattr(loaded, name), name
     assert again.scoring == loaded.scoring
+
+
+def test_a_configuration_that_snakemake_merged_can_be_written():
+    config = json.loads(json.dumps(DEFAULT), object_pairs_hook=OrderedDict)
+    assert describe(registry.load(config), config) == describe(registry.load(DEFAULT), DEFAULT)
 
 
 def test_patterns_and_defaults_are_filled_in():
@@ -44,7 +50,7 @@ def test_patterns_and_defaults_are_filled_in():
 
 
 def test_a_target_and_paths_stay_at_home(tmp_path, archive_path):
-    tokenizer = train_tokenizer(tmp_path / "tokenizer", ["a text to learn from"] * 3)
+    tokenizer = train_tokenizer(archive_path, tmp_path / "tokenizer")
     for seed, step in enumerate(("step1", "step2", "step3")):
         save_checkpoint(random_model(neox_config(), seed), tokenizer, tmp_path / "secret" / "mine" / step)
     (tmp_path / "secret" / "quiz.jsonl").write_text('{"q": "?", "options": ["a", "b"], "answer": 0}')

@@ -6,6 +6,7 @@ Everything is plain JSON, since Snakemake hands it to the job as a parameter. No
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import PurePath
 from typing import Any
 
@@ -135,5 +136,10 @@ def _cut(path: str) -> str:
 
 
 def as_yaml(value: Any) -> str:
-    """``value`` as YAML, in its own order."""
-    return yaml.dump(value, Dumper=yaml.SafeDumper, sort_keys=False, allow_unicode=True, width=120)
+    """``value``, which JSON can hold, as YAML in its own order.
+
+    Snakemake merges configurations into mappings of a type that YAML's safe writer does not know.
+    """
+    return yaml.dump(
+        json.loads(json.dumps(value)), Dumper=yaml.SafeDumper, sort_keys=False, allow_unicode=True, width=120
+    )
