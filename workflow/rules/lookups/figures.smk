@@ -7,7 +7,7 @@ def get_figure(figure, kind):
     paths = {name: FIGURE.format(figure=figure, format=format) for name, format in files.items()}
     labels = {name: f"{{{name}}}" for name in ("benchmark", "method") if f"{{{name}}}" in figure} or {"figure": kind}
     about = {
-        "caption": "../../report/figure.rst",
+        "caption": "../report/figure.rst",
         "category": f"{kind.replace('_', ' ').capitalize()} figures",
         "labels": labels,
     }
