@@ -41,7 +41,7 @@ def get_published_checkpoints():
 
 
 def get_published_logprobs():
-    """Outputs of the rule that takes log-likelihoods from a published data set: of each of its checkpoints."""
+    """Tables of log-likelihoods that come from a published data set, of each of its checkpoints."""
     return [
         LOGPROBS.format(model=each.model, checkpoint=each.name, benchmark="{benchmark}")
         for each in get_published_checkpoints()
