@@ -47,6 +47,7 @@ _ADAPTED = re.compile(r"\.(lora_[AB]|lora_embedding_[AB]|lora_magnitude_vector|i
 _QUANTIZED_TENSOR = re.compile(
     r"\.(qweight|qzeros|g_idx|weight_scale(_inv)?|weight_packed|absmax|quant_map|quant_state\..*|SCB|input_scale)$"
 )
+_DEPTH = ("num_hidden_layers", "n_layer", "n_layers", "num_layers", "decoder_layers")
 _FLOATS = {"F64", "F32", "F16", "BF16"}
 #: Values that are compared of each tensor. What was mixed up differs in nearly all of them.
 _COMPARED = 256
@@ -146,9 +147,10 @@ def weight_files(directory: Path, explicit: object = None) -> list[Path]:
 
 
 def check_depth(directory: Path, config: Mapping[str, Any], headers: Mapping[str, Sequence[Entry]]) -> None:
-    """Refuse a configuration of more layers than the files have tensors, which to make would take for ever."""
-    for key, value in config.items():
-        if re.fullmatch(r"\w*layers?", key) and isinstance(value, int) and headers and value > len(headers):
+    """Refuse a configuration of so many layers that making them would take for ever, with few tensors to fill them."""
+    for key in _DEPTH:
+        value = config.get(key)
+        if isinstance(value, int) and headers and value > 1000 + len(headers):
             raise ElusiveError(
                 f"{directory / CONFIG}: {key}: {value} layers, but the files hold {len(headers)} tensors"
             )
