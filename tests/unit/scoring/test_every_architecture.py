@@ -27,7 +27,7 @@ NOT_MADE = {
     *("got_ocr2", "moss_transcribe_diarize", "musicgen", "musicgen_melody", "phi4_multimodal"),
 }
 #: Types whose small model is refused, and why: words of the message.
-SEES_LATER = "later tokens .* change"
+SEES_LATER = "later tokens .* change|the same sequence is another one each time"
 REFUSED = {
     # Encoders, unless their configuration says is_decoder.
     **dict.fromkeys(

@@ -102,6 +102,11 @@ def test_more_layers_in_the_configuration_than_in_the_files(directory):
     refused(directory, "lack 9 tensors .*'model.layers.2.*config.json names 3 layers, the files have 2")
 
 
+def test_layers_without_end_are_not_made(directory):
+    configure(directory, num_hidden_layers=10**9)
+    refused(directory, r"config.json: num_hidden_layers: 1000000000 layers, but the files hold 21 tensors")
+
+
 def test_more_layers_in_the_files_than_in_the_configuration(directory):
     configure(directory, num_hidden_layers=1)
     refused(directory, r"hold 'model.layers.1.* and 5 more, .* of more layers or parts than config.json gives it")

@@ -304,18 +304,15 @@ def _score_stale(
         notes.append(f"max_length {spec.max_length} exceeds the {own_length} tokens that the model is made for")
 
     def prepare(cell: Cell) -> Prepared:
-        with tally.timing("tokenize"):
+        with tally.timing("tokenize"), _naming(checkpoint.directory):
             return prompts.of(cell)
 
-    with tally.timing("tokenize"):
+    with tally.timing("tokenize"), _naming(checkpoint.directory):
         trial = prompts.trial(every)
         bos = prompts.bos
     notes += [bos] if bos else []
-    try:
-        with tally.timing("compute"):
-            scorer = Scorer(model, trial, prompts.max_length, spec.token_budget)
-    except ElusiveError as error:
-        raise ElusiveError(f"{checkpoint.directory}: {error}") from error
+    with tally.timing("compute"), _naming(checkpoint.directory):
+        scorer = Scorer(model, trial, prompts.max_length, spec.token_budget)
     for note in notes:
         logger.warning("%s: %s", label, note)
     # A job with one processor to compute on has none to spare.
@@ -331,10 +328,8 @@ def _score_stale(
             logger.warning("%s: %s", where, note)
         with tally.timing("compute"):
             progress = _ItemProgress(f"scoring {where}", np.resize(some.item_index, len(requests)))
-            try:
+            with _naming(f"{checkpoint.directory}: {cell.benchmark}"):
                 scores = scorer.score(requests, progress)
-            except ElusiveError as error:
-                raise ElusiveError(f"{checkpoint.directory}: {cell.benchmark}: {error}") from error
         bad = np.flatnonzero(~np.isfinite(scores.log_likelihood))
         if len(bad):
             raise ElusiveError(
@@ -355,6 +350,17 @@ def _score_stale(
         tally.counts["tokens asked for"] += scores.tokens_asked
         tally.counts["tokens run"] += scores.tokens_run
     return scorer.path
+
+
+@contextlib.contextmanager
+def _naming(where: Path | str) -> Iterator[None]:
+    """Put ``where`` before the message of an error that does not begin with it."""
+    try:
+        yield
+    except ElusiveError as error:
+        if str(error).startswith(str(where)):
+            raise
+        raise ElusiveError(f"{where}: {error}") from error
 
 
 def _items(count: int) -> str:

@@ -148,10 +148,10 @@ def weight_files(directory: Path, explicit: object = None) -> list[Path]:
 
 
 def check_depth(directory: Path, config: Mapping[str, Any], headers: Mapping[str, Sequence[Entry]]) -> None:
-    """Refuse a configuration of more layers than the files have tensors, which to make would take for ever."""
+    """Refuse a configuration of so many layers that making them would take for ever, with few tensors to fill them."""
     for key in _DEPTHS:
         value = config.get(key)
-        if isinstance(value, int) and headers and value > len(headers):
+        if isinstance(value, int) and headers and value > 1000 + len(headers):
             raise ElusiveError(
                 f"{directory / CONFIG}: {key}: {value} layers, but the files hold {len(headers)} tensors"
             )
