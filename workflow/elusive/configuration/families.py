@@ -14,12 +14,16 @@ MIN_CHECKPOINTS = 3
 
 @dataclass(frozen=True)
 class Family:
-    """Checkpoints over which scores are correlated with compute, in order of FLOPs."""
+    """Checkpoints over which scores are correlated with compute, in order of FLOPs.
+
+    ``allow_duplicates``: members may have the same weights or scores.
+    """
 
     name: str
     label: str
     members: tuple[Checkpoint, ...]
     plotted: bool = True
+    allow_duplicates: bool = False
 
 
 def build_family(entry: dict[str, Any], index: int, models: dict[str, Model], blame: Blame) -> Family:
@@ -51,4 +55,7 @@ def build_family(entry: dict[str, Any], index: int, models: dict[str, Model], bl
             + ", ".join(f"{c.model}/{c.name} with {c.tokens} tokens" for c in members.values()),
         )
     ordered = tuple(sorted(members.values(), key=lambda c: (c.flops, c.model, c.name)))
-    return Family(entry["name"], entry.get("label", entry["name"]), ordered, entry.get("plotted", True))
+    allow_duplicates = entry.get("allow_duplicates", False)
+    return Family(
+        entry["name"], entry.get("label", entry["name"]), ordered, entry.get("plotted", True), allow_duplicates
+    )
