@@ -93,12 +93,26 @@ def follow_run():
     home = Path(workflow.persistence.path)
     for said in runs.release_locks(home):
         logger.warning(said)
-    runs.follow(home, get_locks, is_run_ending, local=workflow.local_exec)
+    runs.follow(home, get_locks, is_run_ending, count_pending_items, local=workflow.local_exec)
 
 
 def get_locks():
     # Snakemake makes no more known of its locks than whether there are any.
     return list(getattr(workflow.persistence, "_lockfile", {}).values())
+
+
+@functools.cache
+def get_items_jobs():
+    # In a workflow that imports this one, its name comes before the rule's.
+    return [job for job in workflow.dag.needrun_jobs() if job.rule.name.endswith("items")]
+
+
+def count_pending_items():
+    """How many items tables this run has still to make; None before it has begun."""
+    if workflow.scheduler is None:
+        return None
+    failed = workflow.scheduler.failed
+    return sum(not workflow.dag.finished(job) and job not in failed for job in get_items_jobs())
 
 
 def is_run_ending():
