@@ -33,7 +33,7 @@ SHAPE = {
     "eos_token_id": 0,
 }
 SOURCES = {"ladder": ("small", "step2"), "local": ("mine", "step20"), "hub": ("far", "step30")}
-BENCHMARKS = ("quiz", "arc_easy")
+BENCHMARKS = ("quiz", "riddles")
 LOGPROBS = [f"results/logprobs/{m}/{c}/{b}.parquet" for m, c in SOURCES.values() for b in BENCHMARKS]
 
 # What a job of scoring does, in the words of the table.
@@ -67,6 +67,7 @@ class ChangedRun(Run):
 
 
 def questions() -> list[dict]:
+    """Rows of a benchmark; both have the same, and are told apart by their names."""
     return [
         {"q": f"What is {i} + 2?", "options": [str(i + 2), str(i + 3), "none"], "answer": 0, "of": "sums"}
         for i in range(6)
@@ -253,7 +254,7 @@ def base(server, models, repository, archive_path, tmp_path_factory):
         "families": [{"name": "all", "members": ["*/*"]}],
         "benchmarks": [
             {"name": "quiz", "file": "quiz.jsonl", "context": "{{ q }}", "choices": "options", "gold": "answer"},
-            {"name": "arc_easy", "limit": 4},
+            {"name": "riddles", "file": "riddles.jsonl", "context": "{{ q }}", "choices": "options", "gold": "answer"},
         ],
         "scoring": {"device": "cpu"},
     }
@@ -261,7 +262,8 @@ def base(server, models, repository, archive_path, tmp_path_factory):
     run.server, run.config = server, config
     # A link, so that a copy of the run has the same files.
     (run.directory / "weights").symlink_to(place)
-    write_questions(run.directory / "quiz.jsonl", questions())
+    for name in BENCHMARKS:
+        write_questions(run.directory / f"{name}.jsonl", questions())
     run.succeed(*LOGPROBS)
     return run
 
