@@ -122,6 +122,14 @@ def is_run_ending():
     return bool(failed or getattr(scheduler, "_user_kill", None))
 
 
+def get_benchmark_labels():
+    return [benchmark.label for benchmark in REGISTRY.benchmarks.values()]
+
+
+def get_benchmark_label(wildcards):
+    return REGISTRY.benchmarks[wildcards.benchmark].label
+
+
 def get_family_labels():
     return {family.name: family.label for family in REGISTRY.families.values()}
 

@@ -37,7 +37,7 @@ TIES_SHOWN = 0.01
 #: From where on a checkpoint is said to be off its run's trend: in units of the range of the other checkpoints, of how
 #: rough their own curve is, and of the log-likelihoods themselves.
 OFF_RANGE, OFF_ROUGHNESS, OFF_RELATIVE = 0.25, 3.0, 0.02
-_SMOOTHEST = 0.9
+_SMOOTHEST = 0.8
 #: Checkpoints with compute that a run needs for a trend.
 MIN_CHECKPOINTS = 5
 _HALF = ("float16", "bfloat16")
@@ -165,7 +165,7 @@ def _beyond(x: np.ndarray, y: np.ndarray, place: int) -> float:
 
 
 def _roughness(x: np.ndarray, y: np.ndarray) -> float:
-    """How far the inner checkpoints are from the straight line between their neighbours, but for the roughest tenth."""
+    """How far the inner checkpoints are from the straight line between their neighbours, but for the roughest fifth."""
     middle = y[:-2] + (y[2:] - y[:-2]) * (x[1:-1] - x[:-2]) / (x[2:] - x[:-2])
     return float(np.quantile(np.abs(y[1:-1] - middle), _SMOOTHEST, method="higher"))
 
