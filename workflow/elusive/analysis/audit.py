@@ -115,7 +115,7 @@ def off_trend_text(key: Key, distance: float | None) -> str | None:
         return None
     return (
         f"{'/'.join(key)}: its mean log-likelihoods lie beyond those of its neighbours by {distance:.2f} of the range "
-        "of the run's other checkpoints; see whether these are the weights of that step."
+        "of the run's other checkpoints; see whether it, or one beside it, has the weights of another step."
     )
 
 
@@ -149,11 +149,13 @@ def off_trend(x: np.ndarray, y: np.ndarray) -> dict[int, float]:
 
 
 def _beyond(x: np.ndarray, y: np.ndarray, place: int) -> float:
-    """How far a checkpoint lies beyond what its neighbours leave room for."""
+    """How far a checkpoint lies beyond what its neighbours leave room for; see :func:`off_trend`."""
     last = len(y) - 1
     if 0 < place < last:
         low, high = sorted((y[place - 1], y[place + 1]))
-        return max(0.0, low - y[place], y[place] - high)
+        distance = max(0.0, low - y[place], y[place] - high)
+        # The second may lie beyond the first because it is the first that is off.
+        return distance if place > 1 else min(distance, _beyond(x[1:], y[1:], 0))
     if place == 0:
         rest = y[1:]
         rising = np.median(rest[len(rest) // 2 :]) >= np.median(rest[: len(rest) // 2])
