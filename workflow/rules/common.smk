@@ -47,12 +47,14 @@ wildcard_constraints:
 ITEMS = "results/items/{benchmark}.parquet"
 CHECKPOINT = "results/checkpoints/{model}/{checkpoint}"
 LOGPROBS = "results/logprobs/{model}/{checkpoint}/{benchmark}.parquet"
+PARTIAL = "results/checkpoints/.partial/{model}/{checkpoint}"
 FINISHED = "results/finished/{model}/{checkpoint}/{benchmark}.parquet"
 METRICS = "results/metrics/{family}/{benchmark}.parquet"
 CORRELATIONS = "results/correlations/{family}/{benchmark}.parquet"
 CHOICES = "results/choices/{family}/{benchmark}.parquet"
 TABLE = "results/tables/{table}.{format}"
 FIGURE = "results/figures/{figure}.{format}"
+FIGURE_FORMATS = ("png", "pdf", "txt", "csv")
 
 
 def get_table(table):

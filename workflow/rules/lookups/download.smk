@@ -25,7 +25,7 @@ def get_download_spec(wildcards):
 
 def get_download_partial(wildcards, output):
     results = get_results(output[0], CHECKPOINT)
-    return str(results / "checkpoints" / ".partial" / wildcards.model / wildcards.checkpoint)
+    return str(results.parent / PARTIAL.format(model=wildcards.model, checkpoint=wildcards.checkpoint))
 
 
 def get_download_waiting(wildcards, output, threads):
