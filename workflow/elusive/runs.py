@@ -113,11 +113,12 @@ def follow(
     def watch() -> None:
         while not content["ending"]:
             time.sleep(poll)
-            found = {"locks": [_identity(path) for path in locks()], "ending": ending(), "pending": pending()}
-            if not found.items() <= content.items():
-                content.update(found)
-                with contextlib.suppress(OSError):
-                    _write(record, content)
+            # Who is asked is at work in another thread, and may not be in a state to answer.
+            with contextlib.suppress(Exception):
+                found = {"locks": [_identity(path) for path in locks()], "ending": ending(), "pending": pending()}
+                if not found.items() <= content.items():
+                    _write(record, content | found)
+                    content.update(found)
 
     threading.Thread(target=watch, name="run", daemon=True).start()
     return record
