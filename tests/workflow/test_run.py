@@ -1,5 +1,6 @@
 """The real Snakefile from the archive to the report: what it makes, and what it does not make twice."""
 
+import contextlib
 import os
 import re
 import shutil
@@ -11,6 +12,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from elusive import runs
 from elusive.tables import SCHEMAS, read_metadata, read_table
 from runs import Run, copy_repository
 
@@ -203,7 +205,17 @@ def test_a_killed_run_loses_no_finished_job(repository, tmp_path, small_config, 
     assert all(name in untouched for name in kept if name.startswith(("items/", "checkpoints/")))
 
 
-def test_a_killed_run_whose_jobs_go_on_keeps_its_lock(repository, tmp_path, small_config, archive_path):
+@pytest.fixture
+def orphans():
+    """Numbers of processes that must not outlive the test."""
+    numbers: list[int] = []
+    yield numbers
+    for number in numbers:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(number, signal.SIGKILL)
+
+
+def test_a_killed_run_whose_jobs_go_on_keeps_its_lock(repository, tmp_path, small_config, archive_path, orphans):
     small_config["ladder"]["checkpoints"] = [2, 4, 10**7]
     run = Run(repository, tmp_path / "killed", small_config, archive_path)
     process = subprocess.Popen(
@@ -215,21 +227,22 @@ def test_a_killed_run_whose_jobs_go_on_keeps_its_lock(repository, tmp_path, smal
     )
     item, log = "results/items/arc_easy.parquet", run.directory / "results/logs/train/small-d32.log"
     try:
-        run.succeed("-n", item)
         while not (log.exists() and "step" in log.read_text()):
             assert process.poll() is None
             time.sleep(0.05)
+        (record,) = (run.directory / ".snakemake/elusive-runs").glob("*.json")
+        orphans += runs._jobs_of(record)
     finally:
         process.kill()
         process.wait()
     said = run.fail(item)
     left = re.search(r"has left jobs at work \(process ([\d, ]+)\): its lock is left as it is", said)
     assert left and "Directory cannot be locked" in said
-    for number in left[1].split(", "):
-        os.kill(int(number), signal.SIGKILL)
-    # A dry run touches nothing, and a real one goes on.
+    # A dry run touches nothing.
     run.succeed("-n", item)
     assert list((run.directory / ".snakemake/locks").iterdir())
+    for number in map(int, left[1].split(", ")):
+        os.kill(number, signal.SIGKILL)
     while "has left jobs at work" in (said := run.snakemake(item).stdout):
         time.sleep(0.1)
     assert "has left its lock behind, which is removed" in said
