@@ -20,6 +20,7 @@ import pyarrow as pa
 from elusive import tables
 from elusive.analysis.aggregates import write_aggregates
 from elusive.analysis.attribution import write_attribution
+from elusive.analysis.audit import write_audit
 from elusive.analysis.authors import write_authors_variants
 from elusive.analysis.checkpoint_intervals import write_checkpoint_intervals
 from elusive.analysis.checkpoints import write_checkpoints
@@ -175,6 +176,14 @@ def make_run(
     metrics = sorted(root.glob("metrics/*/*.parquet"))
     write_null_bands(families=described, items=run.items(), **outputs("null_bands"))
     write_checkpoint_intervals(metrics=metrics, **outputs("checkpoint_intervals"))
+    write_audit(
+        logprobs=run.logprobs(),
+        metrics={(f, b): root / f"metrics/{f}/{b}.parquet" for f in families for b in benchmarks},
+        items=dict(zip(benchmarks, run.items(), strict=True)),
+        means=run.table("means"),
+        families=described,
+        **outputs("audit"),
+    )
     write_authors_variants(metrics=metrics, **outputs("authors_variants"))
     write_scores(metrics=sorted(root.glob("metrics/*/*.parquet")), **outputs("scores"))
     write_checkpoints(checkpoints=checkpoints.to_dict("records"), training=training, **outputs("checkpoints"))
@@ -232,6 +241,7 @@ def make_planted_reference(
             families={"planted": members},
             benchmark=benchmark,
             outputs={"planted": root / f"metrics/planted/{benchmark}.parquet"},
+            allow_duplicates=["planted"],
         )
     (root / "tables").mkdir(exist_ok=True)
     scores = root / "tables/scores.parquet"

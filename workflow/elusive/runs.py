@@ -90,16 +90,22 @@ def _started(pid: int) -> str:
 
 
 def follow(
-    home: Path, locks: Callable[[], list[str]], ending: Callable[[], bool], local: bool, poll: float = 0.2
+    home: Path,
+    locks: Callable[[], list[str]],
+    ending: Callable[[], bool],
+    pending: Callable[[], int | None],
+    local: bool,
+    poll: float = 0.2,
 ) -> Path:
     """Write down that this process runs the workflow whose Snakemake keeps its notes in ``home``, until it ends.
 
     ``locks`` gives the files of its lock as soon as it holds one, ``ending`` whether it only waits for running jobs
-    any more, since one has failed; both are asked every ``poll`` seconds. ``local`` says that no job is on another
-    machine. Returns the file, which jobs find in the environment.
+    any more, since one has failed, and ``pending`` how many items tables it has still to make (None: not known yet);
+    they are asked every ``poll`` seconds. ``local`` says that no job is on another machine. Returns the file, which
+    jobs find in the environment.
     """
     record = home / _FOLDER / f"{socket.gethostname()}-{os.getpid()}.json"
-    content = {"owner": asdict(Owner.here()), "local": local, "locks": [], "ending": False}
+    content = {"owner": asdict(Owner.here()), "local": local, "locks": [], "ending": False, "pending": None}
     _write(record, content)
     os.environ[VARIABLE] = str(record.absolute())
     atexit.register(record.unlink, missing_ok=True)
@@ -107,11 +113,12 @@ def follow(
     def watch() -> None:
         while not content["ending"]:
             time.sleep(poll)
-            found = {"locks": [_identity(path) for path in locks()], "ending": ending()}
-            if not found.items() <= content.items():
-                content.update(found)
-                with contextlib.suppress(OSError):
-                    _write(record, content)
+            # Who is asked is at work in another thread, and may not be in a state to answer.
+            with contextlib.suppress(Exception):
+                found = {"locks": [_identity(path) for path in locks()], "ending": ending(), "pending": pending()}
+                if not found.items() <= content.items():
+                    _write(record, content | found)
+                    content.update(found)
 
     threading.Thread(target=watch, name="run", daemon=True).start()
     return record
@@ -155,12 +162,18 @@ class Watch:
                 "another job of this run has failed, so this one does not go on; what has come is kept for the next run"
             )
 
+    @property
+    def pending(self) -> int | None:
+        """How many items tables the run has still to make, None where that is not known yet; 0 outside of a run."""
+        content = _read(self._record) if self._record is not None else {"pending": 0}
+        return content["pending"] if content else None
+
 
 def _read(record: Path) -> dict | None:
     try:
         content = json.loads(record.read_text())
         Owner(**content["owner"])
-        return content if {"local", "locks", "ending"} <= content.keys() else None
+        return content if {"local", "locks", "ending", "pending"} <= content.keys() else None
     except (OSError, ValueError, TypeError, KeyError):
         return None
 

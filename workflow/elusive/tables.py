@@ -303,6 +303,21 @@ SCHEMAS: dict[str, pa.Schema] = {
         _Column("flops_nonembedding", pa.float64(), "6·D times the parameters outside the embeddings", "FLOPs", True),
         _Column("validation_loss", pa.float64(), "loss on held-out text, if trained here", "nats per token", True),
     ),
+    "audit": _schema(
+        _FAMILY,
+        _Column("kind", pa.string(), "equal, off_trend, truncated, dropped, warning, ties or mixture"),
+        replace(_MODEL, meaning="name of the model; null where it is about several", nullable=True),
+        replace(_CHECKPOINT, meaning="name of the checkpoint; null where it is about several", nullable=True),
+        replace(_BENCHMARK, meaning="name of the benchmark; null where it is about all", nullable=True),
+        _score(
+            "value",
+            "share of the items concerned (truncated, dropped, ties), or distance (off_trend) in units of the range of "
+            "the other checkpoints",
+            "",
+            True,
+        ),
+        _Column("text", pa.string(), "what there is to look at, as a sentence"),
+    ),
     "scores": _schema(
         _MODEL,
         _CHECKPOINT,

@@ -21,6 +21,7 @@ rule metrics:
     params:
         code=get_code("metrics"),
         families=get_described_families(),
+        allow_duplicates=get_families_with_duplicates(),
     message:
         "Metrics on {wildcards.benchmark}"
     script:
@@ -238,6 +239,31 @@ rule scores:
         "Mean scores of every checkpoint"
     script:
         "../scripts/scores.py"
+
+
+rule audit:
+    input:
+        logprobs=get_member_logprobs(),
+        metrics=expand(METRICS, family=REGISTRY.families, benchmark=REGISTRY.benchmarks),
+        items_table=expand(ITEMS, benchmark=REGISTRY.benchmarks),
+        means=get_table("means")["parquet"],
+    output:
+        **get_table("audit"),
+    log:
+        "results/logs/audit.log",
+    benchmark:
+        "results/benchmarks/audit.tsv"
+    localrule: True
+    conda:
+        "../../envs/elusive.yaml"
+    params:
+        code=get_code("audit"),
+        families=get_described_families(),
+        benchmarks=list(REGISTRY.benchmarks),
+    message:
+        "What to look at before one trusts the numbers"
+    script:
+        "../scripts/audit.py"
 
 
 rule checkpoints:

@@ -47,12 +47,14 @@ wildcard_constraints:
 ITEMS = "results/items/{benchmark}.parquet"
 CHECKPOINT = "results/checkpoints/{model}/{checkpoint}"
 LOGPROBS = "results/logprobs/{model}/{checkpoint}/{benchmark}.parquet"
+PARTIAL = "results/checkpoints/.partial/{model}/{checkpoint}"
 FINISHED = "results/finished/{model}/{checkpoint}/{benchmark}.parquet"
 METRICS = "results/metrics/{family}/{benchmark}.parquet"
 CORRELATIONS = "results/correlations/{family}/{benchmark}.parquet"
 CHOICES = "results/choices/{family}/{benchmark}.parquet"
 TABLE = "results/tables/{table}.{format}"
 FIGURE = "results/figures/{figure}.{format}"
+FIGURE_FORMATS = ("png", "pdf", "txt", "csv")
 
 
 def get_table(table):
@@ -93,7 +95,7 @@ def follow_run():
     home = Path(workflow.persistence.path)
     for said in runs.release_locks(home):
         logger.warning(said)
-    runs.follow(home, get_locks, is_run_ending, local=workflow.local_exec)
+    runs.follow(home, get_locks, is_run_ending, count_pending_items, local=workflow.local_exec)
 
 
 def get_locks():
@@ -101,11 +103,33 @@ def get_locks():
     return list(getattr(workflow.persistence, "_lockfile", {}).values())
 
 
+@functools.cache
+def get_items_jobs():
+    # In a workflow that imports this one, its name comes before the rule's.
+    return [job for job in workflow.dag.needrun_jobs() if job.rule.name.endswith("items")]
+
+
+def count_pending_items():
+    """How many items tables this run has still to make; None before it has begun."""
+    if workflow.scheduler is None:
+        return None
+    failed = workflow.scheduler.failed
+    return sum(not workflow.dag.finished(job) and job not in failed for job in get_items_jobs())
+
+
 def is_run_ending():
     """Whether the run starts no more jobs, since one has failed or somebody has asked for its end."""
     scheduler = workflow.scheduler
     failed = scheduler and scheduler.failed and not scheduler.keepgoing
     return bool(failed or getattr(scheduler, "_user_kill", None))
+
+
+def get_benchmark_labels():
+    return [benchmark.label for benchmark in REGISTRY.benchmarks.values()]
+
+
+def get_benchmark_label(wildcards):
+    return REGISTRY.benchmarks[wildcards.benchmark].label
 
 
 def get_family_labels():

@@ -9,9 +9,9 @@ if REGISTRY.hub_models and "download" not in workflow.global_resources:
     workflow.register_resource("download", DOWNLOADS_AT_ONCE)
 
 
+# The items tables are no inputs, though the job looks at them: weights that are kept stay good when items change, and
+# Snakemake's ancient() hides other reasons to run a job. The job waits until the run has made what it makes of them.
 rule download:
-    input:
-        ancient(ALL_ITEMS),
     output:
         get_download_output(),
     log:
@@ -33,12 +33,11 @@ rule download:
         disk_mb=get_download_disk,
     params:
         spec=get_download_spec,
-        settings=get_download_settings,
         partial=get_download_partial,
-        options=get_download_options,
+        waiting=get_download_waiting,
         version=1,
     message:
         "Downloading {wildcards.model}/{wildcards.checkpoint}"
     shell:
-        "python -m elusive download --spec {params.spec:q} --settings {params.settings:q} --output {output:q} "
-        "--partial {params.partial:q} {params.options} --log {log:q}"
+        "python -m elusive download --spec {params.spec:q} --output {output:q} --partial {params.partial:q} "
+        "{params.waiting} --log {log:q}"

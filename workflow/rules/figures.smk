@@ -27,6 +27,7 @@ rule figure_benchmark:
         "../../envs/elusive.yaml"
     params:
         code=get_code("figure_benchmark"),
+        label=get_benchmark_label,
         families=get_plotted_families(),
         kinds=get_benchmark_figures(),
     message:
@@ -51,6 +52,7 @@ rule figure_statistics:
         "../../envs/elusive.yaml"
     params:
         code=get_code("figure_statistics"),
+        labels=get_benchmark_labels(),
         families=get_plotted_families(),
     message:
         "Figure: correlation statistics of all benchmarks ({wildcards.method})"
@@ -95,6 +97,7 @@ rule figure_attribution:
         "../../envs/elusive.yaml"
     params:
         code=get_code("figure_attribution"),
+        labels=get_benchmark_labels(),
         families=get_plotted_families(),
     message:
         "Figure: what each transformation of the chain costs ({wildcards.method})"
@@ -118,6 +121,7 @@ rule figure_mechanism:
         "../../envs/elusive.yaml"
     params:
         code=get_code("figure_mechanism"),
+        labels=get_benchmark_labels(),
         families=get_plotted_families(),
     message:
         "Figure: how the loss at p_choices depends on the choices"
@@ -141,6 +145,7 @@ rule figure_accuracy:
         "../../envs/elusive.yaml"
     params:
         code=get_code("figure_accuracy"),
+        labels=get_benchmark_labels(),
         families=get_plotted_families(),
         members=get_family_members(),
     message:

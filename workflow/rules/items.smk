@@ -44,20 +44,3 @@ rule items:
         "Items of {wildcards.benchmark}"
     shell:
         "python -m elusive items --source {input:q} --spec {params.spec:q} --output {output:q} --log {log:q}"
-
-
-# Whether weights are needed depends on all items, but no change of these makes weights that lie there outdated.
-rule all_items:
-    input:
-        expand(ITEMS, benchmark=REGISTRY.benchmarks),
-    output:
-        touch(ALL_ITEMS),
-    log:
-        "results/logs/items/.complete.log",
-    localrule: True
-    conda:
-        "../../envs/elusive.yaml"
-    message:
-        "Items of all benchmarks are there"
-    shell:
-        "echo 'items: {input:q}' > {log:q}"

@@ -20,6 +20,7 @@ rule drilldown:
         "../../envs/elusive.yaml"
     params:
         code=get_code("drilldown"),
+        label=get_benchmark_label,
         members=get_described_families()[get_drilldown_family()],
     message:
         "Items to look at on {wildcards.benchmark}"
@@ -46,6 +47,7 @@ rule report:
         "../../envs/elusive.yaml"
     params:
         code=get_code("report"),
+        labels=get_benchmark_labels(),
         figures=get_all_figures(),
         tables=REPORT_TABLES,
         families=get_family_labels(),

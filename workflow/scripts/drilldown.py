@@ -10,5 +10,6 @@ if __name__ == "__main__":
             items=snakemake.input.items_table,
             correlations=snakemake.input.correlations[0],
             members=snakemake.params.members,
+            label=snakemake.params.label,
             output=snakemake.output[0],
         )

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
@@ -60,6 +61,26 @@ def _packed(page: str, name: str) -> dict:
 
 def _shown(page: str, name: str) -> pd.DataFrame:
     return unpack_table(_packed(page, name))
+
+
+def test_the_audit_is_there_when_it_has_something_to_say(page: str, run: SyntheticRun, tmp_path: Path) -> None:
+    assert "Audit" not in _text(page) and 'id="audit"' not in page
+    rows = [
+        {"family": family, "kind": "truncated", "text": f"m/{i} <cut>."} for family in ("a", "b") for i in range(15)
+    ]
+    rows.append({"family": "a", "kind": "off_trend", "text": "m/3: off."})
+    path = tmp_path / "audit.parquet"
+    columns = tables.SCHEMAS["audit"].names
+    tables.write_table(
+        pa.Table.from_pylist([dict.fromkeys(columns) | row for row in rows], tables.SCHEMAS["audit"]), path, "audit"
+    )
+    inputs = report_inputs(run, run.root / "figures")
+    write_report(**inputs | {"summary": replace(inputs["summary"], audit=path)}, output=tmp_path / "report.html")
+    audited = (tmp_path / "report.html").read_text(encoding="utf-8")
+    section = _text(audited.split('id="audit"')[1].split("</section>")[0])
+    assert "Checkpoints off the trend of their run m/3: off. Prompts that were cut m/0 <cut>." in section
+    assert "m/11 <cut>. 3 more in the table." in section and "m/12" not in section
+    assert 'href="#audit"' in audited
 
 
 def test_every_benchmark_family_and_figure_is_there(page: str, run: SyntheticRun) -> None:

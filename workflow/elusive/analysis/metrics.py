@@ -18,7 +18,7 @@ float64 ends; its logarithm beside it is not.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,6 +27,7 @@ import polars as pl
 import pyarrow as pa
 
 from elusive import logs
+from elusive.analysis import equality
 from elusive.errors import ElusiveError
 from elusive.files import sha256_file
 from elusive.tables import read_metadata, read_table, write_table
@@ -273,13 +274,15 @@ def write_metrics(
     families: Mapping[str, Sequence[Member]],
     benchmark: str,
     outputs: Mapping[str, FilePath],
+    allow_duplicates: Collection[str] = (),
 ) -> None:
     """Write the metrics tables of one benchmark, one per family, to ``outputs``.
 
     ``logprobs`` holds one logprobs table per checkpoint, in any order, all of them over the items of the table
     ``items``; ``families`` the members of each family. Rows are sorted by (flops, model, checkpoint), then in items
     order. An item that one checkpoint could not be scored on is left out for all. Raises :class:`ElusiveError` when a
-    file does not fit the items, lacks its metadata or repeats a checkpoint, or when a member has no file.
+    file does not fit the items, lacks its metadata or repeats a checkpoint, when a member has no file, or when two
+    members have equal weights or log-likelihoods and their family is none of ``allow_duplicates``.
     """
     dropped = dropped_items(logprobs)
     whole = read_table(items, "items", ["item", "subject", "gold", "num_choices"])
@@ -296,6 +299,8 @@ def write_metrics(
     paths = by_checkpoint(logprobs)
     # A checkpoint may belong to many families, and is read once.
     scores: dict[tuple[str, str], dict[str, np.ndarray]] = {}
+    revisions: dict[tuple[str, str], str | None] = {}
+    digests: dict[tuple[str, str], str] = {}
     for family, members in families.items():
         if not members:
             raise ElusiveError(f"family {family!r} has no checkpoints to compute metrics of")
@@ -306,6 +311,8 @@ def write_metrics(
                 raise ElusiveError(f"family {family!r}: no log-likelihoods of {'/'.join(key)} on {benchmark!r}")
             if key not in scores:
                 scores[key] = checkpoint_metrics(choices, read_table(paths[key], "logprobs"), paths[key])
+                revisions[key] = read_metadata(paths[key]).get("revision")
+                digests[key] = equality.scores_digest(scores[key])
             about = {column: convert(member[column]) for column, convert in _MEMBER.items()}
             tables.append(
                 pa.table(
@@ -317,6 +324,8 @@ def write_metrics(
                     }
                 )
             )
+        if family not in allow_duplicates:
+            _check_duplicates(family, members, revisions, digests, f"on all {len(items_table)} items of {benchmark}")
         metadata = {
             "family": family,
             "benchmark": benchmark,
@@ -326,6 +335,22 @@ def write_metrics(
         }
         write_table(pa.concat_tables(tables).combine_chunks(), outputs[family], "metrics", metadata)
         logger.info("metrics of %s on %s: %d checkpoints × %d items", family, benchmark, len(tables), len(items_table))
+
+
+def _check_duplicates(
+    family: str,
+    members: Sequence[Member],
+    revisions: Mapping[tuple[str, str], str | None],
+    digests: Mapping[tuple[str, str], str],
+    where: str,
+) -> None:
+    if found := equality.twins(members, revisions, digests):
+        said = " ".join(equality.text(twin, where) for twin in found)
+        raise ElusiveError(
+            f"family {family!r}: {said} A checkpoint was copied or uploaded in the place of another; as independent "
+            "points they would narrow every interval. Leave one out, or write `allow_duplicates: true` in the family "
+            "if both are meant to count"
+        )
 
 
 def by_checkpoint(logprobs: Iterable[FilePath]) -> dict[tuple[str, str], FilePath]:

@@ -88,11 +88,13 @@ def write_drilldown(
     correlations: FilePath,
     members: Sequence[Member],
     output: FilePath,
+    label: str | None = None,
 ) -> None:
     """Write the items to look at on one benchmark in one family, the one of the table ``correlations``, as JSON.
 
-    ``logprobs``: at least the tables of the family's ``members`` on the benchmark, in any order. Raises
-    :class:`ElusiveError` when a member has none, or a file does not fit the items.
+    ``logprobs``: at least the tables of the family's ``members`` on the benchmark, in any order; ``label``: what to
+    call the benchmark, by default what the items table does. Raises :class:`ElusiveError` when a member has none, or a
+    file does not fit the items.
     """
     about = read_metadata(items)
     choices = Choices.of(read_table(items, "items"), items, dropped_items(logprobs))
@@ -146,7 +148,7 @@ def write_drilldown(
         )
     result = {
         "benchmark": about["benchmark"],
-        "label": about["label"],
+        "label": label or about["label"],
         "family": family,
         "method": METHOD,
         "num_items": int(np.isfinite(drop).sum()),

@@ -234,10 +234,38 @@ class Tables:
     predictability: PathLike
     aggregates: PathLike
     reference: PathLike
+    audit: PathLike
 
     def frame(self, name: str) -> pd.DataFrame:
         """The table called ``name``, its contract's columns checked."""
         return tables.read_table(getattr(self, name), name).to_pandas()
+
+
+#: Kinds of rows of the table ``audit``, and what the report calls them.
+AUDITED = {
+    "equal": "Equal checkpoints",
+    "off_trend": "Checkpoints off the trend of their run",
+    "truncated": "Prompts that were cut",
+    "dropped": "Items left out",
+    "warning": "What scoring warns of",
+    "ties": "Ties of half precision",
+    "mixture": "Scored in different ways",
+}
+_AUDIT_SHOWN = 12
+
+
+def audit_groups(audit: pd.DataFrame) -> list[dict[str, Any]]:
+    """The table ``audit`` by kind: heading, the first sentences, and how many more there are; empty when it is.
+
+    What is said of a checkpoint in several families is said once.
+    """
+    groups = []
+    for kind, heading in AUDITED.items():
+        sentences = list(dict.fromkeys(audit.loc[audit["kind"] == kind, "text"]))
+        if sentences:
+            more = max(0, len(sentences) - _AUDIT_SHOWN)
+            groups.append({"heading": heading, "sentences": sentences[:_AUDIT_SHOWN], "more": more})
+    return groups
 
 
 def _family_findings(
@@ -345,6 +373,7 @@ def write_report(
             published_summary=published_summary(published, labels),
             published_sources=published_sources(published),
             limits=(f"{AGREES:g}", f"{NEAR:g}"),
+            audit=audit_groups(frames["audit"]),
             notes=findings.notes(benchmarks, {label: models[label] for label in shown_families.values()}),
             provenance=provenance([tables.read_metadata(path) for path in logprobs]),
         )

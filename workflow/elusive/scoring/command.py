@@ -97,14 +97,15 @@ def run_download(args: argparse.Namespace) -> None:
         raise ElusiveError("--spec: the keys repo and revision must be there")
     if args.items and args.finished is None:
         raise ElusiveError("--items: goes with --finished")
-    check = Watch().check
+    watch, finished = Watch(), None
+    if args.items:
+        finished = Finished(args.items, args.finished, TokenCache(args.token_cache), lambda: watch.pending)
 
     def wait() -> None:
         if args.ahead:
-            wait_for_scoring(args.output.parents[1], args.ahead, args.since, check=check)
+            wait_for_scoring(args.output.parents[1], args.ahead, args.since, check=watch.check)
 
-    finished = Finished(args.items, args.finished, TokenCache(args.token_cache)) if args.items else None
-    fetch(Hub(), spec, args.output, args.partial, finished, wait, check)
+    fetch(Hub(), spec, args.output, args.partial, finished, wait, watch.check)
 
 
 def _parsed(text: str, option: str) -> Any:

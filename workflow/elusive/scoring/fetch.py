@@ -9,6 +9,7 @@ and tokenizer come, and tell. Else everything does.
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,12 +34,33 @@ _COMMIT = re.compile("[0-9a-f]{40}")
 class Finished:
     """What there is of a checkpoint: the finished tables below ``directory``, of the benchmarks with ``items`` tables.
 
-    ``tokens`` has prompts as tokens.
+    ``tokens`` has prompts as tokens, and ``pending`` says how many of the items tables are about to be made anew (None:
+    not known yet).
     """
 
     items: Sequence[Path]
     directory: Path
     tokens: TokenCache
+    pending: Callable[[], int | None] = lambda: 0
+
+    def can_tell(self, spec: Spec, check: Callable[[], None], patience: float = 600.0, poll: float = 0.5) -> bool:
+        """Whether there are tables, and items that they can be compared with, which is waited for.
+
+        When nothing comes of the items for ``patience`` seconds they are taken for lost. ``check`` may raise.
+        """
+        place = self.directory / spec.model / spec.checkpoint
+        if not all((place / path.name).is_file() for path in self.items):
+            return False
+        before, changed = self.pending(), time.monotonic()
+        while (pending := self.pending()) != 0:
+            check()
+            if pending != before:
+                before, changed = pending, time.monotonic()
+            elif time.monotonic() - changed > patience:
+                logger.warning("items have been waited for %.0f s; weights are downloaded without them", patience)
+                return False
+            time.sleep(poll)
+        return all(path.is_file() for path in self.items)
 
     def cells(self, spec: Spec, commit: str) -> list[Cell]:
         """The cells of a job on everything, which would write the finished tables themselves."""
@@ -74,6 +96,8 @@ def fetch(
     """
     from elusive.hub.download import download, leave_out
 
+    if finished and not finished.can_tell(spec, check):
+        finished = None
     label = f"{spec.model}/{spec.checkpoint}"
     commit, listing = _commit(hub, spec, finished)
     standings = {cell: cell.standing(cell.output) for cell in finished.cells(spec, commit)} if finished else {}

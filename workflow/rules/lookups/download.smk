@@ -23,35 +23,26 @@ def get_download_spec(wildcards):
     return json.dumps(get_hub_source(wildcards), sort_keys=True)
 
 
-# The following ask for what they need of a job to be derived, as :func:`get_score_settings` is: weights that are kept
-# are as good as before whatever else is asked for.
-
-
-def get_download_settings(wildcards, threads):
-    """What scoring is told of the checkpoint, on all benchmarks."""
-    settings = json.loads(get_spec(wildcards, REGISTRY.benchmarks))
-    return json.dumps(
-        {key: settings[key] for key in settings.keys() - get_hub_source(wildcards).keys()}, sort_keys=True
-    )
-
-
 def get_download_partial(wildcards, output):
     results = get_results(output[0], CHECKPOINT)
-    return str(results / "checkpoints" / ".partial" / wildcards.model / wildcards.checkpoint)
+    return str(results.parent / PARTIAL.format(model=wildcards.model, checkpoint=wildcards.checkpoint))
 
 
-def get_download_options(wildcards, output):
-    """When to wait for scoring, and where to see whether weights are needed. They are where they are to be kept."""
-    if is_kept():
-        return ""
-    results = get_results(output[0], CHECKPOINT)
-    items = [str(results.parent / ITEMS.format(benchmark=benchmark)) for benchmark in REGISTRY.benchmarks]
-    places = ["--finished", results / "finished", "--token-cache", results / "tokens", "--items", *items]
-    return shlex.join(map(str, ["--ahead", REGISTRY.hub["ahead"] or 0, "--since", STARTED, *places]))
+def get_download_waiting(wildcards, output, threads):
+    """Options: what the scoring jobs are asked for, where to see whether they need weights, and when to wait for them.
 
-
-def is_kept():
-    return REGISTRY.hub["keep"] or workflow.storage_settings.notemp
+    Derived, as :func:`get_score_settings` is: weights that are kept are as good as before whatever else is asked for.
+    """
+    spec = json.loads(get_spec(wildcards, REGISTRY.benchmarks))
+    settings = {key: value for key, value in spec.items() if key not in get_hub_source(wildcards)}
+    options = ["--settings", json.dumps(settings, sort_keys=True)]
+    # What is to be kept comes whether it is needed now or later.
+    if not (REGISTRY.hub["keep"] or workflow.storage_settings.notemp):
+        results = get_results(output[0], CHECKPOINT)
+        items = [results.parent / ITEMS.format(benchmark=benchmark) for benchmark in REGISTRY.benchmarks]
+        options += ["--ahead", REGISTRY.hub["ahead"] or 0, "--since", STARTED, "--finished", results / "finished"]
+        options += ["--token-cache", results / "tokens", "--items", *items]
+    return shlex.join(map(str, options))
 
 
 def get_download_disk(wildcards):

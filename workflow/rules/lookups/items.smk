@@ -5,8 +5,6 @@ import json
 from elusive.items import archive
 
 ARCHIVE = f"results/sources/{archive.FILE_NAME}"
-#: Is there when the items tables of all benchmarks are, for jobs that look at all of them and do not depend on any.
-ALL_ITEMS = "results/items/.complete"
 
 
 def get_items_source(wildcards):

@@ -16,6 +16,7 @@ REPORT_TABLES = [
     "predictability",
     "aggregates",
     "reference",
+    "audit",
 ]
 
 
