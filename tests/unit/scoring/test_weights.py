@@ -315,12 +315,13 @@ def test_a_renamed_architecture_is_compared_by_its_own_names(archive_path, tmp_p
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (b"", "ends within its header"),
-        (b"\xff" * 7, "ends within its header"),
-        (b"\x08" + b"\0" * 7 + b"[1, 2, 3", "its header is not that of a safetensors file"),
+        (b"", "is empty"),
+        (b"\xff" * 7, "does not begin with a header"),
+        (b"\x08" + b"\0" * 7 + b"[1, 2, 3", "does not begin with a header"),
         (b"\x02" + b"\0" * 7 + b"{}", "lack"),
-        (b"\xff" * 64, "ends within its header"),
-        (b"\x10" + b"\0" * 7 + b'{"a": {"b": 12}}', "its header is not that of a safetensors file"),
+        (b"\xff" * 64, "does not begin with a header"),
+        (b"\x10" + b"\0" * 7 + b'{"a": {"b": 12}}', "its header is damaged: a"),
+        (b"\x10\x10" + b"\0" * 6 + b"{" + b" " * 15, "cut off"),
     ],
 )
 def test_damaged_files_are_named(directory, content, said):

@@ -11,12 +11,12 @@ from __future__ import annotations
 import contextlib
 import json
 import re
-import struct
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from elusive.configuration.headers import read_header
 from elusive.errors import ElusiveError
 
 if TYPE_CHECKING:
@@ -195,26 +195,8 @@ def read_headers(files: Iterable[Path]) -> dict[str, list[Entry]]:
     """
     found: dict[str, list[Entry]] = {}
     for file in files:
-        size = file.stat().st_size
-        with file.open("rb") as stream:
-            start = stream.read(8)
-            length = struct.unpack("<Q", start)[0] if len(start) == 8 else size
-            if 8 + length > size:
-                raise ElusiveError(f"{file}: is damaged: it ends within its header")
-            try:
-                pairs = json.loads(stream.read(length), object_pairs_hook=list)
-                for name, described in pairs:
-                    if name == "__metadata__":
-                        continue
-                    fields = dict(described)
-                    low, high = fields["data_offsets"]
-                    place = (8 + length + low, 8 + length + high)
-                    entry = Entry(file, tuple(fields["shape"]), fields["dtype"], *place)
-                    if high < low or place[1] > size:
-                        raise ElusiveError(f"{file}: is damaged: tensor {name!r} reaches beyond the end of the file")
-                    found.setdefault(name, []).append(entry)
-            except (ValueError, KeyError, TypeError) as error:
-                raise ElusiveError(f"{file}: is damaged: its header is not that of a safetensors file") from error
+        for name, tensor in read_header(file).items():
+            found.setdefault(name, []).append(Entry(file, tensor.shape, tensor.dtype, tensor.start, tensor.end))
     for name, entries in found.items():
         if len(entries) > 1 and len({_content(entry) for entry in entries}) > 1:
             where = " and in ".join(sorted({entry.file.name for entry in entries}))
