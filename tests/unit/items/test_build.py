@@ -175,7 +175,7 @@ def test_without_limit_every_item_is_kept(archive_path, tmp_path):
     build_items({"name": "openbookqa"}, tmp_path / "all.parquet", archive_path)
     build_items({"name": "openbookqa", "limit": 500}, tmp_path / "limit.parquet", archive_path)
     metadata = read_metadata(tmp_path / "all.parquet")
-    assert (metadata["limit"], metadata["seed"], metadata["num_items_total"]) == (None, 0, 500)
+    assert (metadata["limit"], metadata["seed"], metadata["num_items_total"]) == (None, None, 500)
     assert (tmp_path / "all.parquet").read_bytes() == (tmp_path / "limit.parquet").read_bytes()
 
 
