@@ -146,7 +146,7 @@ def test_own_models_beside_published_ones(published, finished, archive_path, tmp
                 "checkpoints": ["step2", "step4", "step8"],
             },
         ],
-        "families": [{"name": "all", "members": ["*/*"]}],
+        "families": [{"name": "all", "members": ["*/*"], "allow_duplicates": True}],
         "benchmarks": [{"name": "arc_easy", "limit": 12}, {"name": "winogrande", "limit": 5}],
     }
     run = Run(published.repository, tmp_path / "run", config, archive_path)

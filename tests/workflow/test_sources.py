@@ -86,7 +86,7 @@ def test_the_example_runs_as_it_is(example):
 
 def test_items_of_the_example(example, server):
     quiz = items_of(example, "quiz")
-    assert (quiz.metadata["source"], quiz.metadata["label"]) == ("file", "My quiz")
+    assert quiz.metadata["source"] == "file"
     first = quiz.items[0]
     assert first.contexts == ("Question: How many legs has a spider?\nAnswer:",)
     assert (first.choices, first.gold, first.subject) == (("six", "eight"), 1, "animals")

@@ -108,16 +108,25 @@ def follow(
     content = {"owner": asdict(Owner.here()), "local": local, "locks": [], "ending": False, "pending": None}
     _write(record, content)
     os.environ[VARIABLE] = str(record.absolute())
-    atexit.register(record.unlink, missing_ok=True)
+    over, writing = threading.Event(), threading.Lock()
+
+    def end() -> None:
+        # The watch goes on while Python ends, and would write the file again.
+        over.set()
+        with writing:
+            record.unlink(missing_ok=True)
+
+    atexit.register(end)
 
     def watch() -> None:
-        while not content["ending"]:
-            time.sleep(poll)
+        while not content["ending"] and not over.wait(poll):
             # Who is asked is at work in another thread, and may not be in a state to answer.
             with contextlib.suppress(Exception):
                 found = {"locks": [_identity(path) for path in locks()], "ending": ending(), "pending": pending()}
                 if not found.items() <= content.items():
-                    _write(record, content | found)
+                    with writing:
+                        if not over.is_set():
+                            _write(record, content | found)
                     content.update(found)
 
     threading.Thread(target=watch, name="run", daemon=True).start()

@@ -468,6 +468,13 @@ SCHEMAS: dict[str, pa.Schema] = {
             "",
             True,
         ),
+        _Column(
+            "gold_is_repeated",
+            pa.bool_(),
+            "whether a wrong choice has the context and the text of the right one; null if the texts are not known",
+            "",
+            True,
+        ),
     ),
     "published_runs": _schema(
         _MODEL,
@@ -537,6 +544,7 @@ OPTIONAL: dict[str, pa.Schema] = {
         _CLUSTER,
         _Column("prompt_sha256", pa.string(), "of a published item without texts, as published", "", True),
         _Column("choices_sha256", pa.string(), "of a published item without texts, as published", "", True),
+        _Column("gold_is_repeated", pa.bool_(), "of a published item without texts, as published", "", True),
     ),
     "logprobs": _schema(
         _Column("log_likelihood_unconditional", pa.float64(), "log-likelihood behind an empty context", "nats", True),

@@ -15,14 +15,16 @@ import duckdb
 import mlcroissant
 import pandas as pd
 import polars as pl
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
 
+from elusive.analysis.audit import REPEATED, ambiguous_items
 from elusive.errors import ElusiveError
 from elusive.publish import card
 from elusive.publish.dataset import CHECKSUMS, CONTRACT, workflow_version
-from elusive.publish.identity import DIGESTS, digest
+from elusive.publish.identity import DIGESTS, digest, repeated
 from elusive.tables import (
     SCHEMA_KEY,
     SCHEMA_VERSION,
@@ -347,6 +349,23 @@ def test_duckdb_polars_and_pandas_read_the_same_numbers(published):
     total = pl.read_parquet(path)["log_likelihood"].sum()
     assert duckdb.sql(f"SELECT sum(log_likelihood) FROM '{path}'").fetchall()[0][0] == pytest.approx(total)
     assert pd.read_parquet(path)["log_likelihood"].sum() == pytest.approx(total)
+
+
+def test_repeated_right_choices_are_known_without_texts():
+    texts = {
+        "item": ["a", "b", "c"],
+        "contexts": [["q"], ["q"], ["q", "r"]],
+        "continuations": [[" x", " x"], [" x", " y"], [" x"]],
+        "gold": [0, 0, 1],
+        "num_choices": [2, 2, 2],
+    }
+    items = pa.table(texts)
+    assert repeated(items) == [True, False, False]
+    bare = pa.table({**texts, "contexts": [None] * 3, "continuations": [None] * 3})
+    assert repeated(bare) == [None] * 3
+    assert ambiguous_items(bare) == {"a", "b", "c"}, "nobody can tell why they would tie"
+    kept = bare.append_column(REPEATED, pa.array(repeated(items)))
+    assert repeated(kept) == repeated(items) and ambiguous_items(kept) == ambiguous_items(items) == {"a"}
 
 
 def test_digests_tell_texts_apart():

@@ -32,6 +32,8 @@ from elusive.tables import SCHEMAS, read_metadata, read_table, write_csv, write_
 logger = logs.get(__name__)
 
 KINDS = ("equal", "off_trend", "truncated", "dropped", "warning", "ties", "mixture")
+#: Column of an items table without texts: whether a wrong choice has the right one's context and text.
+REPEATED = "gold_is_repeated"
 #: Share of items with an exact tie from which it is said, in half precision.
 TIES_SHOWN = 0.01
 #: From where on a checkpoint is said to be off its run's trend: in units of the range of the other checkpoints, of how
@@ -277,10 +279,18 @@ def _is_counted(warning: str, about: Mapping[str, Any]) -> bool:
 
 
 def ambiguous_items(items: pa.Table) -> set[str]:
-    """Items of which a wrong choice has the right one's context and text, so that they tie in any precision."""
+    """Items of which a wrong choice has the right one's context and text, so that they tie in any precision.
+
+    Of an item without texts, what the table itself says of it; where it says nothing, nobody can tell why it ties.
+    """
     found = set()
-    columns = (items[name].to_pylist() for name in ("item", "contexts", "continuations", "gold", "num_choices"))
-    for item, contexts, continuations, gold, count in zip(*columns, strict=True):
+    columns = [items[name].to_pylist() for name in ("item", "contexts", "continuations", "gold", "num_choices")]
+    known = items[REPEATED].to_pylist() if REPEATED in items.column_names else [None] * len(items)
+    for item, contexts, continuations, gold, count, is_repeated in zip(*columns, known, strict=True):
+        if contexts is None or continuations is None:
+            if is_repeated is not False:
+                found.add(item)
+            continue
         pairs = [
             (contexts[i if len(contexts) > 1 else 0], continuations[i if len(continuations) > 1 else 0])
             for i in range(count)

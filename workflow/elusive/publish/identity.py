@@ -17,6 +17,8 @@ from typing import Any
 
 import pyarrow as pa
 
+from elusive.analysis.audit import REPEATED, ambiguous_items
+
 #: Column of a published item -> column of the items table that it is the digest of.
 DIGESTS = {"prompt_sha256": "contexts", "choices_sha256": "continuations"}
 
@@ -24,6 +26,20 @@ DIGESTS = {"prompt_sha256": "contexts", "choices_sha256": "continuations"}
 def digest(texts: Sequence[str]) -> str:
     """Hex SHA-256 of a list of texts as JSON without spaces, in UTF-8."""
     return hashlib.sha256(json.dumps(list(texts), ensure_ascii=False, separators=(",", ":")).encode()).hexdigest()
+
+
+def repeated(items: pa.Table) -> list[bool | None]:
+    """Whether a wrong choice has the right one's context and text, which nobody sees where texts are kept back.
+
+    Of an item without texts what the table itself says, None where it says nothing.
+    """
+    found = ambiguous_items(items)
+    known = items[REPEATED].to_pylist() if REPEATED in items.column_names else [None] * len(items)
+    columns = (items[name].to_pylist() for name in ("item", "contexts", "continuations"))
+    return [
+        given if contexts is None or continuations is None else item in found
+        for item, contexts, continuations, given in zip(*columns, known, strict=True)
+    ]
 
 
 def digests(items: pa.Table) -> dict[str, list[Any]]:

@@ -17,10 +17,11 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from elusive.analysis.audit import REPEATED
 from elusive.analysis.correlations import LOSSES
 from elusive.analysis.metrics import METRICS, VARIANTS, Choices, FilePath, by_checkpoint, match_choices
 from elusive.errors import ElusiveError
-from elusive.publish.identity import digests
+from elusive.publish.identity import digests, repeated
 from elusive.tables import OPTIONAL, SCHEMAS, read_metadata, read_table
 
 Key = tuple[str, str]
@@ -121,7 +122,7 @@ def item_table(benchmarks: Mapping[str, FilePath], texts: Mapping[str, bool]) ->
         nothing = pa.nulls(count, pa.string())
         columns: dict[str, Any] = {column: table[column] for column in ("item", "subject", "gold", "num_choices")}
         columns["cluster"] = table["cluster"] if "cluster" in table.column_names else nothing
-        columns |= digests(table)
+        columns |= digests(table) | {REPEATED: repeated(table)}
         about = origin(metadata)
         constant = {"benchmark": name, **{key: about[key] for key in ("dataset", "revision", "split")}}
         columns |= {key: nothing if value is None else pa.repeat(str(value), count) for key, value in constant.items()}

@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from elusive import logs
+from elusive.analysis.audit import REPEATED
 from elusive.analysis.metrics import FilePath
 from elusive.configuration.published import Published
 from elusive.errors import ElusiveError
@@ -68,7 +69,7 @@ def write_items(published: Published, benchmark: str, output: FilePath) -> None:
         columns |= {name: rows[name] for name in (*known, "cluster")}
     else:
         columns |= {name: pa.nulls(count, pa.list_(pa.string())) for name in _TEXTS}
-        columns |= {name: rows[name] for name in ("cluster", *DIGESTS)}
+        columns |= {name: rows[name] for name in ("cluster", *DIGESTS, REPEATED)}
         metadata["partial"] = entry["partial"]
     write_table(pa.table(columns), output, "items", metadata)
     texts = "with" if entry["texts"] else "without"
