@@ -22,7 +22,8 @@ class Checkpoint:
 
     ``tokens`` it was trained on and, where there is one, the paper's rounded number of them, ``tokens_nominal``;
     ``flops`` = 6·N·D by exact or nominal N and D, as :attr:`Registry.compute` says; ``path`` of a local one,
-    ``revision`` (branch, tag or commit) of one on the hub.
+    ``revision`` (branch, tag or commit) of one on the hub, or by which its logs are found; ``run`` (its time, or a
+    folder) of the logs that are meant.
     """
 
     model: str
@@ -32,16 +33,18 @@ class Checkpoint:
     path: str | None = None
     revision: str | None = None
     tokens_nominal: int | None = None
+    run: str | None = None
 
 
 @dataclass(frozen=True)
 class Model:
     """A model and its checkpoints in order of tokens.
 
-    ``source`` is ``hub``, ``local`` or ``ladder``; a built-in model is one of the hub. ``parameters`` counts all of
+    ``source`` is ``hub``, ``local``, ``ladder``, or a format of logs; a built-in model is one of the hub. ``parameters`` counts all of
     them, tied weights once. ``shape`` holds width and layers of a ladder model. For a model of the hub, ``repo`` is
     its repository, ``weights_bytes`` an estimate of what one checkpoint weighs in bytes, and ``verified`` what the
-    catalogue says of a built-in one (None of one that the configuration describes).
+    catalogue says of a built-in one (None of one that the configuration describes). ``logs`` of an imported model says
+    where they lie (``path``) and how they are to be read.
     """
 
     name: str
@@ -58,6 +61,7 @@ class Model:
     weights_bytes: int | None = None
     verified: bool | None = None
     notes: str = ""
+    logs: dict[str, Any] = field(default_factory=dict)
 
 
 def ladder_parameters(vocabulary: int, width: int, layers: int) -> tuple[int, int]:
@@ -93,7 +97,8 @@ def build_model(entry: dict[str, Any], index: int, ladder: dict[str, Any], blame
     return _local_model(entry, index, blame)
 
 
-def _checkpoint_names(entry: dict[str, Any], index: int, blame: Blame) -> list[str]:
+def checkpoint_names(entry: dict[str, Any], index: int, blame: Blame) -> list[str]:
+    """Names of the checkpoints of an entry at ``index``, which must differ."""
     names = [item["name"] if isinstance(item, dict) else item for item in entry["checkpoints"]]
     for i, name in enumerate(names):
         if name in names[:i]:
@@ -101,7 +106,8 @@ def _checkpoint_names(entry: dict[str, Any], index: int, blame: Blame) -> list[s
     return names
 
 
-def _check_parameters(entry: dict[str, Any], index: int, blame: Blame) -> None:
+def check_parameters(entry: dict[str, Any], index: int, blame: Blame) -> None:
+    """Raise :class:`ElusiveError` when an entry has more parameters outside the embeddings than in all."""
     if entry.get("parameters_nonembedding", 0) > entry["parameters"]:
         raise blame.error(
             ["models", index, "parameters_nonembedding"],
@@ -109,7 +115,7 @@ def _check_parameters(entry: dict[str, Any], index: int, blame: Blame) -> None:
         )
 
 
-def _tokens(entry: dict[str, Any], index: int, position: int, blame: Blame) -> int:
+def training_tokens(entry: dict[str, Any], index: int, position: int, blame: Blame) -> int:
     """Training tokens of a checkpoint, as given or by the step in its name."""
     item = entry["checkpoints"][position]
     name, tokens = (item["name"], item.get("tokens")) if isinstance(item, dict) else (item, None)
@@ -126,14 +132,14 @@ def _tokens(entry: dict[str, Any], index: int, position: int, blame: Blame) -> i
 
 
 def _local_model(entry: dict[str, Any], index: int, blame: Blame) -> Model:
-    names = _checkpoint_names(entry, index, blame)
+    names = checkpoint_names(entry, index, blame)
     if len(names) > 1 and "{checkpoint}" not in entry["path"]:
         raise blame.error(
             ["models", index, "path"],
             f"{entry['path']!r} is the same directory for all {len(names)} checkpoints: write {{checkpoint}} where "
             "their names stand",
         )
-    _check_parameters(entry, index, blame)
+    check_parameters(entry, index, blame)
     checkpoints = tuple(_local_checkpoint(entry, index, i, blame) for i in range(len(names)))
     return Model(
         name=entry["name"],
@@ -150,7 +156,7 @@ def _local_checkpoint(entry: dict[str, Any], index: int, position: int, blame: B
     where = ["models", index, "checkpoints", position]
     item = entry["checkpoints"][position]
     name = item["name"] if isinstance(item, dict) else item
-    tokens = _tokens(entry, index, position, blame)
+    tokens = training_tokens(entry, index, position, blame)
     path = Path(entry["path"].replace("{checkpoint}", name))
     try:
         path = path.expanduser()
@@ -164,12 +170,12 @@ def _local_checkpoint(entry: dict[str, Any], index: int, position: int, blame: B
 
 
 def _hub_model(entry: dict[str, Any], index: int, blame: Blame) -> Model:
-    _checkpoint_names(entry, index, blame)
-    _check_parameters(entry, index, blame)
+    checkpoint_names(entry, index, blame)
+    check_parameters(entry, index, blame)
     checkpoints: list[Checkpoint] = []
     for i, item in enumerate(entry["checkpoints"]):
         described = item if isinstance(item, dict) else {"name": item}
-        tokens = _tokens(entry, index, i, blame)
+        tokens = training_tokens(entry, index, i, blame)
         revision = described.get("revision", described["name"])
         same = next((other for other in checkpoints if other.revision == revision), None)
         if same is not None:
@@ -224,8 +230,8 @@ def _builtin_model(entry: dict[str, Any], index: int, blame: Blame) -> Model:
 
 def with_nominal_flops(model: Model, index: int, blame: Blame) -> Model:
     """``model`` with the compute of the paper's rounded numbers. Raises :class:`ElusiveError` where one is missing."""
-    if model.source != "hub":
-        lack = "no nominal numbers, since it is not one of the hub"
+    if model.source in ("local", "ladder"):
+        lack = f"no nominal numbers, since its source is {model.source}"
     elif model.parameters_nominal is None:
         lack = "no nominal number of parameters (parameters_nominal)"
     elif without := [checkpoint.name for checkpoint in model.checkpoints if checkpoint.tokens_nominal is None]:

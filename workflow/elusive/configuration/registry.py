@@ -16,6 +16,7 @@ from typing import Any
 
 from elusive.configuration.benchmarks import Benchmark, build_batches, build_benchmark, expand_patterns
 from elusive.configuration.families import Family, build_family
+from elusive.configuration.imported import LOGS, SOURCES, build_imported, build_logged, check_imports, with_tasks
 from elusive.configuration.messages import Blame
 from elusive.configuration.models import Checkpoint, Model, build_model, with_nominal_flops
 from elusive.configuration.schema import check_repeated_keys, check_schema, plan_settings, schema, with_defaults
@@ -68,6 +69,16 @@ class Registry:
         """The models that are downloaded from the hub."""
         return [model for model in self.models.values() if model.source == "hub"]
 
+    @property
+    def imported_models(self) -> list[Model]:
+        """The models whose log-likelihoods are read out of logs."""
+        return [model for model in self.models.values() if model.source in SOURCES]
+
+    @property
+    def scored_models(self) -> list[Model]:
+        """The models that are run here."""
+        return [model for model in self.models.values() if model.source not in SOURCES]
+
 
 def load(config: dict[str, Any], files: Iterable[str | Path] = ()) -> Registry:
     """Check ``config`` and build the registry.
@@ -91,14 +102,28 @@ def load(config: dict[str, Any], files: Iterable[str | Path] = ()) -> Registry:
     for section in ("families", "benchmarks"):
         _check_labels(entries[section], section, blame)
     compute = config.get("compute", "exact")
-    models = {entry["name"]: build_model(entry, i, ladder, blame) for i, entry in enumerate(config["models"])}
+    models = {
+        entry["name"]: build_imported(entry, i, blame)
+        if entry.get("source") in SOURCES
+        else build_model(entry, i, ladder, blame)
+        for i, entry in enumerate(config["models"])
+    }
     if compute == "nominal":
         models = {model.name: with_nominal_flops(model, i, blame) for i, model in enumerate(models.values())}
     families = {entry["name"]: build_family(entry, i, models, blame) for i, entry in enumerate(config["families"])}
     if not any(family.plotted for family in families.values()):
         raise blame.error(["families"], "no family is plotted: figures need at least one with 'plotted: true'")
     sources = config.get("sources", schema()["properties"]["sources"]["default"])
-    benchmarks = {entry["name"]: build_benchmark(entry, i, sources, blame) for i, entry in entries["benchmarks"]}
+    benchmarks = {
+        entry["name"]: with_tasks(
+            build_logged(entry, i, blame)
+            if entry.get("source") == LOGS
+            else build_benchmark(entry, i, sources, blame),
+            entry,
+        )
+        for i, entry in entries["benchmarks"]
+    }
+    check_imports(models, benchmarks, entries["benchmarks"], blame)
     return Registry(
         seed=config.get("seed", 0),
         models=models,

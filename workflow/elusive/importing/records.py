@@ -1,0 +1,110 @@
+"""What every reader yields: one record an item, and what identifies it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from elusive.errors import ElusiveError
+
+#: num_choices is an int8.
+MOST_CHOICES = 127
+
+
+class Record(NamedTuple):
+    """One item under one checkpoint, as a log has it. K is the number of choices.
+
+    ``task`` and ``number`` (lm-eval's ``doc_id``) name it; ``native_id`` is the dataset's own id, which may repeat.
+    ``contexts`` and ``continuations`` are the texts as scored, one for all choices or K, None if the log has no texts;
+    ``choices`` the K texts that normalise length: the continuations without the delimiter. ``gold`` is the index of the
+    right choice, None if the log does not say it. ``log_likelihood`` [K] in nats is summed over the continuation's
+    tokens, ``unconditional`` [K] the same behind another context than the item's. ``is_greedy``, ``num_tokens``,
+    ``num_bytes`` and ``num_chars`` [K] are None where the log does not have them. ``logged`` are the log's own metrics
+    by their names there, ``measures`` what they were computed from where it is not what the record has. ``known_by``
+    identifies an item without texts.
+    """
+
+    task: str
+    number: int
+    contexts: tuple[str, ...] | None
+    continuations: tuple[str, ...] | None
+    choices: tuple[str, ...] | None
+    gold: int | None
+    log_likelihood: tuple[float, ...]
+    is_greedy: tuple[bool, ...] | None = None
+    num_tokens: tuple[int, ...] | None = None
+    unconditional: tuple[float, ...] | None = None
+    native_id: str | None = None
+    logged: Mapping[str, Any] = {}  # noqa: RUF012  (a default that nothing changes)
+    measures: Mapping[str, Any] = {}  # noqa: RUF012
+    num_chars: tuple[int, ...] | None = None
+    num_bytes: tuple[int, ...] | None = None
+    subject: str | None = None
+    cluster: str | None = None
+    known_by: tuple[Any, ...] | None = None
+
+    @property
+    def num_choices(self) -> int:
+        """K, the number of choices."""
+        return len(self.log_likelihood)
+
+    @property
+    def identity(self) -> bytes:
+        """16 bytes that are equal for the same item and, as good as surely, for nothing else."""
+        if self.contexts is not None and self.continuations is not None and self.known_by is None:
+            return text_identity(self.contexts, self.continuations)
+        parts = [self.known_by, self.contexts, self.continuations, self.choices, self.num_choices]
+        return hashlib.blake2b(repr(parts).encode("utf-8", "surrogatepass"), digest_size=16).digest()
+
+    @property
+    def name(self) -> str:
+        """How messages call the item."""
+        return f"{self.number}" if self.native_id is None else f"{self.number} ({self.native_id})"
+
+
+def text_identity(contexts: Sequence[str], continuations: Sequence[str]) -> bytes:
+    """16 bytes for the texts of an item in the form of :func:`shared`."""
+    lengths = ",".join([str(len(text)) for text in (*contexts, *continuations)])
+    text = f"{len(contexts)}|{len(continuations)}|{lengths}|" + "".join(contexts) + "".join(continuations)
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+
+
+def shared(contexts: Sequence[str], continuations: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The K contexts and K continuations of an item, with one in place of K equal ones, contexts first.
+
+    At least one of the two is K long, so that the texts of an item have one form only.
+    """
+    first = contexts[0]
+    if all(context == first for context in contexts):
+        return (first,), tuple(continuations)
+    if all(continuation == continuations[0] for continuation in continuations):
+        return tuple(contexts), (continuations[0],)
+    return tuple(contexts), tuple(continuations)
+
+
+def item_identity(contexts: Sequence[str], continuations: Sequence[str], count: int) -> bytes:
+    """:func:`text_identity` of a row of an items table, which may have one text or ``count`` of them."""
+    all_contexts = contexts if len(contexts) == count else list(contexts) * count
+    all_continuations = continuations if len(continuations) == count else list(continuations) * count
+    return text_identity(*shared(all_contexts, all_continuations))
+
+
+def distinct(records: Iterable[Record], file: str) -> Iterator[Record]:
+    """The records without those that repeat an earlier one to the last digit, as files appended to twice have them.
+
+    Raises :class:`ElusiveError` when one number has different texts or log-likelihoods.
+    """
+    seen: dict[int, tuple[bytes, tuple[float, ...]]] = {}
+    for record in records:
+        found = (record.identity, record.log_likelihood)
+        before = seen.setdefault(record.number, found)
+        if before is found:
+            yield record
+        elif before[0] != found[0]:
+            raise ElusiveError(f"{file}: item {record.name} is there twice, with different texts")
+        elif before[1] != found[1]:
+            raise ElusiveError(
+                f"{file}: item {record.name} is there twice, with log-likelihoods {list(before[1])} and "
+                f"{list(found[1])}; two runs were written into one file"
+            )
