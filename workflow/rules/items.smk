@@ -28,6 +28,8 @@ rule items:
         "results/logs/items/{benchmark}.log",
     benchmark:
         "results/benchmarks/items/{benchmark}.tsv"
+    wildcard_constraints:
+        benchmark=get_names(get_unlogged_benchmarks()),
     localrule: True
     conda:
         "../../envs/elusive.yaml"

@@ -15,6 +15,8 @@ for batch, benchmarks in REGISTRY.batches.items():
             f"results/logs/{batch}/{{model}}/{{checkpoint}}.log",
         benchmark:
             f"results/benchmarks/{batch}/{{model}}/{{checkpoint}}.tsv"
+        wildcard_constraints:
+            model=get_names(REGISTRY.scored_models),
         conda:
             "../../envs/elusive.yaml"
         threads: REGISTRY.scoring["threads"]

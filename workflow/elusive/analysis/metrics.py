@@ -66,6 +66,9 @@ VARIANTS = (
     "accuracy_pmi",
 )
 
+#: Metrics of the contract that are null where imported logs lack what they take.
+NULLABLE = ("accuracy_norm",)
+
 FilePath = str | os.PathLike[str]
 
 #: A checkpoint as the registry describes it: ``model``, ``checkpoint``, ``parameters``, ``tokens`` and ``flops``.
@@ -111,9 +114,9 @@ class Choices:
 
 
 def choice_metrics(
-    log_likelihood: np.ndarray, num_chars: np.ndarray, gold: np.ndarray, num_choices: np.ndarray
+    log_likelihood: np.ndarray, num_chars: np.ndarray | None, gold: np.ndarray, num_choices: np.ndarray
 ) -> dict[str, np.ndarray]:
-    """Every metric of :data:`METRICS` as a float64 [items].
+    """Every metric of :data:`METRICS` as a float64 [items], but ``accuracy_norm`` where ``num_chars`` is None.
 
     ``log_likelihood`` (float64, nats) and ``num_chars`` (characters of the choice's text) are [items, K], K being the
     largest number of choices; entries past an item's ``num_choices`` are ignored. ``gold`` and ``num_choices`` are
@@ -133,9 +136,7 @@ def choice_metrics(
     p_wrong_total = np.exp(-np.logaddexp(0.0, log_odds))
     # p of each wrong choice = its share among the wrong ones × their total; exp(-inf) = 0 where there is no choice.
     p_wrong = np.exp(scores_wrong - log_wrong[:, None]) * p_wrong_total[:, None]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        per_character = np.where(exists, log_likelihood / np.where(exists, num_chars, 1), -np.inf)
-    return {
+    result = {
         "log_p_vocab_correct": correct,
         "p_vocab_correct": np.exp(correct),
         "log_p_vocab_incorrect": log_wrong,
@@ -144,9 +145,13 @@ def choice_metrics(
         "p_choices_correct": np.exp(log_p_choices),
         "brier": (p_wrong_total**2 + (p_wrong**2).sum(axis=1)) / num_choices,
         "accuracy": (scores.argmax(axis=1) == gold).astype(np.float64),
-        "accuracy_norm": (per_character.argmax(axis=1) == gold).astype(np.float64),
         "margin_log": correct - scores_wrong.max(axis=1),
     }
+    if num_chars is not None:
+        with np.errstate(divide="ignore", invalid="ignore"):
+            per_character = np.where(exists, log_likelihood / np.where(exists, num_chars, 1), -np.inf)
+        result["accuracy_norm"] = (per_character.argmax(axis=1) == gold).astype(np.float64)
+    return {name: result[name] for name in METRICS if name in result}
 
 
 def variant_metrics(
@@ -154,10 +159,12 @@ def variant_metrics(
     lengths: Mapping[str, np.ndarray],
     gold: np.ndarray,
     num_choices: np.ndarray,
-    is_greedy: np.ndarray,
+    is_greedy: np.ndarray | None,
     unconditional: np.ndarray | None = None,
 ) -> dict[str, np.ndarray]:
-    """The metrics of :data:`VARIANTS`, float64 [items] each; those of PMI only with ``unconditional``.
+    """The metrics of :data:`VARIANTS`, float64 [items] each, as far as there is what they take.
+
+    Those of PMI take ``unconditional``, the others their entry of ``lengths``, or ``is_greedy``.
 
     With ``n_i`` the length of choice ``i`` and ``u_i`` its log-likelihood behind an empty context::
 
@@ -188,7 +195,8 @@ def variant_metrics(
         result[f"log_p_vocab_correct_{name}"] = correct
         result[f"p_choices_correct_{name}"] = np.exp(-np.logaddexp(0.0, -log_odds))
         result[f"accuracy_{name}"] = (score.argmax(axis=1) == gold).astype(np.float64)
-    result["is_greedy"] = is_greedy[rows, gold].astype(np.float64)
+    if is_greedy is not None:
+        result["is_greedy"] = is_greedy[rows, gold].astype(np.float64)
     return {name: result[name] for name in VARIANTS if name in result}
 
 
@@ -231,13 +239,15 @@ def match_choices(choices: Choices, logprobs: pa.Table, path: FilePath) -> pl.Da
 def checkpoint_metrics(choices: Choices, logprobs: pa.Table, path: FilePath) -> dict[str, np.ndarray]:
     """Metrics and variants, float64 [items] each, of one checkpoint on exactly the items and choices of ``choices``.
 
-    Raises :class:`ElusiveError` as :func:`match_choices` does.
+    Those that take a column with nulls are left out. Raises :class:`ElusiveError` as :func:`match_choices` does.
     """
     joined = match_choices(choices, logprobs, path)
     shape = (len(choices.gold), int(choices.num_choices.max()))
     exists = np.arange(shape[1]) < choices.num_choices[:, None]
 
-    def matrix(column: str) -> np.ndarray:
+    def matrix(column: str) -> np.ndarray | None:
+        if column not in joined.columns or joined[column].null_count():
+            return None
         values = np.zeros(shape)
         values[exists] = joined[column].to_numpy()
         return values
@@ -245,9 +255,9 @@ def checkpoint_metrics(choices: Choices, logprobs: pa.Table, path: FilePath) -> 
     log_likelihood = matrix("log_likelihood")
     lengths = {unit: matrix(f"num_{unit}s") for unit in ("token", "byte", "char")}
     key = (choices.gold, choices.num_choices)
-    unconditional = matrix(_UNCONDITIONAL) if _UNCONDITIONAL in joined.columns else None
+    known = {unit: length for unit, length in lengths.items() if length is not None}
     return choice_metrics(log_likelihood, lengths["char"], *key) | variant_metrics(
-        log_likelihood, lengths, *key, matrix("is_greedy"), unconditional
+        log_likelihood, known, *key, matrix("is_greedy"), matrix(_UNCONDITIONAL)
     )
 
 
@@ -255,6 +265,12 @@ def present(columns: Iterable[str]) -> list[str]:
     """Metrics and variants among ``columns``, in the order of :data:`METRICS`, then :data:`VARIANTS`."""
     columns = set(columns)
     return [name for name in (*METRICS, *VARIANTS) if name in columns]
+
+
+def measured(table: pa.Table, columns: Iterable[str] | None = None) -> list[str]:
+    """:func:`present` of a metrics table's columns (or those of ``columns``), without what its logs lacked: nulls."""
+    names = present(table.column_names if columns is None else columns)
+    return [name for name in names if not table[name].null_count]
 
 
 def write_metrics(
@@ -269,8 +285,9 @@ def write_metrics(
 
     ``logprobs`` holds one logprobs table per checkpoint, in any order, all of them over the items of the table
     ``items``; ``families`` the members of each family. Rows are sorted by (flops, model, checkpoint), then in items
-    order. Raises :class:`ElusiveError` when a file does not fit the items, lacks its metadata or repeats a checkpoint,
-    or when a member has no file.
+    order. A metric that cannot be computed for one of the checkpoints is left out for all of them, or null where the
+    contract has it. Raises :class:`ElusiveError` when a file does not fit the items, lacks its metadata or repeats a
+    checkpoint, when a member has no file, or when two imported members have the same numbers throughout.
     """
     items_table = read_table(items, "items", columns=["item", "subject", "gold", "num_choices"])
     choices = Choices.of(items_table, items)
@@ -281,21 +298,30 @@ def write_metrics(
     for family, members in families.items():
         if not members:
             raise ElusiveError(f"family {family!r} has no checkpoints to compute metrics of")
-        tables = []
-        for member in sorted(members, key=lambda m: (m["flops"], m["model"], m["checkpoint"])):
+        for member in members:
             key = (member["model"], member["checkpoint"])
             if key not in paths:
                 raise ElusiveError(f"family {family!r}: no log-likelihoods of {'/'.join(key)} on {benchmark!r}")
             if key not in scores:
                 scores[key] = checkpoint_metrics(choices, read_table(paths[key], "logprobs"), paths[key])
-            about = {column: convert(member[column]) for column, convert in _MEMBER.items()}
+    about = {key: read_metadata(paths[key]) for key in scores}
+    names = _shared_names(scores, about, benchmark)
+    for family, members in families.items():
+        _refuse_equal(
+            family, benchmark, {(m["model"], m["checkpoint"]): about[m["model"], m["checkpoint"]] for m in members}
+        )
+        tables = []
+        for member in sorted(members, key=lambda m: (m["flops"], m["model"], m["checkpoint"])):
+            own = scores[member["model"], member["checkpoint"]]
+            described = {column: convert(member[column]) for column, convert in _MEMBER.items()}
             tables.append(
                 pa.table(
                     {
-                        **{column: pa.repeat(value, len(items_table)) for column, value in about.items()},
+                        **{column: pa.repeat(value, len(items_table)) for column, value in described.items()},
                         "benchmark": pa.repeat(benchmark, len(items_table)),
                         **{column: items_table[column] for column in ("subject", "item", "num_choices")},
-                        **scores[key],
+                        **{name: pa.nulls(len(items_table), pa.float64()) for name in NULLABLE if name not in names},
+                        **{name: own[name] for name in names},
                     }
                 )
             )
@@ -307,6 +333,46 @@ def write_metrics(
         }
         write_table(pa.concat_tables(tables).combine_chunks(), outputs[family], "metrics", metadata)
         logger.info("metrics of %s on %s: %d checkpoints × %d items", family, benchmark, len(tables), len(items_table))
+
+
+def _shared_names(
+    scores: Mapping[tuple[str, str], Mapping[str, np.ndarray]],
+    about: Mapping[tuple[str, str], Mapping[str, Any]],
+    benchmark: str,
+) -> list[str]:
+    """The metrics that every checkpoint has; what is left out is said, with the first checkpoint that lacks it.
+
+    ``about`` are the metadata of the tables of log-likelihoods.
+    """
+    names = present(name for own in scores.values() for name in own)
+    shared = [name for name in names if all(name in own for own in scores.values())]
+    contexts = {metadata.get("unconditional_context", "") for metadata in about.values()}
+    if "accuracy_pmi" in shared and len(contexts) > 1:
+        shared = [name for name in shared if not name.endswith("_pmi")]
+        logger.warning(
+            "%s: no metrics of PMI: their log-likelihoods stand behind different contexts: %s",
+            *(benchmark, ", ".join(map(repr, sorted(contexts)))),
+        )
+    for name in (*NULLABLE, *names):
+        lacking = ["/".join(key) for key, own in scores.items() if name not in own]
+        if lacking and (name in names or len(lacking) == len(scores)):
+            what = "is null" if name in NULLABLE else "is left out"
+            logger.info("%s: %s %s, since what it takes is not in the logs of %s", benchmark, name, what, lacking[0])
+    return shared
+
+
+def _refuse_equal(family: str, benchmark: str, about: Mapping[tuple[str, str], Mapping[str, Any]]) -> None:
+    """Raise :class:`ElusiveError` when two imported members of a family have the same numbers; ``about``: metadata."""
+    seen: dict[str, tuple[str, str]] = {}
+    for key, metadata in about.items():
+        if "digest" not in metadata:
+            continue
+        before = seen.setdefault(metadata["digest"], key)
+        if before != key:
+            raise ElusiveError(
+                f"family {family!r} on {benchmark!r}: {'/'.join(before)} and {'/'.join(key)} are identical in all "
+                f"{metadata['choices']:,} log-likelihoods; was a request cache used? Of the same weights, keep one"
+            )
 
 
 def by_checkpoint(logprobs: Iterable[FilePath]) -> dict[tuple[str, str], FilePath]:

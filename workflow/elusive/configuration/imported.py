@@ -1,7 +1,7 @@
 """Models and benchmarks whose log-likelihoods come out of the logs of other harnesses.
 
-Only names of files are looked at here, since Snakemake imports this whenever it parses the workflow, with one exception:
-where a model's ``parameters`` are not given, what its aggregates say of them is read.
+Only names of files are looked at here, since Snakemake imports this whenever it parses the workflow. The exception are
+the aggregates of a model whose ``parameters`` are not given.
 """
 
 from __future__ import annotations
@@ -102,9 +102,7 @@ def _expanded(entry: dict[str, Any], where: list[str | int], blame: Blame) -> st
         raise blame.error([*where, "path"], f"{entry['path']!r} is of a user who does not exist") from error
 
 
-def _logged_parameters(
-    entry: dict[str, Any], path: str, names: list[str], where: list[str | int], blame: Blame
-) -> int:
+def _logged_parameters(entry: dict[str, Any], path: str, names: list[str], where: list[str | int], blame: Blame) -> int:
     """The number of parameters in the first aggregates of lm-eval that have one."""
     last = "no aggregates were found"
     if entry["source"] == "lm_eval":
@@ -149,7 +147,9 @@ def build_logged(entry: dict[str, Any], index: int, blame: Blame) -> Benchmark:
         if key not in _BENCHMARK_KEYS:
             raise blame.error([*where, key], "this key does not go with items from the logs (source: logs)")
     if "task" not in entry:
-        raise blame.error(where, "the key 'task' is missing: what the logs call the benchmark, as arc_easy or \"mmlu_*\"")
+        raise blame.error(
+            where, "the key 'task' is missing: what the logs call the benchmark, as arc_easy or \"mmlu_*\""
+        )
     tasks = [entry["task"]] if isinstance(entry["task"], str) else list(entry["task"])
     spec = {**entry, "task": tasks, "items": entry.get("items", "strict")}
     if len(tasks) > 1 or any(set(task) & set("*?[") for task in tasks):

@@ -116,9 +116,7 @@ def load(config: dict[str, Any], files: Iterable[str | Path] = ()) -> Registry:
     sources = config.get("sources", schema()["properties"]["sources"]["default"])
     benchmarks = {
         entry["name"]: with_tasks(
-            build_logged(entry, i, blame)
-            if entry.get("source") == LOGS
-            else build_benchmark(entry, i, sources, blame),
+            build_logged(entry, i, blame) if entry.get("source") == LOGS else build_benchmark(entry, i, sources, blame),
             entry,
         )
         for i, entry in entries["benchmarks"]

@@ -43,8 +43,8 @@ def check(record: Record, file: str) -> None:
         if expected is not None and not _equal(value, expected):
             raise ElusiveError(
                 f"{file}: item {record.name}: {name} is {value} in the log, but {expected} by its log-likelihoods "
-                f"{list(record.log_likelihood)} and choice {record.gold} as the right one; gold, order or delimiter are "
-                "not what they seem, or the file was edited"
+                f"{list(record.log_likelihood)} and choice {record.gold} as the right one; gold, order or delimiter "
+                "are not what they seem, or the file was edited"
             )
 
 

@@ -37,11 +37,11 @@ KINDS = {
 REFUSED = {
     "helm": "a HELM scenario state, which cannot be imported: in its method `joint` the model answers with one letter, "
     "and only log-likelihoods of every choice can be used; run the benchmark with lm-evaluation-harness --log_samples",
-    "opencompass": "predictions of OpenCompass, which cannot be imported: they hold the mean loss over prompt and answer "
-    "without the number of tokens, from which no log-likelihood of the choice follows; run the benchmark with "
+    "opencompass": "predictions of OpenCompass, which cannot be imported: they hold the mean loss over prompt and "
+    "answer without the number of tokens, from which no log-likelihood of the choice follows; run the benchmark with "
     "lm-evaluation-harness --log_samples",
-    "every_eval_ever": "a record of Every Eval Ever, which cannot be imported: it holds scores and chosen texts, not the "
-    "log-likelihood of every choice; import the harness's own logs",
+    "every_eval_ever": "a record of Every Eval Ever, which cannot be imported: it holds scores and chosen texts, not "
+    "the log-likelihood of every choice; import the harness's own logs",
     "inspect": "a log of Inspect, which cannot be imported: it holds the chosen text and its score, not the "
     "log-likelihood of every choice; run the benchmark with lm-evaluation-harness --log_samples",
 }

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import PurePath
 from typing import Any
 
@@ -39,15 +39,37 @@ def is_aggregates(found: Mapping[str, Any]) -> bool:
     return isinstance(found.get("results"), dict) and ("versions" in found or "configs" in found) and "config" in found
 
 
-def samples_name(name: str, prefix: str | None = None) -> tuple[str, str | None]:
-    """Task and time of a run by the name of a file of samples; ``prefix`` is what 0.4.0 to 0.4.2 put before a task."""
+def samples_name(name: str) -> tuple[str, str | None]:
+    """Task and time of a run by the name of a file of samples, without a time its stem."""
     name = _COMPRESSED.sub("", name)
     if found := _SAMPLES.search(name):
         return found["task"], found["time"]
-    stem = re.sub(r"\.jsonl?$", "", name)
-    if prefix is not None and stem.startswith(f"{prefix}_"):
-        return stem[len(prefix) + 1 :], None
-    return stem, None
+    return re.sub(r"\.jsonl?$", "", name), None
+
+
+def untimed_samples(
+    name: str, aggregates: Sequence[Mapping[str, Any]], tasks: Iterable[str]
+) -> tuple[str, dict[str, Any], Mapping[str, Any] | None]:
+    """Task, what is known of the run, and its aggregates, of a file named as 0.4.0 to 0.4.2 name samples.
+
+    The name is the model's arguments and the task; ``aggregates`` are those of the same folder, of which later runs
+    overwrite earlier ones. Without the right ones, the name is all there is: the task is then the longest of ``tasks``
+    that it ends in.
+    """
+    stem = re.sub(r"\.jsonl?$", "", _COMPRESSED.sub("", name))
+    fitting = [(prefix, found) for found in aggregates if (prefix := mangled_arguments(found)) is not None]
+    fitting = [(prefix, found) for prefix, found in fitting if stem.startswith(f"{prefix}_")]
+    if fitting:
+        prefix, found = max(fitting, key=lambda entry: len(entry[0]))
+        return stem[len(prefix) + 1 :], {}, found
+    if len(aggregates) == 1 and stem in aggregates[0]["results"]:
+        return stem, {}, aggregates[0]
+    known = {*tasks, *(task for found in aggregates for task in found["results"])}
+    task = max((task for task in known if stem == task or stem.endswith(f"_{task}")), key=len, default=stem)
+    arguments = dict(part.split("__", 1) for part in stem[: -len(task) - 1].split(",") if "__" in part and stem != task)
+    names = [arguments["revision"]] if "revision" in arguments else []
+    names += [arguments["pretrained"].split("__")[-1]] if "pretrained" in arguments else []
+    return task, {"names": names} if names else {}, None
 
 
 def aggregates_time(name: str) -> str | None:
@@ -158,7 +180,7 @@ class SampleReader:
         if (used := found.get("filter")) is not None:
             self._filter = used if self._filter is None else self._filter
             logged = found if used == self._filter else {}
-        measures: dict[str, Any] = {}
+        measures: dict[str, Any] = {"doc_hash": found["doc_hash"]} if "doc_hash" in found else {}
         unconditional = None
         half = len(contexts) // 2
         if len(contexts) > 2 and len(contexts) == 2 * half and not any(contexts[half:]) and any(contexts[:half]):
@@ -205,9 +227,7 @@ class SampleReader:
         )
 
     def _refuse(self, what: str) -> ElusiveError:
-        return ElusiveError(
-            f"{self.file}: task {self.task} {what}; only tasks that score each choice can be imported"
-        )
+        return ElusiveError(f"{self.file}: task {self.task} {what}; only tasks that score each choice can be imported")
 
     def _texts(self, found: Mapping[str, Any]) -> tuple[list[str], list[str]]:
         arguments = found["arguments"]
@@ -238,7 +258,8 @@ class SampleReader:
                 raise self._refuse("generates text" if isinstance(first, str) else "scores a single text for each item")
             if len(repeats) > 1 and any(other != first for other in repeats):
                 raise ElusiveError(
-                    f"{self.file}: item {number}, choice {position}: its repeats differ: {repeats}; they should be equal"
+                    f"{self.file}: item {number}, choice {position}: its repeats differ, which should be equal: "
+                    f"{repeats}"
                 )
             value, flag = first[0], first[1]
             values.append(float(value))

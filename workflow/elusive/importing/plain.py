@@ -202,7 +202,9 @@ def _wide_of_long(rows: list[tuple[str, dict[str, Any]]], name: str) -> dict[str
     if sorted(by_choice) != list(range(len(by_choice))):
         raise ValueError(f"its choices are {sorted(by_choice)}; they must be counted from 0 without gaps")
     ordered = [by_choice[choice] for choice in range(len(by_choice))]
-    result: dict[str, Any] = {wide: [row[long] for row in ordered] for long, wide in _LONG.items() if long in rows[0][1]}
+    result: dict[str, Any] = {
+        wide: [row[long] for row in ordered] for long, wide in _LONG.items() if long in rows[0][1]
+    }
     for column in ("subject", "cluster"):
         if column in ordered[0]:
             values = {_optional(row[column]) for row in ordered}

@@ -36,8 +36,8 @@ class Record(NamedTuple):
     num_tokens: tuple[int, ...] | None = None
     unconditional: tuple[float, ...] | None = None
     native_id: str | None = None
-    logged: Mapping[str, Any] = {}  # noqa: RUF012  (a default that nothing changes)
-    measures: Mapping[str, Any] = {}  # noqa: RUF012
+    logged: Mapping[str, Any] = {}
+    measures: Mapping[str, Any] = {}
     num_chars: tuple[int, ...] | None = None
     num_bytes: tuple[int, ...] | None = None
     subject: str | None = None

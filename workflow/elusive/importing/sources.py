@@ -7,16 +7,14 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
-from pathlib import Path, PurePath
+from pathlib import PurePath
 from typing import Any
 
-from elusive.configuration.imported import log_files
 from elusive.errors import ElusiveError
 from elusive.importing import formats, lm_eval, plain, streams
 from elusive.importing.formats import Found
 from elusive.importing.problems import Problems
 from elusive.importing.records import Record, distinct
-from elusive.items.benchmarks import BENCHMARKS
 
 #: Items of each file that are looked at before anything is imported.
 FIRST = 20
@@ -193,47 +191,3 @@ def _lm_eval(of_kind: Mapping[str, Mapping[str, Found]], result: Survey, tasks: 
     with_samples = {str(PurePath(source.file).parent) for source in result.sources if source.format == "lm_eval"}
     folders = dict.fromkeys([*(folder for folder, _ in timed), *untimed])
     result.empty += [folder for folder in folders if folder not in with_samples]
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """A checkpoint as configured: its name, and by what its logs are found where the path does not name it."""
-
-    name: str
-    revision: str
-    run: str | None = None
-
-
-@dataclass(frozen=True)
-class Task:
-    """What a benchmark asks for: names of tasks, or patterns of them; ``exact``: all of the names must be there."""
-
-    benchmark: str
-    patterns: tuple[str, ...]
-    exact: bool
-
-
-def tasks_of(spec: Mapping[str, Any]) -> Task:
-    """The tasks of a benchmark by its configuration: ``task``, or of a built-in one what lm-eval calls it."""
-    name, given = spec["name"], spec.get("task")
-    if given is not None:
-        return Task(name, tuple([given] if isinstance(given, str) else given), exact=False)
-    definition = BENCHMARKS[name]
-    if definition.subjects and not definition.subject:
-        return Task(name, tuple(f"{name}_{subject}" for subject in definition.subjects), exact=True)
-    return Task(name, (name,), exact=True)
-
-
-def checkpoint_files(path: str, name: str) -> list[str]:
-    """The files below a model's ``path`` that may be those of the checkpoint ``name``."""
-    return log_files(path.replace("{checkpoint}", name))
-
-
-def first_records(source: Source, layout: plain.Layout) -> list[Record]:
-    """The first records of a source, or none if it is damaged: whoever reads it as a whole says so."""
-    return Reading(source, layout).first()
-
-
-def exists(path: str) -> bool:
-    """Whether there is such a file or folder."""
-    return Path(path).exists()

@@ -1,6 +1,6 @@
 """Log files as streams: compressed or not, with or without a byte order mark, JSON by lines or as one array.
 
-What a file is shows in its first bytes, never in its name. A place inside an archive is written ``archive.tar.gz!name``.
+What a file is shows in its first bytes, never in its name.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ def objects(path: str | Path, progress: Progress | None = None) -> Iterator[tupl
             yield from _array(path, stream.read())
             return
         loads, number = json.loads, 0
-        for number, line in enumerate(stream, 1):  # noqa: B007
+        for number, line in enumerate(stream, 1):
             if line.isspace():
                 continue
             try:
