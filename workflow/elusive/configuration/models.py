@@ -42,9 +42,9 @@ class Model:
 
     ``source`` is ``hub``, ``local`` or ``ladder``, or a format of logs; a built-in model is one of the hub.
     ``parameters`` counts all of them, tied weights once. ``shape`` holds width and layers of a ladder model. For a
-    model of the hub, ``repo`` is its repository, ``weights_bytes`` an estimate of what one checkpoint weighs in bytes, and ``verified`` what the
-    catalogue says of a built-in one (None of one that the configuration describes). ``logs`` of an imported model says
-    where they lie (``path``) and how they are to be read.
+    model of the hub, ``repo`` is its repository, ``weights_bytes`` an estimate of what one checkpoint weighs in bytes,
+    and ``verified`` what the catalogue says of a built-in one (None of one that the configuration describes). ``logs``
+    of an imported model says where they lie (``path``) and how they are to be read.
     """
 
     name: str
