@@ -54,8 +54,38 @@ def run_import(args: argparse.Namespace) -> None:
     import_checkpoint(Index.read(args.index), args.checkpoint, args.parameters, args.items, args.outputs)
 
 
-def _parsed(text: str) -> Any:
+def add_inspect_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of ``inspect-logs``."""
+    parser.add_argument("folder", help="folder of logs, searched recursively")
+    parser.add_argument("--output", type=Path, help="file that gets the configuration, besides its being printed")
+    parser.add_argument("--tokens-per-step", type=int, help="training tokens in a step, for the configuration")
+    parser.add_argument("--cores", type=int, help="processes that read at once; default: one a processor")
+    parser.add_argument("--columns", default="{}", help="JSON: what columns of plain tables are called, ours to theirs")
+
+
+def run_inspect(args: argparse.Namespace) -> None:
+    """Print what the folder holds and how to import it; raises :class:`ElusiveError` when something is wrong."""
+    from elusive.files import atomic_path
+    from elusive.importing import inspection, plain
+
+    found = inspection.inspect(
+        args.folder, args.cores, plain.Layout(_parsed(args.columns, "--columns")), args.tokens_per_step
+    )
+    print(inspection.text(found))
+    configuration = inspection.configuration(found)
+    if configuration is not None:
+        print("\nA configuration that imports this:\n")
+        print(configuration, end="")
+        if args.output:
+            with atomic_path(args.output) as temporary:
+                temporary.write_text(configuration, encoding="utf-8")
+    if found.problems.errors:
+        left = "what the configuration names can be imported" if configuration else "nothing can be imported"
+        raise ElusiveError(f"{args.folder}: {len(found.problems.errors)} problems, see above; {left}")
+
+
+def _parsed(text: str, option: str = "--spec") -> Any:
     try:
         return json.loads(text)
     except json.JSONDecodeError as error:
-        raise ElusiveError(f"--spec: not JSON: {error}") from error
+        raise ElusiveError(f"{option}: not JSON: {error}") from error

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from elusive.errors import ElusiveError
-from elusive.importing import lm_eval, plain, streams
+from elusive.importing import lighteval, lm_eval, lm_eval_before, olmes, olmo_eval, plain, streams
 
 #: Kind of a file -> what messages call it.
 KINDS = {
@@ -148,11 +148,44 @@ def _kind_of_object(found: Mapping[str, Any], layout: plain.Layout) -> str:
 
 
 def _kind_of_columns(columns: tuple[str, ...], layout: plain.Layout) -> str:
+    if lighteval.is_details(columns):
+        return "lighteval.details"
     return "table" if plain.is_table(columns, layout) else "other"
+
+
+def _is_helm(found: Mapping[str, Any]) -> bool:
+    return "adapter_spec" in found and "request_states" in found
+
+
+def _is_opencompass(found: Mapping[str, Any]) -> bool:
+    first = found.get("0")
+    return isinstance(first, dict) and (
+        "origin_prompt" in first or any("PPL" in v for v in first.values() if isinstance(v, dict))
+    )
+
+
+def _is_every_eval_ever(found: Mapping[str, Any]) -> bool:
+    return "evaluation_id" in found or ("schema_version" in found and "evaluation_results" in found)
+
+
+def _is_inspect(found: Mapping[str, Any]) -> bool:
+    return isinstance(found.get("eval"), dict) and "plan" in found and ("samples" in found or "results" in found)
 
 
 #: Kind -> whether a JSON object is of it, in the order in which they are asked.
 _BY_OBJECT: dict[str, Callable[[Mapping[str, Any]], bool]] = {
     "lm_eval.samples": lm_eval.is_sample,
     "lm_eval.aggregates": lm_eval.is_aggregates,
+    "lm_eval.before": lm_eval_before.is_items,
+    "olmes.predictions": olmes.is_predictions,
+    "olmes.requests": olmes.is_requests,
+    "olmes.metrics": olmes.is_metrics,
+    "olmo_eval.predictions": olmo_eval.is_predictions,
+    "olmo_eval.requests": olmo_eval.is_requests,
+    "olmo_eval.metrics": olmo_eval.is_metrics,
+    "lighteval.results": lighteval.is_results,
+    "helm": _is_helm,
+    "opencompass": _is_opencompass,
+    "every_eval_ever": _is_every_eval_ever,
+    "inspect": _is_inspect,
 }

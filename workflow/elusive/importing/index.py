@@ -359,6 +359,16 @@ def _compare_checkpoints(task: str, first: Mapping[str, Sequence[Record]], probl
                 f"{task}: {' and '.join(names)} are identical in the first {FIRST} items; if they are in all of them, "
                 "they cannot be in one family: was a request cache used?"
             )
+    kinds: dict[str, list[str]] = defaultdict(list)
+    for checkpoint, records in first.items():
+        if records[:1] and records[0].known_by is not None and "task_hash" in records[0].measures:
+            kinds[str(records[0].measures["task_hash"])].append(checkpoint)
+    if len(kinds) > 1:
+        said = "; ".join(f"{name}: {_some(names)}" for name, names in kinds.items())
+        problems.error(
+            f"{task}: other configurations of the task (task_hash) in some logs, and no requests with the texts by which "
+            f"items could be compared: {said}"
+        )
     if any(len(of_item) > 1 for of_item in hashes.values()):
         groups = next(of_item for of_item in hashes.values() if len(of_item) > 1)
         said = "; ".join(", ".join(names[:4]) + (", …" if len(names) > 4 else "") for names in groups.values())

@@ -128,6 +128,11 @@ def _rows(spec: Mapping[str, Any], logged: Sequence[Logged]) -> Iterator[Row]:
         source = entry.source
         subject = subject_of(source.task, spec["task"]) if spec.get("subject") == "task" else None
         for record in entry.records:
+            if "joined" in record.measures:
+                raise ElusiveError(
+                    f"{source.file}: has context and choice in one piece, as lm-eval wrote them before 0.4: only built-in "
+                    "benchmarks can be found in it, by their texts"
+                )
             checks.check(record, source.file)
             if source.format == "table":
                 own = record.native_id

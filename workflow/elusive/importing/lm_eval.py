@@ -174,7 +174,7 @@ class SampleReader:
         number = int(found["doc_id"])
         contexts, continuations = self._texts(found)
         values, greedy = self._scores(found, number, len(contexts))
-        development = self.development or _nested(found.get("filtered_resps"))
+        self.development = development = self.development or _nested(found.get("filtered_resps"))
         logged = found
         # Filters beside the first may change what was said before metrics are made of it.
         if (used := found.get("filter")) is not None:

@@ -155,7 +155,7 @@ def _metadata(
     abouts = [entry.source.about for entry in logged]
     values = np.ascontiguousarray(table["log_likelihood"].to_numpy())
     lacking = [name for name in ("num_tokens", "num_bytes", "num_chars", "is_greedy") if table[name].null_count]
-    contexts = sorted({about.get("unconditional_context", "") for about in abouts})
+    contexts = sorted({record.measures.get("unconditional_context", "") for record in records})
     facts = {key: _one([about.get(key) for about in abouts]) for key in _FACTS}
     return {
         "benchmark": items.benchmark,

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from elusive.errors import ElusiveError
-from elusive.importing.records import Record, item_identity, text_identity
+from elusive.importing.records import Record, item_identity, joined_identity, text_identity
 from elusive.importing.sources import Source
 from elusive.tables import content_hash, read_metadata, read_table
 
@@ -36,13 +36,14 @@ class Items:
     """An items table as the importer sees it.
 
     ``identities`` are those of :attr:`Record.identity`, or of the texts alone for a built-in benchmark
-    (``from_logs`` false). ``texts`` has the text of each choice, where the table has them.
+    (``from_logs`` false); ``joined`` those of contexts and continuations in one. ``texts`` has the text of each choice, where the table has them.
     """
 
     path: str
     benchmark: str
     ids: Sequence[str]
     identities: Sequence[bytes]
+    joined: Sequence[bytes]
     golds: Sequence[int]
     counts: Sequence[int]
     texts: Sequence[Sequence[str] | None]
@@ -56,7 +57,7 @@ class Items:
         """Read the table at ``path``."""
         table, metadata = read_table(path, "items"), read_metadata(path)
         columns = {name: table[name].to_pylist() for name in table.column_names}
-        texts = zip(columns["contexts"], columns["continuations"], columns["num_choices"], strict=True)
+        texts = list(zip(columns["contexts"], columns["continuations"], columns["num_choices"], strict=True))
         if "identity" in columns:
             identities = [bytes.fromhex(identity) for identity in columns["identity"]]
         else:
@@ -66,6 +67,7 @@ class Items:
             benchmark=metadata["benchmark"],
             ids=columns["item"],
             identities=identities,
+            joined=[] if "identity" in columns else [joined_identity(*entry) for entry in texts],
             golds=columns["gold"],
             counts=columns["num_choices"],
             texts=columns.get("choices", [None] * table.num_rows),
@@ -89,6 +91,8 @@ class Items:
         """What a record is known by in this table, None if it has no texts to be known by."""
         if self.from_logs:
             return record.identity
+        if "joined" in record.measures:
+            return text_identity(record.measures["joined"], ())
         if record.contexts is None or record.continuations is None:
             return None
         return text_identity(record.contexts, record.continuations)
@@ -112,9 +116,11 @@ def match(items: Items, logged: Sequence[Logged]) -> list[tuple[Record, Source]]
         )
     result: list[tuple[Record, Source] | None] = []
     wrong: tuple[int, int] | None = None
-    for index, (identity, gold) in enumerate(zip(items.identities, items.golds, strict=True)):
+    one_piece = bool(rows) and "joined" in rows[0][0].measures and not items.from_logs
+    identities = items.joined if one_piece else items.identities
+    for index, (identity, gold) in enumerate(zip(identities, items.golds, strict=True)):
         candidates = found.get(identity, [])
-        fitting = [position for position in candidates if rows[position][0].gold in (gold, None)]
+        fitting = [position for position in candidates if _right(items, index, rows[position][0])]
         if candidates and not fitting:
             wrong = wrong or (index, candidates[0])
         if not fitting:
@@ -122,7 +128,7 @@ def match(items: Items, logged: Sequence[Logged]) -> list[tuple[Record, Source]]
             continue
         candidates.remove(fitting[0])
         record, source = rows[fitting[0]]
-        result.append((record._replace(gold=gold), source))
+        result.append((record._replace(gold=gold, choices=record.choices or items.texts[index]), source))
     missing = [index for index, entry in enumerate(result) if entry is None]
     if wrong is not None:
         raise _other_gold(items, wrong[0], *rows[wrong[1]])
@@ -133,10 +139,19 @@ def match(items: Items, logged: Sequence[Logged]) -> list[tuple[Record, Source]]
     return [entry for entry in result if entry is not None]
 
 
+def _right(items: Items, index: int, record: Record) -> bool:
+    """Whether a record has the item's gold, or does not say which it has."""
+    text, texts = record.measures.get("right_text"), items.texts[index]
+    if isinstance(text, str) and texts is not None:
+        return text.strip() == texts[items.golds[index]].strip()
+    return record.gold in (items.golds[index], None)
+
+
 def _other_gold(items: Items, index: int, record: Record, source: Source) -> ElusiveError:
+    said = repr(record.measures["right_text"]) if "right_text" in record.measures else f"choice {record.gold}"
     return ElusiveError(
-        f"{source.describe()}: item {items.ids[index]!r}: choice {record.gold} is right in the log, but choice "
-        f"{items.golds[index]} in {_reference(items)}"
+        f"{source.describe()}: item {items.ids[index]!r}: {said} is right in the log, but choice {items.golds[index]} in "
+        f"{_reference(items)}"
     )
 
 

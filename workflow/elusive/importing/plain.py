@@ -155,22 +155,37 @@ def read(
 
     In the order of the items' first rows. Raises :class:`ElusiveError`.
     """
-    theirs = {ours: layout.columns.get(ours, ours) for ours in where}
-    chosen = {theirs[ours]: value for ours, value in where.items()}
+    return read_parts(path, layout, [(task, where)], progress)[0]
+
+
+def read_parts(
+    path: str,
+    layout: Layout,
+    parts: Sequence[tuple[str, Mapping[str, str]]],
+    progress: streams.Progress | None = None,
+) -> list[list[Record]]:
+    """:func:`read` of several parts (task and values), all with values of the same columns, in one go."""
+    theirs = [layout.columns.get(ours, ours) for ours in parts[0][1]]
+    asked = {tuple(where.values()): position for position, (_, where) in enumerate(parts)}
+    chosen = dict(zip(theirs, next(iter(asked)), strict=True)) if len(asked) == 1 else {}
     names: dict[str, str] | None = None
-    items: dict[str, list[tuple[str, dict[str, Any]]]] = {}
+    items: list[dict[str, list[tuple[str, dict[str, Any]]]]] = [{} for _ in parts]
     for place, raw in _rows(path, progress, chosen):
         if names is None:
             names = layout.ours(list(raw))
             _checked(path, names, layout)
-        if any(_text(raw.get(column)) != value for column, value in chosen.items()):
-            continue
-        row = {names[name]: value for name, value in raw.items() if name in names}
         try:
-            items.setdefault(_text(row["item"]), []).append((place, row))
+            position = asked.get(tuple([_text(raw[column]) for column in theirs]))
+            if position is None:
+                continue
+            row = {names[name]: value for name, value in raw.items() if name in names}
+            items[position].setdefault(_text(row["item"]), []).append((place, row))
         except (KeyError, ValueError) as error:
-            raise ElusiveError(f"{path}, {place}: has no item") from error
-    return [_record(path, task, number, name, rows, layout) for number, (name, rows) in enumerate(items.items())]
+            raise ElusiveError(f"{path}, {place}: an id or name is missing ({error})") from error
+    return [
+        [_record(path, task, number, name, rows, layout) for number, (name, rows) in enumerate(own.items())]
+        for (task, _), own in zip(parts, items, strict=True)
+    ]
 
 
 def _record(

@@ -90,6 +90,13 @@ def item_identity(contexts: Sequence[str], continuations: Sequence[str], count: 
     return text_identity(*shared(all_contexts, all_continuations))
 
 
+def joined_identity(contexts: Sequence[str], continuations: Sequence[str], count: int) -> bytes:
+    """:func:`text_identity` of a row of an items table with every context and its continuation in one."""
+    all_contexts = contexts if len(contexts) == count else list(contexts) * count
+    all_continuations = continuations if len(continuations) == count else list(continuations) * count
+    return text_identity([a + b for a, b in zip(all_contexts, all_continuations, strict=True)], ())
+
+
 def distinct(records: Iterable[Record], file: str) -> Iterator[Record]:
     """The records without those that repeat an earlier one to the last digit, as files appended to twice have them.
 

@@ -11,7 +11,7 @@ from pathlib import PurePath
 from typing import Any
 
 from elusive.errors import ElusiveError
-from elusive.importing import formats, lm_eval, plain, streams
+from elusive.importing import formats, lighteval, lm_eval, lm_eval_before, olmes, olmo_eval, plain, streams
 from elusive.importing.formats import Found
 from elusive.importing.problems import Problems
 from elusive.importing.records import Record, distinct
@@ -79,18 +79,42 @@ class Reading:
 
     def __iter__(self) -> Iterator[Record]:
         """The records in the file's order, repeated ones once."""
-        source = self.source
-        if source.format == "table":
-            yield from plain.read(source.file, source.task, self._layout, source.where, self._progress)
-            return
-        delimiter, version = source.about.get("delimiter"), source.about.get("harness_version")
-        reader = lm_eval.SampleReader(source.file, source.task, delimiter, version)
         any_item = False
-        for record in distinct(reader.read(self._progress), source.file):
+        for record in distinct(self._records(), self.source.file):
             any_item = True
             yield record
         if not any_item:
-            raise ElusiveError(f"{source.file}: has no items")
+            raise ElusiveError(f"{self.source.file}: has no items")
+
+    def _records(self) -> Iterator[Record]:
+        source = self.source
+        match source.format:
+            case "table":
+                yield from plain.read(source.file, source.task, self._layout, source.where, self._progress)
+            case "olmes":
+                requests = source.beside.get("requests")
+                if requests is None:
+                    self.warnings.append(
+                        f"{source.file}: no requests beside it (*-requests.jsonl), which have the texts: what takes "
+                        "lengths is left out, accuracy per character is null, and items are known by their numbers"
+                    )
+                yield from olmes.read(source.file, source.task, requests, self._progress)
+            case "olmo_eval":
+                yield from olmo_eval.read(source.file, source.task, source.beside.get("requests"), self._progress)
+            case "lighteval":
+                yield from lighteval.read(source.file, source.task, self._progress)
+            case _:
+                if source.about.get("before"):
+                    yield from lm_eval_before.read(source.file, source.task, self._progress)
+                else:
+                    yield from self._samples()
+
+    def _samples(self) -> Iterator[Record]:
+        """Of lm-eval from 0.4 on."""
+        source = self.source
+        version = source.about.get("harness_version")
+        reader = lm_eval.SampleReader(source.file, source.task, source.about.get("delimiter"), version)
+        yield from reader.read(self._progress)
         if reader.dropped_unconditional:
             self.warnings.append(
                 f"{source.file}: log-likelihoods behind an empty context are left out, since their continuations are "
@@ -101,9 +125,9 @@ class Reading:
                 f"{source.file}: has no metric of any item (--predict_only), so that nothing of it can be recomputed "
                 "and checked"
             )
-        if version and str(version).startswith("0.5"):
+        if reader.development:
             self.warnings.append(
-                f"{source.file}: written by lm-eval {version}, a development version whose format was not final"
+                f"{source.file}: written by a development version of lm-eval, 0.5.0.dev1, whose format was not final"
             )
 
     def ordered(self) -> list[Record]:
@@ -150,6 +174,7 @@ def survey(
     for file, found in result.found.items():
         of_kind[found.kind][file] = found
     _lm_eval(of_kind, result, tasks)
+    _others(of_kind, result, problems)
     for file in of_kind["table"]:
         with problems.collecting():
             for part in plain.parts(file, layout):
@@ -159,6 +184,33 @@ def survey(
                 result.sources.append(Source("table", file, task, about=about, where=part))
     result.sources.sort(key=lambda source: (source.file, source.task))
     return result
+
+
+def _others(of_kind: Mapping[str, Mapping[str, Found]], result: Survey, problems: Problems) -> None:
+    """Sources of the other harnesses."""
+    for file in of_kind["lm_eval.before"]:
+        about = {"harness": "lm-evaluation-harness", "harness_version": "before 0.4", "before": True}
+        result.sources.append(Source("lm_eval", file, lm_eval_before.task_name(file), about=about, described=True))
+    for file in of_kind["olmes.predictions"]:
+        about: dict[str, Any] = {"harness": "OLMES"}
+        with problems.collecting():
+            if metrics := olmes.beside(file, "metrics.json"):
+                about = olmes.about(streams.document(metrics))
+        requests = olmes.beside(file, "requests.jsonl")
+        near = {"requests": requests} if requests else {}
+        result.sources.append(Source("olmes", file, olmes.task_name(file), about=about, beside=near))
+    for file in of_kind["olmo_eval.predictions"]:
+        near, about = olmo_eval.beside(file), {"harness": "olmo-eval"}
+        with problems.collecting():
+            if "metrics" in near:
+                about = olmo_eval.about(streams.document(near["metrics"]), file)
+        result.sources.append(Source("olmo_eval", file, olmo_eval.task_name(file), about=about, beside=near))
+    results = {lighteval.results_time(file): found.first for file, found in of_kind["lighteval.results"].items()}
+    for file in of_kind["lighteval.details"]:
+        task, time = lighteval.task_and_time(file)
+        known = results.get(time) if time else None
+        about = lighteval.about(known, task) if known else {"harness": "lighteval"}
+        result.sources.append(Source("lighteval", file, task, time, about, described=known is not None))
 
 
 def _stem(file: str) -> str:
