@@ -36,9 +36,14 @@ _AGGREGATES = re.compile(r"results.*\.json$|_\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d(\.\d
 
 
 def log_files(path: str | os.PathLike[str]) -> list[str]:
-    """Every file below ``path``, or that itself, in the order of their names; none of hidden folders or names."""
+    """Every file below ``path``, or that itself, in the order of their names; none of hidden folders or names.
+
+    A path that leads into an archive is the archive.
+    """
     if os.path.isfile(path):
         return [str(path)]
+    if archive := _archive(path):
+        return [archive]
     found: list[str] = []
     seen: set[str] = set()
     for folder, folders, names in os.walk(path, followlinks=True):
@@ -50,6 +55,13 @@ def log_files(path: str | os.PathLike[str]) -> list[str]:
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         found += [os.path.join(folder, name) for name in names if not name.startswith(".")]
     return sorted(found)
+
+
+def _archive(path: str | os.PathLike[str]) -> str | None:
+    """The archive that ``path`` leads into as if it were a folder, if it is one."""
+    if os.path.exists(path):
+        return None
+    return next((str(folder) for folder in Path(path).parents if folder.is_file()), None)
 
 
 def build_imported(entry: dict[str, Any], index: int, blame: Blame) -> Model:
@@ -64,7 +76,7 @@ def build_imported(entry: dict[str, Any], index: int, blame: Blame) -> Model:
     described = [item if isinstance(item, dict) else {"name": item} for item in entry["checkpoints"]]
     for i, name in enumerate(names):
         folder = logs["path"].replace("{checkpoint}", name)
-        if not os.path.exists(folder):
+        if not os.path.exists(folder) and _archive(folder) is None:
             key = ["checkpoints", i] if "{checkpoint}" in logs["path"] else ["path"]
             raise blame.error([*where, *key], f"there are no logs {os.path.abspath(folder)} of {entry['name']}/{name}")
     if "parameters" not in entry:

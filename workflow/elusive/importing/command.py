@@ -14,13 +14,17 @@ def add_index_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``import-index``."""
     parser.add_argument("--spec", required=True, help="JSON: model, source, logs, checkpoints, benchmarks, parameters")
     parser.add_argument("--output", type=Path, required=True, help="the index (JSON)")
+    parser.add_argument(
+        "--unpack", type=Path, help="folder for what is taken out of archives; default: beside the index"
+    )
 
 
 def run_index(args: argparse.Namespace) -> None:
     """Write the index of a model's logs; all that is wrong with them is said at once."""
     from elusive.importing.index import Order, build_index
 
-    build_index(Order.from_json(_parsed(args.spec))).write(args.output)
+    unpack = args.unpack or args.output.with_suffix(".unpacked")
+    build_index(Order.from_json(_parsed(args.spec), str(unpack))).write(args.output)
 
 
 def add_items_arguments(parser: argparse.ArgumentParser) -> None:

@@ -20,7 +20,7 @@ from elusive.configuration.imported import log_files
 from elusive.configuration.messages import did_you_mean
 from elusive.errors import ElusiveError
 from elusive.files import atomic_path
-from elusive.importing import checks, plain
+from elusive.importing import archives, checks, plain
 from elusive.importing.formats import KINDS
 from elusive.importing.problems import Problems
 from elusive.importing.records import Record
@@ -73,7 +73,10 @@ class Task:
 
 @dataclass(frozen=True)
 class Order:
-    """What an index is made of: a model as configured, and the tasks that are asked for."""
+    """What an index is made of: a model as configured, and the tasks that are asked for.
+
+    What is taken out of archives is put below ``unpack``.
+    """
 
     model: str
     source: str
@@ -82,9 +85,10 @@ class Order:
     tasks: tuple[Task, ...]
     parameters: int | None = None
     layout: plain.Layout = field(default_factory=plain.Layout)
+    unpack: str = "unpacked"
 
     @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> Order:
+    def from_json(cls, values: Mapping[str, Any], unpack: str = "unpacked") -> Order:
         """From the specification that the rule passes."""
         given = values["logs"]
         return cls(
@@ -95,6 +99,7 @@ class Order:
             tasks=tuple(task_of(entry) for entry in values["benchmarks"]),
             parameters=values.get("parameters"),
             layout=plain.Layout(**{key: given[key] for key in ("columns", "unit", "aggregated") if key in given}),
+            unpack=unpack,
         )
 
 
@@ -182,9 +187,11 @@ def _assign(order: Order, problems: Problems) -> dict[str, list[Source]]:
     asked = [name for task in order.tasks for name in task.patterns]
     if "{checkpoint}" in order.path:
         found = {}
+        unpacked = _unpacked(order, asked)
         for wanted in order.checkpoints:
             root = order.path.replace("{checkpoint}", wanted.name)
-            seen = survey(log_files(root), problems, order.layout, asked)
+            files = unpacked[wanted.name] if wanted.name in unpacked else log_files(root)
+            seen = survey(files, problems, order.layout, asked)
             sources = _of_format(order, root, seen, problems)
             found[wanted.name] = _of_run(wanted, _of_part(order, wanted, sources, problems))
             _say_what_is_missing(root, seen, found[wanted.name], problems)
@@ -209,6 +216,18 @@ def _assign(order: Order, problems: Problems) -> dict[str, list[Source]]:
             f"{order.path}: has no logs of {', '.join(lost)}; its logs are of: {', '.join(known[:_NAMES_SHOWN])}. The "
             "key 'revision' of a checkpoint says by what its logs are found"
         )
+    return found
+
+
+def _unpacked(order: Order, asked: Sequence[str]) -> dict[str, list[str]]:
+    """Files of each checkpoint whose path leads into an archive, taken out of it."""
+    folders: dict[str, dict[str, str]] = defaultdict(dict)
+    for wanted in order.checkpoints:
+        if place := archives.inside(order.path.replace("{checkpoint}", wanted.name)):
+            folders[place[0]][wanted.name] = place[1]
+    found: dict[str, list[str]] = {}
+    for number, (archive, of_checkpoint) in enumerate(folders.items()):
+        found |= archives.unpack(archive, of_checkpoint, asked, os.path.join(order.unpack, str(number)))
     return found
 
 
@@ -366,8 +385,8 @@ def _compare_checkpoints(task: str, first: Mapping[str, Sequence[Record]], probl
     if len(kinds) > 1:
         said = "; ".join(f"{name}: {_some(names)}" for name, names in kinds.items())
         problems.error(
-            f"{task}: other configurations of the task (task_hash) in some logs, and no requests with the texts by which "
-            f"items could be compared: {said}"
+            f"{task}: other configurations of the task (task_hash) in some logs, and no requests with the texts by "
+            f"which items could be compared: {said}"
         )
     if any(len(of_item) > 1 for of_item in hashes.values()):
         groups = next(of_item for of_item in hashes.values() if len(of_item) > 1)

@@ -21,7 +21,7 @@ import numpy as np
 from elusive import logs
 from elusive.configuration.imported import log_files
 from elusive.errors import ElusiveError
-from elusive.importing import checks, plain
+from elusive.importing import archives, checks, plain
 from elusive.importing.formats import KINDS
 from elusive.importing.problems import Problems, listing
 from elusive.importing.sources import Reading, Source, Survey, survey
@@ -133,6 +133,10 @@ def inspect(
     layout, problems = layout or plain.Layout(), Problems()
     files = log_files(folder)
     seen = survey(files, problems, layout, BENCHMARKS)
+    for file, found in seen.found.items():
+        if found.kind == "archive":
+            with problems.collecting():
+                _look_into(file, problems)
     for empty in seen.empty:
         problems.error(f"{empty}: results but no samples; run the harness with --log_samples")
     contents = _read_all(seen.sources, layout, cores or os.cpu_count() or 1)
@@ -149,6 +153,17 @@ def inspect(
     )
     _compare(inspection)
     return inspection
+
+
+def _look_into(file: str, problems: Problems) -> None:
+    """Say what an archive holds, which is not read any further here."""
+    folders = archives.contents(file)
+    if folders:
+        first = next(iter(folders))
+        problems.warn(
+            f"{file}: holds {sum(folders.values()):,} files of predictions in {len(folders):,} folders, as {first}. They "
+            f"are not looked at here. An import takes source: olmes and path: {file}/<folder>, with {{checkpoint}} in it"
+        )
 
 
 def _read_all(sources: Sequence[Source], layout: plain.Layout, cores: int) -> list[Content]:

@@ -130,8 +130,8 @@ def _rows(spec: Mapping[str, Any], logged: Sequence[Logged]) -> Iterator[Row]:
         for record in entry.records:
             if "joined" in record.measures:
                 raise ElusiveError(
-                    f"{source.file}: has context and choice in one piece, as lm-eval wrote them before 0.4: only built-in "
-                    "benchmarks can be found in it, by their texts"
+                    f"{source.file}: has context and choice in one piece, as lm-eval wrote them before 0.4: only "
+                    "built-in benchmarks can be found in it, by their texts"
                 )
             checks.check(record, source.file)
             if source.format == "table":

@@ -1,8 +1,8 @@
 """lm-evaluation-harness before 0.4: ``{task}_write_out_info.json``, one JSON array with what was asked and scored.
 
 ``prompt_i`` is context and continuation in one, so that the boundary between them is lost: only items whose texts are
-known otherwise, those of built-in benchmarks, can be found in it. ``logit_i`` is the log-likelihood, ``truth`` the right
-choice, as an index or as a text.
+known otherwise, those of built-in benchmarks, can be found in it. ``logit_i`` is the log-likelihood, ``truth`` the
+right choice, as an index or as a text.
 """
 
 from __future__ import annotations

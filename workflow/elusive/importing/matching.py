@@ -36,7 +36,8 @@ class Items:
     """An items table as the importer sees it.
 
     ``identities`` are those of :attr:`Record.identity`, or of the texts alone for a built-in benchmark
-    (``from_logs`` false); ``joined`` those of contexts and continuations in one. ``texts`` has the text of each choice, where the table has them.
+    (``from_logs`` false); ``joined`` those of contexts and continuations in one. ``texts`` has the text of each choice,
+    where the table has them.
     """
 
     path: str
@@ -150,8 +151,8 @@ def _right(items: Items, index: int, record: Record) -> bool:
 def _other_gold(items: Items, index: int, record: Record, source: Source) -> ElusiveError:
     said = repr(record.measures["right_text"]) if "right_text" in record.measures else f"choice {record.gold}"
     return ElusiveError(
-        f"{source.describe()}: item {items.ids[index]!r}: {said} is right in the log, but choice {items.golds[index]} in "
-        f"{_reference(items)}"
+        f"{source.describe()}: item {items.ids[index]!r}: {said} is right in the log, but choice "
+        f"{items.golds[index]} in {_reference(items)}"
     )
 
 

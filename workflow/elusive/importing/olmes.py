@@ -1,9 +1,9 @@
 """OLMES (oe-eval) and the evaluation instances of DataDecide: predictions, and the requests that have the texts.
 
-``{task}-predictions.jsonl`` has a line an item with ``model_output``, an entry a choice; ``{task}-requests.jsonl`` a row
-a choice with context and continuation; ``{task}-metrics.json`` the configuration. Model and step are those of the path:
-names inside mislead. Without the requests there are no texts: an item is then known by task, ``task_hash``, number, number
-of choices and gold, and what takes lengths is null.
+``{task}-predictions.jsonl`` has a line an item with ``model_output``, an entry a choice; ``{task}-requests.jsonl`` a
+row a choice with context and continuation; ``{task}-metrics.json`` the configuration. Model and step are those of the
+path: names inside mislead. Without the requests there are no texts: an item is then known by task, ``task_hash``, number,
+number of choices and gold, and what takes lengths is null.
 """
 
 from __future__ import annotations
