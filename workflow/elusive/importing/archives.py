@@ -1,8 +1,7 @@
 """Predictions of OLMES inside tar archives, as DataDecide publishes them: an archive a recipe, maybe archives in it.
 
 A path leads into an archive as if it were unpacked: ``models/c4.tar.gz/1B/seed-14/{checkpoint}``. The archive is
-streamed once, and the predictions that are asked for are written beside the index, compressed; everything else is passed
-over.
+streamed once. The predictions that are asked for are written beside the index, compressed; all else is passed over.
 """
 
 from __future__ import annotations

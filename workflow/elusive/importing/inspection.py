@@ -161,8 +161,8 @@ def _look_into(file: str, problems: Problems) -> None:
     if folders:
         first = next(iter(folders))
         problems.warn(
-            f"{file}: holds {sum(folders.values()):,} files of predictions in {len(folders):,} folders, as {first}. They "
-            f"are not looked at here. An import takes source: olmes and path: {file}/<folder>, with {{checkpoint}} in it"
+            f"{file}: holds {sum(folders.values()):,} files of predictions in {len(folders):,} folders, as {first}. "
+            f"They are not looked at here. To import them: source: olmes, and path: {file}/<folder> with {{checkpoint}}"
         )
 
 

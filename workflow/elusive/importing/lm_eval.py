@@ -21,7 +21,7 @@ from elusive.importing.records import Record, shared
 DELIMITER = " "
 #: The time in the names of one run's files, which is what they have in common.
 TIME = r"\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d(?:\.\d+)?"
-_SAMPLES = re.compile(rf"samples_(?P<task>.+)_(?P<time>{TIME})\.jsonl?$")
+_SAMPLES = re.compile(rf"samples_(?P<task>.+)_(?P<time>{TIME})(?:\.[a-z]+)?$")
 _AGGREGATES = re.compile(rf"(?:^|_)(?P<time>{TIME})\.json$")
 _COMPRESSED = re.compile(r"\.(gz|zst)$")
 _INTEGER = re.compile(r"-?\d+")

@@ -2,8 +2,8 @@
 
 ``{task}-predictions.jsonl`` has a line an item with ``model_output``, an entry a choice; ``{task}-requests.jsonl`` a
 row a choice with context and continuation; ``{task}-metrics.json`` the configuration. Model and step are those of the
-path: names inside mislead. Without the requests there are no texts: an item is then known by task, ``task_hash``, number,
-number of choices and gold, and what takes lengths is null.
+path: names inside mislead. Without the requests there are no texts: an item is then known by task, ``task_hash``,
+number, number of choices and gold, and what takes lengths is null.
 """
 
 from __future__ import annotations
@@ -59,9 +59,9 @@ def task_name(file: str) -> str:
 
 
 def beside(file: str, kind: str) -> str | None:
-    """The file of the same task with ``requests.jsonl`` or ``metrics.json``; requests of all checkpoints lie further up.
+    """The file of the same task with ``requests.jsonl`` or ``metrics.json``, if there is one.
 
-    DataDecide has one folder ``requests`` beside the folder of all models.
+    DataDecide has one folder ``requests`` for all models and checkpoints, which lies further up.
     """
     path = Path(file)
     found = _NAME.match(path.name)
