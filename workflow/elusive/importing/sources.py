@@ -144,12 +144,13 @@ class Survey:
     """What a folder holds.
 
     ``sources`` are the files that can be read, ``empty`` the folders with aggregates but no samples, ``kinds`` how many
-    files were of which kind, ``samples`` the number of their bytes.
+    files were of which kind, ``broken`` the files of which it cannot be said, ``found`` what the others are.
     """
 
     sources: list[Source] = field(default_factory=list)
     empty: list[str] = field(default_factory=list)
     kinds: dict[str, int] = field(default_factory=dict)
+    broken: list[str] = field(default_factory=list)
     found: dict[str, Found] = field(default_factory=dict)
 
 
@@ -164,8 +165,10 @@ def survey(
     layout = layout or plain.Layout()
     result = Survey()
     for file in files:
+        result.broken.append(file)
         with problems.collecting():
             found = formats.recognise(file, layout)
+            result.broken.pop()
             result.kinds[found.kind] = result.kinds.get(found.kind, 0) + 1
             if found.kind in formats.REFUSED:
                 raise ElusiveError(f"{file}: is {formats.REFUSED[found.kind]}")
@@ -241,5 +244,6 @@ def _lm_eval(of_kind: Mapping[str, Mapping[str, Found]], result: Survey, tasks: 
             used.add(folder)
         result.sources.append(Source("lm_eval", file, task, time, about, described=aggregates is not None))
     with_samples = {str(PurePath(source.file).parent) for source in result.sources if source.format == "lm_eval"}
+    with_samples |= {str(PurePath(file).parent) for file in result.broken}
     folders = dict.fromkeys([*(folder for folder, _ in timed), *untimed])
     result.empty += [folder for folder in folders if folder not in with_samples]
