@@ -353,11 +353,12 @@ def _shared_names(
             "%s: no metrics of PMI: their log-likelihoods stand behind different contexts: %s",
             *(benchmark, ", ".join(map(repr, sorted(contexts)))),
         )
-    for name in (*NULLABLE, *names):
-        lacking = ["/".join(key) for key, own in scores.items() if name not in own]
-        if lacking and (name in names or len(lacking) == len(scores)):
+    # Those of PMI take more than a table has to have.
+    for name in present([*names, *(name for name in (*METRICS, *VARIANTS) if not name.endswith("_pmi"))]):
+        lacking = next(("/".join(key) for key, own in scores.items() if name not in own), None)
+        if lacking is not None:
             what = "is null" if name in NULLABLE else "is left out"
-            logger.info("%s: %s %s, since what it takes is not in the logs of %s", benchmark, name, what, lacking[0])
+            logger.info("%s: %s %s, since what it takes is not in the table of %s", benchmark, name, what, lacking)
     return shared
 
 

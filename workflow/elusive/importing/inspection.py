@@ -30,7 +30,7 @@ from elusive.items.benchmarks import BENCHMARKS
 logger = logs.get(__name__)
 
 FILL_IN = "FILL IN"
-_STEP = re.compile(r"(?i)(global)?[_-]?(step|iter|ckpt|checkpoint|epoch|tokens?|samples?)s?[_-]?\d+\w*|\d+[bmk]?")
+_STEP = re.compile(r"(?i)(global)?[_-]?(step|iter|ckpt|checkpoint|epoch|tokens?|samples?)s?[_-]?\d+\w*|\d+")
 _UNFIT = re.compile(r"[^A-Za-z0-9._-]+")
 
 

@@ -123,7 +123,12 @@ def write_drilldown(
         row = {name: table[name][position].as_py() for name in ("item", "subject", "contexts", "continuations")}
         count = int(choices.num_choices[position])
         own = matrix[:, start[position] : start[position] + count]
-        question, texts = question_and_choices(row["contexts"], row["continuations"], count)
+        if row["contexts"] and row["continuations"]:
+            question, texts = question_and_choices(row["contexts"], row["continuations"], count)
+        else:  # imported from logs that have not all texts
+            question = " ".join(dict.fromkeys(row["contexts"])) or "(The question is not in the logs.)"
+            known = table["choices"][position].as_py() if "choices" in table.column_names else None
+            texts = known or [f"choice {number}" for number in range(count)]
         shown.append(
             {
                 "item": row["item"],
