@@ -55,7 +55,10 @@ def check_numbers(record: Record, file: str) -> None:
             f"{file}: item {record.name} has {record.num_choices} choices; 2 to {MOST_CHOICES} can be imported"
         )
     for values, what in ((record.log_likelihood, "log-likelihood"), (record.unconditional, "unconditional one")):
-        for choice, value in enumerate(values or ()):
+        # A sum is finite unless one of its terms is not.
+        if values is None or (max(values) <= SLACK and math.isfinite(sum(values)) and NOT_RETURNED not in values):
+            continue
+        for choice, value in enumerate(values):
             if not (value <= SLACK) or value == -math.inf or value == NOT_RETURNED:
                 raise ElusiveError(f"{file}: item {record.name}, choice {choice}: the {what} is {_blame(value)}")
 
@@ -77,7 +80,7 @@ def _equal(value: Any, expected: float) -> bool:
 
 def first_maximum(scores: Sequence[float]) -> int:
     """Index of the largest of ``scores``, the first of equal ones."""
-    return max(range(len(scores)), key=scores.__getitem__)
+    return scores.index(max(scores))
 
 
 def per_length(record: Record, lengths: Sequence[int] | None) -> list[float] | None:

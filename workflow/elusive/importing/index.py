@@ -380,7 +380,7 @@ def _compare_checkpoints(task: str, first: Mapping[str, Sequence[Record]], probl
             )
     kinds: dict[str, list[str]] = defaultdict(list)
     for checkpoint, records in first.items():
-        if records[:1] and records[0].known_by is not None and "task_hash" in records[0].measures:
+        if records[:1] and "task_hash" in records[0].measures:
             kinds[str(records[0].measures["task_hash"])].append(checkpoint)
     if len(kinds) > 1:
         said = "; ".join(f"{name}: {_some(names)}" for name, names in kinds.items())

@@ -76,8 +76,7 @@ def _content(source: Source, records: Callable[[], Iterator] | None = None) -> C
             else:
                 checks.check(record, source.file)
             precision.add(record.log_likelihood)
-            known = record.identity + (record.gold or 0).to_bytes(2, "little")
-            found.append((hashlib.blake2b(known, digest_size=8).digest(), record.log_likelihood))
+            found.append((record.identity[:7] + bytes((record.gold or 0,)), record.log_likelihood))
     except ElusiveError as error:
         return Content(source, error=str(error))
     found.sort(key=lambda entry: entry[0])

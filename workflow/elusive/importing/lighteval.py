@@ -16,7 +16,7 @@ from typing import Any
 from elusive.errors import ElusiveError
 from elusive.importing import streams
 from elusive.importing.lm_eval import TIME, several_right
-from elusive.importing.records import Record, shared
+from elusive.importing.records import Record, shared, text_identity
 
 DELIMITER = " "
 _NAME = re.compile(rf"details_(?P<task>.+?)(?:_(?P<time>{TIME}))?\.parquet$")
@@ -148,6 +148,7 @@ def _record(file: str, task: str, number: int, row: Mapping[str, Any]) -> Record
         choices=tuple(text[len(DELIMITER) :] if spaced else text for text in continuations),
         gold=right,
         log_likelihood=tuple(map(float, values)),
+        identity=text_identity(contexts, continuations),
         is_greedy=tuple(flags) if greedy and flags is not None else None,
         num_tokens=_lengths(tokens, count),
         unconditional=None if unconditional is None else tuple(map(float, unconditional)),

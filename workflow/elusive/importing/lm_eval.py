@@ -16,7 +16,7 @@ from typing import Any
 
 from elusive.errors import ElusiveError
 from elusive.importing import streams
-from elusive.importing.records import Record, shared
+from elusive.importing.records import Record, shared, text_identity
 
 DELIMITER = " "
 #: The time in the names of one run's files, which is what they have in common.
@@ -25,8 +25,8 @@ _SAMPLES = re.compile(rf"samples_(?P<task>.+)_(?P<time>{TIME})(?:\.[a-z]+)?$")
 _AGGREGATES = re.compile(rf"(?:^|_)(?P<time>{TIME})\.json$")
 _COMPRESSED = re.compile(r"\.(gz|zst)$")
 _INTEGER = re.compile(r"-?\d+")
-_ARGUMENTS = [(f"gen_args_{i}", f"arg_{0}", f"arg_{1}") for i in range(512)]
-_TRUE, _FALSE = (True, "True", "true", 1), (False, "False", "false", 0)
+_ARGUMENTS = [f"gen_args_{i}" for i in range(512)]
+_FLAGS = {True: True, "True": True, "true": True, False: False, "False": False, "false": False}
 
 
 def is_sample(found: Mapping[str, Any]) -> bool:
@@ -195,8 +195,8 @@ class SampleReader:
             raise self._refuse("scores a single text for each item")
         contexts, own = shared(contexts, continuations)
         several = len(contexts) > 1
-        delimiter = self.delimiter if all(text.startswith(self.delimiter) for text in own) else ""
-        choices = tuple(text[len(delimiter) :] for text in own)
+        delimiter = "" if [text for text in own if not text.startswith(self.delimiter)] else self.delimiter
+        choices = tuple([text[len(delimiter) :] for text in own])
         metrics = {name: logged[name] for name in _METRICS if name in logged}
         self.unchecked = self.unchecked and not metrics
         if several:
@@ -219,6 +219,7 @@ class SampleReader:
             choices=choices * len(values) if len(own) == 1 else choices,
             gold=gold,
             log_likelihood=tuple(values),
+            identity=text_identity(contexts, own),
             is_greedy=tuple(greedy),
             unconditional=unconditional,
             native_id=native if isinstance(native, str) else None,
@@ -229,46 +230,43 @@ class SampleReader:
     def _refuse(self, what: str) -> ElusiveError:
         return ElusiveError(f"{self.file}: task {self.task} {what}; only tasks that score each choice can be imported")
 
-    def _texts(self, found: Mapping[str, Any]) -> tuple[list[str], list[str]]:
+    def _texts(self, found: Mapping[str, Any]) -> tuple[Sequence[str], Sequence[str]]:
+        """Contexts and continuations of all requests, in their order."""
         arguments = found["arguments"]
         if isinstance(arguments, dict):
-            count = len(arguments)
-            names = _ARGUMENTS[:count]
-            if names and names[-1][0] not in arguments:  # other names, or very many choices: by number, not as text
-                keys = sorted(arguments, key=lambda key: int(key.rpartition("_")[2]))
-                pairs = [tuple(arguments[key].values()) for key in keys]
-            else:
-                entries = [(arguments[name], first, second) for name, first, second in names]
-                pairs = [(entry[first], entry.get(second)) for entry, first, second in entries]
+            names: Sequence[str] = _ARGUMENTS[: len(arguments)]
+            if names and names[-1] not in arguments:  # other names, or very many choices: by number, not as text
+                names = sorted(arguments, key=lambda key: int(key.rpartition("_")[2]))
+            pairs: list[Sequence[Any]] = [tuple(arguments[name].values()) for name in names]
         else:
-            pairs = [tuple(pair) if isinstance(pair, list) else (pair,) for pair in arguments]
+            pairs = [pair if isinstance(pair, list) else (pair,) for pair in arguments]
         if not pairs:
             raise self._refuse("has no requests")
-        if any(len(pair) < 2 or not isinstance(pair[1], str) for pair in pairs):
-            single = all(len(pair) < 2 or pair[1] is None for pair in pairs)
-            raise self._refuse("scores a single text for each item" if single else "generates text")
-        return [pair[0] for pair in pairs], [pair[1] for pair in pairs]
+        columns = list(zip(*pairs, strict=False))
+        if len(columns) > 1 and set(map(type, columns[1])) == {str}:
+            return columns[0], columns[1]
+        single = all(len(pair) < 2 or pair[1] is None for pair in pairs)
+        raise self._refuse("scores a single text for each item" if single else "generates text")
 
     def _scores(self, found: Mapping[str, Any], number: int, count: int) -> tuple[list[float], list[bool]]:
         """What ``resps`` has for each request; ``filtered_resps`` is what a filter made of it."""
-        values, greedy = [], []
-        for position, repeats in enumerate(found["resps"]):
-            first = repeats[0]
-            if not isinstance(first, list):
-                raise self._refuse("generates text" if isinstance(first, str) else "scores a single text for each item")
-            if len(repeats) > 1 and any(other != first for other in repeats):
-                raise ElusiveError(
-                    f"{self.file}: item {number}, choice {position}: its repeats differ, which should be equal: "
-                    f"{repeats}"
-                )
-            value, flag = first[0], first[1]
-            values.append(float(value))
-            greedy.append(flag in _TRUE)
-            if flag not in _TRUE and flag not in _FALSE:
-                raise self._refuse("generates text")
-        if len(values) != count:
-            raise ElusiveError(f"{self.file}: item {number} has {count} requests but {len(values)} responses")
-        return values, greedy
+        responses = found["resps"]
+        if len(responses) != count:
+            raise ElusiveError(f"{self.file}: item {number} has {count} requests but {len(responses)} responses")
+        try:
+            return [float(own[0][0]) for own in responses], [_FLAGS[own[0][1]] for own in responses]
+        except (KeyError, IndexError, TypeError, ValueError):
+            if any(isinstance(own[0], list) and len(own[0]) == 2 and own[0][1] in _FLAGS for own in responses):
+                raise  # a number that is none
+            first = responses[0][0]
+            text = isinstance(first, str) and not _is_number(first)
+            raise self._refuse("generates text" if text else "scores a single text for each item") from None
+        finally:
+            for choice, own in enumerate(responses):
+                if len(own) > 1 and own.count(own[0]) < len(own):
+                    raise ElusiveError(
+                        f"{self.file}: item {number}, choice {choice}: its repeats differ, which should be equal: {own}"
+                    )
 
     def _gold(self, found: Mapping[str, Any], number: int, choices: Sequence[str], count: int) -> int | None:
         """The right one of ``choices`` (texts without delimiter): ``target`` is its index or its text."""
@@ -335,6 +333,14 @@ def _truthful_labels(document: Any, choices: Sequence[str]) -> list[int] | None:
 
 
 _METRICS = ("acc", "acc_norm", "acc_bytes", "acc_mutual_info", "exact_match")
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _nested(filtered: Any) -> bool:

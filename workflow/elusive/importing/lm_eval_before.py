@@ -14,7 +14,7 @@ from typing import Any
 
 from elusive.errors import ElusiveError
 from elusive.importing import streams
-from elusive.importing.records import Record
+from elusive.importing.records import Record, text_identity
 
 _INTEGER = re.compile(r"-?\d+")
 _METRICS = ("acc", "acc_norm")
@@ -61,7 +61,7 @@ def _record(file: str, task: str, found: Mapping[str, Any]) -> Record:
         log_likelihood=tuple(float(found[f"logit_{i}"]) for i in range(count)),
         logged={name: found[name] for name in _METRICS if name in found},
         measures={"joined": prompts, **({} if index else {"right_text": truth})},
-        known_by=("prompts", prompts),
+        identity=text_identity(prompts, ()),
     )
 
 

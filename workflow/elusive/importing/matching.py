@@ -93,7 +93,7 @@ class Items:
         if self.from_logs:
             return record.identity
         if "joined" in record.measures:
-            return text_identity(record.measures["joined"], ())
+            return record.identity
         if record.contexts is None or record.continuations is None:
             return None
         return text_identity(record.contexts, record.continuations)

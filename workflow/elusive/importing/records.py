@@ -21,8 +21,9 @@ class Record(NamedTuple):
     right choice, None if the log does not say it. ``log_likelihood`` [K] in nats is summed over the continuation's
     tokens, ``unconditional`` [K] the same behind another context than the item's. ``is_greedy``, ``num_tokens``,
     ``num_bytes`` and ``num_chars`` [K] are None where the log does not have them. ``logged`` are the log's own metrics
-    by their names there, ``measures`` what they were computed from where it is not what the record has. ``known_by``
-    identifies an item without texts.
+    by their names there, ``measures`` what they were computed from where it is not what the record has. ``identity``
+    are 16 bytes that are equal for the same item and, as good as surely, for nothing else: :func:`text_identity` or, of
+    an item without all texts, :func:`other_identity`.
     """
 
     task: str
@@ -32,6 +33,7 @@ class Record(NamedTuple):
     choices: tuple[str, ...] | None
     gold: int | None
     log_likelihood: tuple[float, ...]
+    identity: bytes
     is_greedy: tuple[bool, ...] | None = None
     num_tokens: tuple[int, ...] | None = None
     unconditional: tuple[float, ...] | None = None
@@ -42,20 +44,11 @@ class Record(NamedTuple):
     num_bytes: tuple[int, ...] | None = None
     subject: str | None = None
     cluster: str | None = None
-    known_by: tuple[Any, ...] | None = None
 
     @property
     def num_choices(self) -> int:
         """K, the number of choices."""
         return len(self.log_likelihood)
-
-    @property
-    def identity(self) -> bytes:
-        """16 bytes that are equal for the same item and, as good as surely, for nothing else."""
-        if self.contexts is not None and self.continuations is not None and self.known_by is None:
-            return text_identity(self.contexts, self.continuations)
-        parts = [self.known_by, self.contexts, self.continuations, self.choices, self.num_choices]
-        return hashlib.blake2b(repr(parts).encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
     @property
     def name(self) -> str:
@@ -64,10 +57,18 @@ class Record(NamedTuple):
 
 
 def text_identity(contexts: Sequence[str], continuations: Sequence[str]) -> bytes:
-    """16 bytes for the texts of an item in the form of :func:`shared`."""
-    lengths = ",".join([str(len(text)) for text in (*contexts, *continuations)])
-    text = f"{len(contexts)}|{len(continuations)}|{lengths}|" + "".join(contexts) + "".join(continuations)
-    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+    """The identity of an item by its texts, in the form of :func:`shared`."""
+    text = "\0".join((*contexts, *continuations))
+    count = len(contexts) + len(continuations)
+    # Without a zero byte in a text, the text can be divided in one way only.
+    lengths = [len(text) for text in (*contexts, *continuations)] if text.count("\0") >= count else ""
+    whole = f"{len(contexts)} {count} {lengths} {text}"
+    return hashlib.blake2b(whole.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+
+
+def other_identity(*parts: Any) -> bytes:
+    """The identity of an item by other things than its texts alone; all of ``parts`` have a ``repr`` of their own."""
+    return hashlib.blake2b(repr(parts).encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
 
 def shared(contexts: Sequence[str], continuations: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -75,10 +76,9 @@ def shared(contexts: Sequence[str], continuations: Sequence[str]) -> tuple[tuple
 
     At least one of the two is K long, so that the texts of an item have one form only.
     """
-    first = contexts[0]
-    if all(context == first for context in contexts):
-        return (first,), tuple(continuations)
-    if all(continuation == continuations[0] for continuation in continuations):
+    if contexts.count(contexts[0]) == len(contexts):
+        return (contexts[0],), tuple(continuations)
+    if continuations.count(continuations[0]) == len(continuations):
         return tuple(contexts), (continuations[0],)
     return tuple(contexts), tuple(continuations)
 

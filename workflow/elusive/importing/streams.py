@@ -106,12 +106,15 @@ def objects(path: str | Path, progress: Progress | None = None) -> Iterator[tupl
         if start.startswith(b"["):
             yield from _array(path, stream.read())
             return
-        loads, number = json.loads, 0
+        decode = json.JSONDecoder().raw_decode
         for number, line in enumerate(stream, 1):
             if line.isspace():
                 continue
             try:
-                found = loads(line)
+                text = line.decode("utf-8").strip()
+                found, end = decode(text)
+                if end < len(text):
+                    raise json.JSONDecodeError("Extra data", text, end)
             except ValueError as error:
                 raise ElusiveError(f"{path}, line {number}: {_reason(line, error)}") from error
             if not isinstance(found, dict):
