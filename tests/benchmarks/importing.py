@@ -2,8 +2,8 @@
 
 A folder of logs of lm-eval 0.4.13 is made below ``--folder``: ``--checkpoints`` checkpoints on ten tasks. Their items
 are those of built-in benchmarks (two subjects of MMLU with five solved examples), with random log-likelihoods and the
-metrics that follow from them: about 20 MB a checkpoint. There are more checkpoints until there are ``--gigabytes``. Then
-the same files are read three times, each in a process of its own: by a loop of ``json.loads`` over all lines, and by
+metrics that follow from them: about 20 MB a checkpoint. There are more checkpoints until there are ``--gigabytes``. The
+same files are then read three times, each in a process of its own: by a loop of ``json.loads`` over all lines, and by
 ``python -m elusive inspect-logs`` with one process and with all cores. Everything is read once before, so that no disk
 is measured.
 

@@ -14,10 +14,8 @@ sys.path.insert(0, os.path.join(workflow.basedir, "workflow"))
 from elusive.plan import demand
 from elusive import environment
 from elusive.configuration import registry
-from elusive.configuration.imported import log_files
 from elusive.configuration.schema import check_syntax
 from elusive.errors import ElusiveError
-from elusive.importing.version import IMPORTER_VERSION
 from elusive.items import archive
 from elusive.plan import budget
 from elusive.plan.estimate import DOWNLOADS_AT_ONCE, Paths
@@ -55,7 +53,6 @@ CORPUS = "results/ladder/corpus"
 TOKENIZER = "results/ladder/tokenizer"
 CHECKPOINT = "results/checkpoints/{model}/{checkpoint}"
 CHECKPOINT_PARTIAL = "results/checkpoints/.partial/{model}/{checkpoint}"
-IMPORTED = "results/imports/{model}.json"
 LOGPROBS = "results/logprobs/{model}/{checkpoint}/{benchmark}.parquet"
 FINISHED = "results/finished/{model}/{checkpoint}/{benchmark}.parquet"
 METRICS = "results/metrics/{family}/{benchmark}.parquet"
@@ -172,54 +169,6 @@ def get_items_spec(wildcards):
 def get_names(entries):
     """A pattern that matches the names of models or benchmarks and no others."""
     return "|".join(entry.name for entry in entries) or "(?!)"
-
-
-def get_logged_benchmarks():
-    return [benchmark for benchmark in REGISTRY.benchmarks.values() if benchmark.source == "logs"]
-
-
-def get_unlogged_benchmarks():
-    return [benchmark for benchmark in REGISTRY.benchmarks.values() if benchmark.source != "logs"]
-
-
-def get_model_logs(wildcards):
-    """Every file that may be a log of the model: what they are shows when they are read."""
-    rerun_interrupted_jobs()
-    model = REGISTRY.models[wildcards.model]
-    roots = dict.fromkeys(model.logs["path"].replace("{checkpoint}", c.name) for c in model.checkpoints)
-    return [file for root in roots for file in log_files(root)]
-
-
-def get_checkpoint_logs(wildcards):
-    rerun_interrupted_jobs()
-    return log_files(REGISTRY.models[wildcards.model].logs["path"].replace("{checkpoint}", wildcards.checkpoint))
-
-
-def get_items_logs(wildcards):
-    """The logs that items are made from: all of them, or those of the first checkpoint, which decide alone."""
-    rerun_interrupted_jobs()
-    pairs = [(model, checkpoint) for model in REGISTRY.imported_models for checkpoint in model.checkpoints]
-    common = REGISTRY.benchmarks[wildcards.benchmark].spec["items"] == "common"
-    roots = dict.fromkeys(m.logs["path"].replace("{checkpoint}", c.name) for m, c in (pairs if common else pairs[:1]))
-    return [file for root in roots for file in log_files(root)]
-
-
-def get_index_spec(wildcards):
-    """What decides which logs are looked for."""
-    model = REGISTRY.models[wildcards.model]
-    spec = {
-        "model": model.name,
-        "source": model.source,
-        "logs": model.logs,
-        "parameters": model.parameters,
-        "checkpoints": [{"name": c.name, "revision": c.revision, "run": c.run} for c in model.checkpoints],
-        "benchmarks": [{"name": b.name, "tasks": b.tasks} for b in REGISTRY.benchmarks.values()],
-    }
-    return json.dumps(spec, sort_keys=True)
-
-
-def get_parameters(wildcards):
-    return REGISTRY.models[wildcards.model].parameters
 
 
 def get_train_spec(wildcards):

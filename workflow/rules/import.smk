@@ -1,6 +1,9 @@
 """Log-likelihoods out of other harnesses' logs: the same tables as scoring makes, without weights."""
 
 
+include: "lookups/import.smk"
+
+
 rule import_index:
     input:
         logs=get_model_logs,
@@ -21,7 +24,7 @@ rule import_index:
     message:
         "Looking through the logs of {wildcards.model}"
     shell:
-        "python -m elusive import-index --spec {params.spec:q} --output {output} --log {log}"
+        "python -m elusive import-index --spec {params.spec:q} --output {output:q} --log {log:q}"
 
 
 rule import_items:
@@ -35,7 +38,7 @@ rule import_items:
     benchmark:
         "results/benchmarks/items/{benchmark}.tsv"
     wildcard_constraints:
-        benchmark=get_names(get_logged_benchmarks()),
+        benchmark=get_names(each for each in REGISTRY.benchmarks.values() if each.source == "logs"),
     localrule: True
     conda:
         "../../envs/elusive.yaml"
@@ -45,7 +48,8 @@ rule import_items:
     message:
         "Items of {wildcards.benchmark}, from the logs"
     shell:
-        "python -m elusive import-items --spec {params.spec:q} --indexes {input.indexes} --output {output} --log {log}"
+        "python -m elusive import-items --spec {params.spec:q} --indexes {input.indexes:q} --output {output:q} "
+        "--log {log:q}"
 
 
 rule import:
@@ -70,5 +74,5 @@ rule import:
     message:
         "Importing {wildcards.model}/{wildcards.checkpoint}"
     shell:
-        "python -m elusive import --index {input.index} --checkpoint {wildcards.checkpoint} "
-        "--parameters {params.parameters} --items {input.items_table} --outputs {output} --log {log}"
+        "python -m elusive import --index {input.index:q} --checkpoint {wildcards.checkpoint:q} "
+        "--parameters {params.parameters} --items {input.items_table:q} --outputs {output:q} --log {log:q}"

@@ -29,7 +29,7 @@ rule items:
     benchmark:
         "results/benchmarks/items/{benchmark}.tsv"
     wildcard_constraints:
-        benchmark=get_names(get_unlogged_benchmarks()),
+        benchmark=get_names(each for each in REGISTRY.benchmarks.values() if each.source != "logs"),
     localrule: True
     conda:
         "../../envs/elusive.yaml"
