@@ -8,7 +8,19 @@ import pytest
 LIBRARY = Path(__file__).parents[2] / "workflow" / "elusive"
 
 #: The stages in the order of the flow. ``configuration`` knows what benchmarks there are, so ``items`` comes first.
-STAGES = ("items", "configuration", "plan", "ladder", "hub", "scoring", "analysis", "figures", "report", "publish")
+STAGES = (
+    "items",
+    "configuration",
+    "plan",
+    "ladder",
+    "hub",
+    "scoring",
+    "importing",
+    "analysis",
+    "figures",
+    "report",
+    "publish",
+)
 GROUND = ("errors", "files", "logs", "tables", "environment", "dependencies", "runs")
 #: What the ground floor's modules may use of each other.
 BELOW = {"files": ("errors",), "logs": ("errors",), "runs": ("errors", "files"), "tables": ("errors", "files")}

@@ -111,3 +111,13 @@ def test_progress_without_any(clock, caplog):
     clock[0] += 2
     progress.update(0)
     assert caplog.messages == ["waiting: 0 of 3 steps, 0 steps/s, inf s left"]
+
+
+def test_messages_of_a_logger_that_was_silent_before(tmp_path):
+    """A logger keeps in mind that its level was not enabled; the file must have its messages all the same."""
+    logger = logs.get("elusive.asked_before")
+    logger.info("to nobody")
+    with logs.to_file(tmp_path / "log"):
+        logger.info("to the file")
+    assert "to the file" in (tmp_path / "log").read_text()
+    assert "to nobody" not in (tmp_path / "log").read_text()

@@ -22,6 +22,30 @@ COMMANDS = {
     "train": ("train a model of the ladder", "ladder.command", "add_train_arguments", "run_train"),
     "download": ("download a checkpoint from the hub", "scoring.command", "add_download_arguments", "run_download"),
     "push": ("upload a published data set to the hub", "publish.command", "add_push_arguments", "run_push"),
+    "inspect-logs": (
+        "say what a folder of logs holds, and a configuration that imports it",
+        "importing.command",
+        "add_inspect_arguments",
+        "run_inspect",
+    ),
+    "import-index": (
+        "find out which files of a model's logs are which checkpoint and task",
+        "importing.command",
+        "add_index_arguments",
+        "run_index",
+    ),
+    "import-items": (
+        "write the items of a benchmark as logs have them",
+        "importing.command",
+        "add_items_arguments",
+        "run_items",
+    ),
+    "import": (
+        "import a checkpoint's log-likelihoods from logs",
+        "importing.command",
+        "add_import_arguments",
+        "run_import",
+    ),
     "score": ("score a checkpoint on benchmarks", "scoring.command", "add_arguments", "run"),
 }
 

@@ -37,7 +37,8 @@ def to_file(path: str | os.PathLike[str] | None) -> Iterator[None]:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         handlers.append(logging.FileHandler(path, mode="w", encoding="utf-8"))
         handlers[-1].setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    level, root.level = root.level, logging.INFO
+    level = root.level
+    root.setLevel(logging.INFO)  # not an assignment: loggers remember what was enabled when they were last asked
     for handler in handlers:
         root.addHandler(handler)
     try:
@@ -51,7 +52,7 @@ def to_file(path: str | os.PathLike[str] | None) -> Iterator[None]:
             handlers[-1].handle(record)
         raise
     finally:
-        root.level = level
+        root.setLevel(level)
         for handler in handlers:
             root.removeHandler(handler)
             if isinstance(handler, logging.FileHandler):

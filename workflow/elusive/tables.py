@@ -116,10 +116,28 @@ SCHEMAS: dict[str, pa.Schema] = {
         _Column("choice", pa.int8(), "index of the choice, from 0"),
         _Column("is_gold", pa.bool_(), "whether the choice is the correct one"),
         _Column("log_likelihood", pa.float64(), "natural log of P(continuation | context), summed over tokens", "nats"),
-        _Column("num_tokens", pa.int32(), "tokens of the continuation", "tokens"),
-        _Column("num_bytes", pa.int32(), "UTF-8 bytes of the choice's text", "bytes"),
-        _Column("num_chars", pa.int32(), "characters of the choice's text", "characters"),
-        _Column("is_greedy", pa.bool_(), "whether each token of the continuation is the likeliest one at its place"),
+        _Column("num_tokens", pa.int32(), "tokens of the continuation; null if imported logs lack it", "tokens", True),
+        _Column(
+            "num_bytes",
+            pa.int32(),
+            "UTF-8 bytes of the choice's text; null if imported logs have no texts",
+            "bytes",
+            True,
+        ),
+        _Column(
+            "num_chars",
+            pa.int32(),
+            "characters of the choice's text; null if imported logs have no texts",
+            "characters",
+            True,
+        ),
+        _Column(
+            "is_greedy",
+            pa.bool_(),
+            "whether each token of the continuation is the likeliest one at its place; null if imported logs lack it",
+            "",
+            True,
+        ),
     ),
     "metrics": _schema(
         _MODEL,
@@ -141,7 +159,13 @@ SCHEMAS: dict[str, pa.Schema] = {
             "brier", "mean over choices of (1 if correct, else 0, minus the choice's share) squared; lower is better"
         ),
         _score("accuracy", "1 if the correct choice has the largest log-likelihood (the first of equal ones), else 0"),
-        _score("accuracy_norm", "1 if it has the largest log-likelihood per character, else 0: lm-eval's acc_norm"),
+        _score(
+            "accuracy_norm",
+            "1 if it has the largest log-likelihood per character, else 0: lm-eval's acc_norm; null if imported logs "
+            "lack the texts of the choices",
+            "",
+            True,
+        ),
         _score("margin_log", "log-likelihood of the correct choice minus that of the best wrong one", "nats"),
     ),
     "correlations": _schema(
@@ -187,7 +211,13 @@ SCHEMAS: dict[str, pa.Schema] = {
         _Column("choice", pa.int8(), "index of the choice, from 0"),
         _Column("is_gold", pa.bool_(), "whether the choice is the correct one"),
         _NUM_CHOICES,
-        _Column("num_chars", pa.int32(), "characters of the choice's text", "characters"),
+        _Column(
+            "num_chars",
+            pa.int32(),
+            "characters of the choice's text; null if imported logs have no texts",
+            "characters",
+            True,
+        ),
         _NUM_MODELS,
         _score("mean_log_likelihood", "mean over the checkpoints of the choice's log-likelihood", "nats"),
         *[
@@ -330,7 +360,13 @@ SCHEMAS: dict[str, pa.Schema] = {
         _score("accuracy", "share of items whose correct choice has the largest log-likelihood"),
         _score("accuracy_se", "standard error of accuracy over items; null for a single one", nullable=True),
         _score("above_chance_se", "accuracy minus chance, in the standard errors that guessing would have"),
-        _score("accuracy_norm", "share of items whose correct choice has the largest log-likelihood per character"),
+        _score(
+            "accuracy_norm",
+            "share of items whose correct choice has the largest log-likelihood per character; null if imported logs "
+            "lack the texts of the choices",
+            "",
+            True,
+        ),
         _score("p_choices_correct", "mean over items of the correct choice's share among the choices"),
         _score("brier", "mean Brier score over items; lower is better"),
         _score("log_p_vocab_correct", "mean log-likelihood of the correct choice over items", "nats"),
@@ -545,9 +581,16 @@ OPTIONAL: dict[str, pa.Schema] = {
         _Column("prompt_sha256", pa.string(), "of a published item without texts, as published", "", True),
         _Column("choices_sha256", pa.string(), "of a published item without texts, as published", "", True),
         _Column("gold_is_repeated", pa.bool_(), "of a published item without texts, as published", "", True),
+        _Column("identity", pa.string(), "what logs are matched by, of items that were made from logs", "", True),
     ),
     "logprobs": _schema(
-        _Column("log_likelihood_unconditional", pa.float64(), "log-likelihood behind an empty context", "nats", True),
+        _Column(
+            "log_likelihood_unconditional",
+            pa.float64(),
+            "log-likelihood behind an empty context, or of imported logs behind the one that the metadata name",
+            "nats",
+            True,
+        ),
     ),
     "metrics": _schema(
         _score("log_p_vocab_choices", "log of the summed probabilities of all choices' texts", "nats", True),

@@ -154,10 +154,9 @@ def get_described_families():
     }
 
 
-def get_names_of_benchmarks(published):
-    """A pattern of the benchmarks whose items come from a published data set, or from elsewhere."""
-    found = [name for name, each in REGISTRY.benchmarks.items() if (each.source == "published") == published]
-    return "|".join(found) or "(?!)"
+def get_names(entries):
+    """A pattern that matches the names of models or benchmarks and no others."""
+    return "|".join(entry.name for entry in entries) or "(?!)"
 
 
 def get_all_checkpoints():

@@ -32,7 +32,7 @@ rule items:
     benchmark:
         "results/benchmarks/items/{benchmark}.tsv"
     wildcard_constraints:
-        benchmark=get_names_of_benchmarks(published=False),
+        benchmark=get_names(each for each in REGISTRY.benchmarks.values() if each.source not in ("logs", "published")),
     localrule: True
     conda:
         "../../envs/elusive.yaml"

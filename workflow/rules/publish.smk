@@ -82,7 +82,7 @@ if REGISTRY.published is not None:
         benchmark:
             "results/benchmarks/published_items/{benchmark}.tsv"
         wildcard_constraints:
-            benchmark=get_names_of_benchmarks(published=True),
+            benchmark=get_names(each for each in REGISTRY.benchmarks.values() if each.source == "published"),
         localrule: True
         conda:
             "../../envs/elusive.yaml"

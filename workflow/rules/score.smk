@@ -20,7 +20,7 @@ for batch, benchmarks in REGISTRY.batches.items():
         benchmark:
             f"results/benchmarks/{batch}/{{model}}/{{checkpoint}}.tsv"
         wildcard_constraints:
-            model="|".join(model.name for model in REGISTRY.scored_models) or "(?!)",
+            model=get_names(REGISTRY.scored_models),
         conda:
             "../../envs/elusive.yaml"
         threads: REGISTRY.scoring["threads"]

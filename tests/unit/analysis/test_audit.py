@@ -194,7 +194,7 @@ def write_run(folder: Path, change=lambda n, scores, metadata: (scores, metadata
     paths = []
     for n in range(CHECKPOINTS):
         scores = base + 3 * n + generator.normal(0, 0.5, (ITEMS, CHOICES))
-        metadata = about("m", f"step{n}", 1000, 1000 * 2**n, revision=f"r{n}", dtype="bfloat16", device="cpu")
+        metadata = about("m", f"step{n}", 1000, 1000 * 2**n, revision=f"{n:040x}", dtype="bfloat16", device="cpu")
         metadata |= {"path": "packed", "versions": {"torch": "2.13.0"}, "max_length": 8}
         scores, metadata = change(n, scores, metadata)
         paths.append(folder / f"logprobs/m/step{n}/quiz.parquet")
@@ -294,7 +294,7 @@ def equal_scores(n, scores, metadata, state={}):  # noqa: B006
     ("change", "said"),
     [
         (equal_scores, "m/step3 and m/step4 have the same log-likelihoods on all 40 items of quiz"),
-        (of_step(4, revision="r3"), r"m/step3 and m/step4 have the same weights \(revision r3\)"),
+        (of_step(4, revision=f"{3:040x}"), r"m/step3 and m/step4 have the same weights \(revision 0{39}3\)"),
     ],
 )
 def test_equal_members_are_an_error_unless_they_are_allowed(tmp_path, change, said):

@@ -32,7 +32,7 @@ from scipy import stats
 
 from elusive import logs
 from elusive.analysis.correlations import LOSSES, checkpoint_blocks
-from elusive.analysis.metrics import FilePath, Member, present
+from elusive.analysis.metrics import FilePath, Member, measured, present
 from elusive.analysis.statistics import drawing_units
 from elusive.errors import ElusiveError
 from elusive.tables import SCHEMAS, read_metadata, read_table, write_csv, write_table
@@ -99,7 +99,7 @@ def checkpoint_means(table: pa.Table, path: FilePath, items: FilePath | None) ->
     units = drawing_units(pl.from_arrow(first.select(["item", "subject"])), items)
     about = pl.from_arrow(checkpoints.select(["model", "checkpoint", "parameters", "tokens", "flops", "benchmark"]))
     frames = []
-    for metric in present(table.column_names):
+    for metric in measured(table):
         values = table[metric].to_numpy().reshape(len(checkpoints), len(first))
         frames.append(
             about.with_columns(

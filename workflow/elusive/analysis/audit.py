@@ -287,7 +287,7 @@ def ambiguous_items(items: pa.Table) -> set[str]:
     columns = [items[name].to_pylist() for name in ("item", "contexts", "continuations", "gold", "num_choices")]
     known = items[REPEATED].to_pylist() if REPEATED in items.column_names else [None] * len(items)
     for item, contexts, continuations, gold, count, is_repeated in zip(*columns, known, strict=True):
-        if contexts is None or continuations is None:
+        if not contexts or not continuations:
             if is_repeated is not False:
                 found.add(item)
             continue
@@ -330,7 +330,7 @@ def write_audit(
     scored = Scored.read(logprobs, {name: len(table) for name, table in item_tables.items()})
     ambiguous = {name: ambiguous_items(table) for name, table in item_tables.items()}
     off = run_trends(read_table(means, "means"))
-    revisions = {key: about.get("revision") for (key, _), about in scored.metadata.items()}
+    revisions = {key: equality.weights(about) for (key, _), about in scored.metadata.items()}
     rows: list[Finding] = []
     for family, members in families.items():
         keys = {(member["model"], member["checkpoint"]) for member in members}

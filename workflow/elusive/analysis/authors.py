@@ -64,14 +64,14 @@ def compare(flops: np.ndarray, metrics: dict[str, np.ndarray], num_choices: np.n
     ``flops`` (positive) is [models], ``metrics`` maps columns of a metrics table to scores [models, items].
     """
     x = np.log10(flops)
-    ours = metric_correlations(flops, {name: metrics[name] for name in _COLUMNS})
+    ours = metric_correlations(flops, {name: metrics[name] for name in _COLUMNS if name in metrics})
     theirs = dict(ours)
     for metric, scores in authors_scores(metrics, num_choices).items():
         scores = -scores if metric == "brier" else scores
         for method, values in zip(METHODS, (pearson(x, scores), *rank_correlations(x, scores)), strict=True):
             theirs[metric, method] = values
     rows = []
-    for metric in METRICS:
+    for metric in (name for name in METRICS if name in metrics):
         for method in METHODS:
             here, there = ours[metric, method], theirs[metric, method]
             both = np.abs(here - there)

@@ -256,8 +256,8 @@ def family_intervals(
 ) -> list[dict[str, object]]:
     """Rows of the table checkpoint_intervals, without family and benchmark: by metric, then method.
 
-    ``flops`` (positive), ``models`` and ``tokens`` [models] describe the checkpoints; ``metrics`` maps every name in
-    :data:`~elusive.analysis.metrics.METRICS` to scores [models, items].
+    ``flops`` (positive), ``models`` and ``tokens`` [models] describe the checkpoints; ``metrics`` maps the names in
+    :data:`~elusive.analysis.metrics.METRICS` to scores [models, items], as far as there are any.
     """
     x = np.log10(flops)
     names = sorted(set(models))
@@ -282,7 +282,7 @@ def family_intervals(
     x_ranks = np.sign(x[:, None] - x).sum(axis=1)
     enough = len(x) > 1
     rows = []
-    for metric in METRICS:
+    for metric in (name for name in METRICS if name in metrics):
         column = LOGARITHMS.get(metric, metric)
         scores = -metrics[column] if metric in LOSSES else metrics[column]
         ranks = _ranks(np.sign(x[:, None] - x).astype(np.int8), scores)[0].astype(np.float64)

@@ -27,7 +27,7 @@ import numpy as np
 import pyarrow as pa
 
 from elusive import logs
-from elusive.analysis.metrics import FilePath, present
+from elusive.analysis.metrics import FilePath, measured, present
 from elusive.errors import ElusiveError
 from elusive.tables import read_metadata, read_table, write_table
 
@@ -145,9 +145,7 @@ def correlate(table: pa.Table, path: FilePath, family: str) -> pa.Table:
             "%s: family %s has %d checkpoints with compute, at %d different FLOPs; correlations of so few say nothing",
             *(path, family, len(trained), len(np.unique(flops[trained]))),
         )
-    scores = {
-        m: table[m].to_numpy().reshape(len(checkpoints), len(items))[trained] for m in present(table.column_names)
-    }
+    scores = {m: table[m].to_numpy().reshape(len(checkpoints), len(items))[trained] for m in measured(table)}
     result = metric_correlations(flops[trained], scores)
     blocks = [
         pa.table(
@@ -198,7 +196,8 @@ def trained_scores(
     """Family and benchmark, checkpoints, items and scores of each of the ``metrics`` tables.
 
     The checkpoints are those with FLOPs above zero: one row each with model, checkpoint, flops, benchmark and
-    ``columns``, which the rows of items have too. The scores are float64 [models, items] by the ``names`` of metrics.
+    ``columns``, which the rows of items have too. The scores are float64 [models, items] by the ``names`` of metrics,
+    without those that are null.
     Raises :class:`ElusiveError` as :func:`checkpoint_blocks` does, and when a family's benchmark is there twice.
     """
     seen: set[tuple[str, str]] = set()
@@ -211,7 +210,8 @@ def trained_scores(
             raise ElusiveError(f"{path}: the metrics of {key[0]!r} on {key[1]!r} are already in another file")
         seen.add(key)
         trained = np.flatnonzero(checkpoints["flops"].to_numpy() > 0)
-        scores = {name: table[name].to_numpy().reshape(len(checkpoints), len(items))[trained] for name in names}
+        known = measured(table, names)
+        scores = {name: table[name].to_numpy().reshape(len(checkpoints), len(items))[trained] for name in known}
         yield key, checkpoints.take(trained), items, scores
 
 

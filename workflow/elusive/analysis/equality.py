@@ -7,12 +7,14 @@ points of a correlation they would narrow every interval.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+_HASH = re.compile(r"[0-9a-f]{40,64}")
 #: Model and checkpoint.
 Key = tuple[str, str]
 
@@ -29,6 +31,15 @@ class Twin:
     def names(self) -> str:
         """Both, as messages call them."""
         return f"{'/'.join(self.first)} and {'/'.join(self.second)}"
+
+
+def weights(metadata: Mapping[str, Any]) -> str | None:
+    """The hash of a table's weights by its ``metadata``: of their files, or the commit that they are of.
+
+    None where the revision is a name, as logs may have it: two models may both have a ``step1000``.
+    """
+    revision = metadata.get("revision")
+    return revision if isinstance(revision, str) and _HASH.fullmatch(revision) else None
 
 
 def scores_digest(scores: Mapping[str, np.ndarray]) -> str:

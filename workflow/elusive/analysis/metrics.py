@@ -67,6 +67,9 @@ VARIANTS = (
     "accuracy_pmi",
 )
 
+#: Metrics of the contract that are null where imported logs lack what they take.
+NULLABLE = ("accuracy_norm",)
+
 FilePath = str | os.PathLike[str]
 
 #: A checkpoint as the registry describes it: ``model``, ``checkpoint``, ``parameters``, ``tokens`` and ``flops``.
@@ -118,9 +121,9 @@ class Choices:
 
 
 def choice_metrics(
-    log_likelihood: np.ndarray, num_chars: np.ndarray, gold: np.ndarray, num_choices: np.ndarray
+    log_likelihood: np.ndarray, num_chars: np.ndarray | None, gold: np.ndarray, num_choices: np.ndarray
 ) -> dict[str, np.ndarray]:
-    """Every metric of :data:`METRICS` as a float64 [items].
+    """Every metric of :data:`METRICS` as a float64 [items], but ``accuracy_norm`` where ``num_chars`` is None.
 
     ``log_likelihood`` (float64, nats) and ``num_chars`` (characters of the choice's text) are [items, K], K being the
     largest number of choices; entries past an item's ``num_choices`` are ignored. ``gold`` and ``num_choices`` are
@@ -140,9 +143,7 @@ def choice_metrics(
     p_wrong_total = np.exp(-np.logaddexp(0.0, log_odds))
     # p of each wrong choice = its share among the wrong ones × their total; exp(-inf) = 0 where there is no choice.
     p_wrong = np.exp(scores_wrong - log_wrong[:, None]) * p_wrong_total[:, None]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        per_character = np.where(exists, log_likelihood / np.where(exists, num_chars, 1), -np.inf)
-    return {
+    result = {
         "log_p_vocab_correct": correct,
         "p_vocab_correct": np.exp(correct),
         "log_p_vocab_incorrect": log_wrong,
@@ -151,9 +152,13 @@ def choice_metrics(
         "p_choices_correct": np.exp(log_p_choices),
         "brier": (p_wrong_total**2 + (p_wrong**2).sum(axis=1)) / num_choices,
         "accuracy": (scores.argmax(axis=1) == gold).astype(np.float64),
-        "accuracy_norm": (per_character.argmax(axis=1) == gold).astype(np.float64),
         "margin_log": correct - scores_wrong.max(axis=1),
     }
+    if num_chars is not None:
+        with np.errstate(divide="ignore", invalid="ignore"):
+            per_character = np.where(exists, log_likelihood / np.where(exists, num_chars, 1), -np.inf)
+        result["accuracy_norm"] = (per_character.argmax(axis=1) == gold).astype(np.float64)
+    return {name: result[name] for name in METRICS if name in result}
 
 
 def variant_metrics(
@@ -161,10 +166,12 @@ def variant_metrics(
     lengths: Mapping[str, np.ndarray],
     gold: np.ndarray,
     num_choices: np.ndarray,
-    is_greedy: np.ndarray,
+    is_greedy: np.ndarray | None,
     unconditional: np.ndarray | None = None,
 ) -> dict[str, np.ndarray]:
-    """The metrics of :data:`VARIANTS`, float64 [items] each; those of PMI only with ``unconditional``.
+    """The metrics of :data:`VARIANTS`, float64 [items] each, as far as there is what they take.
+
+    Those of PMI take ``unconditional``, the others their entry of ``lengths``, or ``is_greedy``.
 
     With ``n_i`` the length of choice ``i`` and ``u_i`` its log-likelihood behind an empty context::
 
@@ -195,7 +202,8 @@ def variant_metrics(
         result[f"log_p_vocab_correct_{name}"] = correct
         result[f"p_choices_correct_{name}"] = np.exp(-np.logaddexp(0.0, -log_odds))
         result[f"accuracy_{name}"] = (score.argmax(axis=1) == gold).astype(np.float64)
-    result["is_greedy"] = is_greedy[rows, gold].astype(np.float64)
+    if is_greedy is not None:
+        result["is_greedy"] = is_greedy[rows, gold].astype(np.float64)
     return {name: result[name] for name in VARIANTS if name in result}
 
 
@@ -241,13 +249,15 @@ def match_choices(choices: Choices, logprobs: pa.Table, path: FilePath) -> pl.Da
 def checkpoint_metrics(choices: Choices, logprobs: pa.Table, path: FilePath) -> dict[str, np.ndarray]:
     """Metrics and variants, float64 [items] each, of one checkpoint on exactly the items and choices of ``choices``.
 
-    Raises :class:`ElusiveError` as :func:`match_choices` does.
+    Those that take a column with nulls are left out. Raises :class:`ElusiveError` as :func:`match_choices` does.
     """
     joined = match_choices(choices, logprobs, path)
     shape = (len(choices.gold), int(choices.num_choices.max()))
     exists = np.arange(shape[1]) < choices.num_choices[:, None]
 
-    def matrix(column: str) -> np.ndarray:
+    def matrix(column: str) -> np.ndarray | None:
+        if column not in joined.columns or joined[column].null_count():
+            return None
         values = np.zeros(shape)
         values[exists] = joined[column].to_numpy()
         return values
@@ -255,9 +265,9 @@ def checkpoint_metrics(choices: Choices, logprobs: pa.Table, path: FilePath) -> 
     log_likelihood = matrix("log_likelihood")
     lengths = {unit: matrix(f"num_{unit}s") for unit in ("token", "byte", "char")}
     key = (choices.gold, choices.num_choices)
-    unconditional = matrix(_UNCONDITIONAL) if _UNCONDITIONAL in joined.columns else None
+    known = {unit: length for unit, length in lengths.items() if length is not None}
     return choice_metrics(log_likelihood, lengths["char"], *key) | variant_metrics(
-        log_likelihood, lengths, *key, matrix("is_greedy"), unconditional
+        log_likelihood, known, *key, matrix("is_greedy"), matrix(_UNCONDITIONAL)
     )
 
 
@@ -265,6 +275,12 @@ def present(columns: Iterable[str]) -> list[str]:
     """Metrics and variants among ``columns``, in the order of :data:`METRICS`, then :data:`VARIANTS`."""
     columns = set(columns)
     return [name for name in (*METRICS, *VARIANTS) if name in columns]
+
+
+def measured(table: pa.Table, columns: Iterable[str] | None = None) -> list[str]:
+    """:func:`present` of a metrics table's columns (or those of ``columns``), without what its logs lacked: nulls."""
+    names = present(table.column_names if columns is None else columns)
+    return [name for name in names if not table[name].null_count]
 
 
 def write_metrics(
@@ -280,9 +296,10 @@ def write_metrics(
 
     ``logprobs`` holds one logprobs table per checkpoint, in any order, all of them over the items of the table
     ``items``; ``families`` the members of each family. Rows are sorted by (flops, model, checkpoint), then in items
-    order. An item that one checkpoint could not be scored on is left out for all. Raises :class:`ElusiveError` when a
-    file does not fit the items, lacks its metadata or repeats a checkpoint, when a member has no file, or when two
-    members have equal weights or log-likelihoods and their family is none of ``allow_duplicates``.
+    order. An item that one checkpoint could not be scored on is left out for all, and so is a metric that cannot be
+    computed for one of them, or it is null where the contract has it. Raises :class:`ElusiveError` when a file does not
+    fit the items, lacks its metadata or repeats a checkpoint, when a member has no file, or when two members have equal
+    weights or log-likelihoods and their family is none of ``allow_duplicates``.
     """
     dropped = dropped_items(logprobs)
     whole = read_table(items, "items", ["item", "subject", "gold", "num_choices"])
@@ -299,28 +316,32 @@ def write_metrics(
     paths = by_checkpoint(logprobs)
     # A checkpoint may belong to many families, and is read once.
     scores: dict[tuple[str, str], dict[str, np.ndarray]] = {}
-    revisions: dict[tuple[str, str], str | None] = {}
-    digests: dict[tuple[str, str], str] = {}
     for family, members in families.items():
         if not members:
             raise ElusiveError(f"family {family!r} has no checkpoints to compute metrics of")
-        tables = []
-        for member in sorted(members, key=lambda m: (m["flops"], m["model"], m["checkpoint"])):
+        for member in members:
             key = (member["model"], member["checkpoint"])
             if key not in paths:
                 raise ElusiveError(f"family {family!r}: no log-likelihoods of {'/'.join(key)} on {benchmark!r}")
             if key not in scores:
                 scores[key] = checkpoint_metrics(choices, read_table(paths[key], "logprobs"), paths[key])
-                revisions[key] = read_metadata(paths[key]).get("revision")
-                digests[key] = equality.scores_digest(scores[key])
-            about = {column: convert(member[column]) for column, convert in _MEMBER.items()}
+    about = {key: read_metadata(paths[key]) for key in scores}
+    revisions = {key: equality.weights(metadata) for key, metadata in about.items()}
+    digests = {key: equality.scores_digest(own) for key, own in scores.items()}
+    names = _shared_names(scores, about, benchmark)
+    for family, members in families.items():
+        tables = []
+        for member in sorted(members, key=lambda m: (m["flops"], m["model"], m["checkpoint"])):
+            own = scores[member["model"], member["checkpoint"]]
+            described = {column: convert(member[column]) for column, convert in _MEMBER.items()}
             tables.append(
                 pa.table(
                     {
-                        **{column: pa.repeat(value, len(items_table)) for column, value in about.items()},
+                        **{column: pa.repeat(value, len(items_table)) for column, value in described.items()},
                         "benchmark": pa.repeat(benchmark, len(items_table)),
                         **{column: items_table[column] for column in ("subject", "item", "num_choices")},
-                        **scores[key],
+                        **{name: pa.nulls(len(items_table), pa.float64()) for name in NULLABLE if name not in names},
+                        **{name: own[name] for name in names},
                     }
                 )
             )
@@ -347,10 +368,37 @@ def _check_duplicates(
     if found := equality.twins(members, revisions, digests):
         said = " ".join(equality.text(twin, where) for twin in found)
         raise ElusiveError(
-            f"family {family!r}: {said} A checkpoint was copied or uploaded in the place of another; as independent "
-            "points they would narrow every interval. Leave one out, or write `allow_duplicates: true` in the family "
-            "if both are meant to count"
+            f"family {family!r}: {said} A checkpoint was copied or uploaded in the place of another, or its requests "
+            "were answered from the other one's cache; as independent points they would narrow every interval. Leave "
+            "one out, or write `allow_duplicates: true` in the family if both are meant to count"
         )
+
+
+def _shared_names(
+    scores: Mapping[tuple[str, str], Mapping[str, np.ndarray]],
+    about: Mapping[tuple[str, str], Mapping[str, Any]],
+    benchmark: str,
+) -> list[str]:
+    """The metrics that every checkpoint has; what is left out is said, with the first checkpoint that lacks it.
+
+    ``about`` are the metadata of the tables of log-likelihoods.
+    """
+    names = present(name for own in scores.values() for name in own)
+    shared = [name for name in names if all(name in own for own in scores.values())]
+    contexts = {metadata.get("unconditional_context", "") for metadata in about.values()}
+    if "accuracy_pmi" in shared and len(contexts) > 1:
+        shared = [name for name in shared if not name.endswith("_pmi")]
+        logger.warning(
+            "%s: no metrics of PMI: their log-likelihoods stand behind different contexts: %s",
+            *(benchmark, ", ".join(map(repr, sorted(contexts)))),
+        )
+    # Those of PMI take more than a table has to have.
+    for name in present([*names, *(name for name in (*METRICS, *VARIANTS) if not name.endswith("_pmi"))]):
+        lacking = next(("/".join(key) for key, own in scores.items() if name not in own), None)
+        if lacking is not None:
+            what = "is null" if name in NULLABLE else "is left out"
+            logger.info("%s: %s %s, since what it takes is not in the table of %s", benchmark, name, what, lacking)
+    return shared
 
 
 def by_checkpoint(logprobs: Iterable[FilePath]) -> dict[tuple[str, str], FilePath]:

@@ -171,7 +171,7 @@ def write_reference(
             raise ElusiveError(f"{scores}: has scores on {row['benchmark']!r}, whose items table is missing")
         for metric in METRICS:
             found = values.get((row["model"], row["checkpoint"], row["benchmark"], metric))
-            if found is None:
+            if found is None or row[metric] is None:
                 continue
             note = "trained by this workflow" if row["model"] in trained else obstacles[row["benchmark"]]
             z, status = (None, "not comparable") if note else compare(row[metric], row["num_items"], found)

@@ -27,7 +27,12 @@ def write_scores(*, metrics: Sequence[FilePath], output_parquet: FilePath, outpu
         guess = 1 / items["num_choices"].to_numpy()
         n = len(items)
         columns = ("accuracy", "accuracy_norm", "p_choices_correct", "brier", "log_p_vocab_correct")
-        means = {column: table[column].to_numpy().reshape(-1, n).mean(axis=1).tolist() for column in columns}
+        means = {
+            column: [None] * len(checkpoints)
+            if table[column].null_count
+            else table[column].to_numpy().reshape(-1, n).mean(axis=1).tolist()
+            for column in columns
+        }
         for i, about in enumerate(
             checkpoints.select(["model", "checkpoint", "parameters", "tokens", "flops", "benchmark"]).to_pylist()
         ):

@@ -27,7 +27,7 @@ import pyarrow.parquet as pq
 from elusive import logs
 from elusive.analysis.correlations import METHODS
 from elusive.analysis.distributions import RESAMPLES, distribution_statistics
-from elusive.analysis.metrics import METRICS, VARIANTS, FilePath, present
+from elusive.analysis.metrics import METRICS, NULLABLE, VARIANTS, FilePath, present
 from elusive.errors import ElusiveError
 from elusive.tables import read_metadata, read_table, write_csv, write_table
 
@@ -57,7 +57,8 @@ class _Family:
     def read(cls, path: FilePath) -> _Family:
         """Of a correlations table. Raises :class:`ElusiveError` unless it has every metric and method for every item.
 
-        After :data:`~elusive.analysis.metrics.METRICS` come the variants that the table has.
+        After :data:`~elusive.analysis.metrics.METRICS` come the variants that the table has. Of the metrics, those that
+        may be null may be missing.
         """
         frame = pl.from_arrow(read_table(path, "correlations"))
         about = frame.select(pl.col("family", "benchmark", "num_models").unique().implode()).row(0)
@@ -66,7 +67,8 @@ class _Family:
         parts = frame.select("metric", "method", "subject", "item", "correlation").partition_by(
             "metric", "method", as_dict=True, maintain_order=True
         )
-        metrics = list(dict.fromkeys([*METRICS, *present(metric for metric, _ in parts)]))
+        found = present(metric for metric, _ in parts)
+        metrics = present([*found, *(metric for metric in METRICS if metric not in NULLABLE)])
         keys = list(product(metrics, METHODS))
         missing = [key for key in keys if key not in parts]
         if missing:

@@ -19,10 +19,10 @@ _HUB_KEYS = ("dataset", "config", "split", "revision", "shots_split")
 
 @dataclass(frozen=True)
 class Benchmark:
-    """A benchmark as configured. ``source`` is where its rows come from: archive, hub or file; ``files`` are the files.
+    """A benchmark as configured. ``source`` is where its rows come from, archive, hub or file with ``files``; or logs.
 
     ``unconditional`` asks for every choice's log-likelihood behind an empty context too. ``spec`` is what its items
-    are made by.
+    are made by. ``tasks`` are what logs call it, where the configuration says so.
     """
 
     name: str
@@ -31,6 +31,7 @@ class Benchmark:
     files: tuple[str, ...]
     spec: dict[str, Any]
     unconditional: bool = False
+    tasks: tuple[str, ...] = ()
 
     @property
     def has_subjects(self) -> bool:
@@ -60,7 +61,7 @@ def expand_patterns(entries: Iterable[tuple[int, dict[str, Any]]], blame: Blame)
             raise blame.error(
                 ["benchmarks", i, "name"], f"no built-in benchmark matches {pattern!r}{_builtin_suggestion(pattern)}"
             )
-        for key in ("label", "file", "dataset", *_TEMPLATE_KEYS):
+        for key in ("label", "file", "dataset", "task", *_TEMPLATE_KEYS):
             if key in entry:
                 raise blame.error(
                     ["benchmarks", i, key], f"{pattern!r} stands for {len(names)} built-in benchmarks: give it to one"
@@ -90,7 +91,7 @@ def build_benchmark(entry: dict[str, Any], index: int, sources: list[str], blame
             except ElusiveError as error:
                 raise blame.error([*where, key], str(error)) from error
     unconditional = entry.get("unconditional", False)
-    spec = {key: value for key, value in entry.items() if key != "unconditional"}
+    spec = {key: value for key, value in entry.items() if key not in ("unconditional", "task")}
     if "file" in entry and "dataset" in entry:
         raise blame.error([*where, "file"], "rows come from a 'file' or from a 'dataset' of the hub, not from both")
     if name in BENCHMARKS:
@@ -99,7 +100,7 @@ def build_benchmark(entry: dict[str, Any], index: int, sources: list[str], blame
         raise blame.error(
             [*where, "name"],
             f"unknown benchmark {name!r}{_builtin_suggestion(name)}; an own benchmark needs the key 'file' or "
-            "'dataset'",
+            "'dataset', or `source: logs` where models are imported",
         )
     source = "file" if "file" in entry else "hub"
     if entry.get("source", source) != source:

@@ -73,8 +73,9 @@ def _check_duplicates(
     """Raise where two members' weights are the same: the same files, or the same revision of a repository."""
     seen: dict[object, Checkpoint] = {}
     for checkpoint in members:
-        weights = checkpoint.weights or (models[checkpoint.model].repo, checkpoint.revision)
-        if weights == (None, None):
+        repo = models[checkpoint.model].repo
+        weights = checkpoint.weights or (repo and (repo, checkpoint.revision))
+        if not weights:
             continue
         first = seen.setdefault(weights, checkpoint)
         if first is not checkpoint:

@@ -23,7 +23,8 @@ class Checkpoint:
 
     ``tokens`` it was trained on and, where there is one, the paper's rounded number of them, ``tokens_nominal``;
     ``flops`` = 6·N·D by exact or nominal N and D, as :attr:`Registry.compute` says; ``path`` of a local one and
-    ``weights``, its files by device and inode; ``revision`` (branch, tag or commit) of one on the hub.
+    ``weights``, its files by device and inode; ``revision`` (branch, tag or commit) of one on the hub, or by which its
+    logs are found; ``run`` (its time, or a folder) of the logs that are meant.
     """
 
     model: str
@@ -34,19 +35,22 @@ class Checkpoint:
     revision: str | None = None
     tokens_nominal: int | None = None
     weights: frozenset[tuple[int, int]] = frozenset()
+    run: str | None = None
 
 
 @dataclass(frozen=True)
 class Model:
     """A model and its checkpoints in order of tokens.
 
-    ``source`` is ``hub``, ``local`` or ``ladder``; a built-in model is one of the hub. ``parameters`` counts all of
-    them, tied weights once. ``add_bos_token`` puts the tokenizer's BOS before each context or never does, None leaves
-    it to the tokenizer. ``max_length`` is the most tokens that it is fed, None its own length. ``shape`` holds width
-    and layers of a ladder model. For a model of the hub, ``repo`` is its repository, ``weights_bytes`` an estimate of
-    what one checkpoint weighs in bytes, and ``verified`` what the catalogue says of a built-in one (None of one that
-    the configuration describes). Of one from a published data set, ``source`` is ``published``, ``origin`` the source
-    that it had, and ``validation_losses`` (nats per token) are those of its checkpoints, as far as they are known.
+    ``source`` is ``hub``, ``local`` or ``ladder``, ``published``, or a format of logs; a built-in model is one of the
+    hub. ``parameters`` counts all of them, tied weights once. ``add_bos_token`` puts the tokenizer's BOS before each
+    context or never does, None leaves it to the tokenizer. ``max_length`` is the most tokens that it is fed, None its
+    own length. ``shape`` holds width and layers of a ladder model. For a model of the hub, ``repo`` is its repository,
+    ``weights_bytes`` an estimate of what one checkpoint weighs in bytes, and ``verified`` what the catalogue says of a
+    built-in one (None of one that the configuration describes). Of one from a published data set, ``source`` is
+    ``published``, ``origin`` the source that it had, and ``validation_losses`` (nats per token) are those of its
+    checkpoints, as far as they are known. ``logs`` of an imported model says where they lie (``path``) and how they
+    are to be read.
     """
 
     name: str
@@ -65,6 +69,7 @@ class Model:
     verified: bool | None = None
     notes: str = ""
     origin: str | None = None
+    logs: dict[str, Any] = field(default_factory=dict)
     validation_losses: dict[str, float] = field(default_factory=dict)
 
     @property
@@ -216,8 +221,8 @@ def _builtin_model(entry: dict[str, Any], index: int, blame: Blame) -> Model:
 
 def with_nominal_flops(model: Model, index: int, blame: Blame) -> Model:
     """``model`` with the compute of the paper's rounded numbers. Raises :class:`ElusiveError` where one is missing."""
-    if model.source != "hub":
-        lack = "no nominal numbers, since it is not one of the hub"
+    if model.source in ("local", "ladder"):
+        lack = f"no nominal numbers, since its source is {model.source}"
     elif model.parameters_nominal is None:
         lack = "no nominal number of parameters (parameters_nominal)"
     elif without := [checkpoint.name for checkpoint in model.checkpoints if checkpoint.tokens_nominal is None]:

@@ -17,6 +17,7 @@ from typing import Any
 from elusive.configuration.benchmarks import Benchmark, build_batches, build_benchmark, expand_patterns
 from elusive.configuration.facts import Facts, check_texts, of_benchmark
 from elusive.configuration.families import Family, build_family
+from elusive.configuration.imported import LOGS, SOURCES, build_imported, build_logged, check_imports, with_tasks
 from elusive.configuration.local import Faults, build_local_model
 from elusive.configuration.messages import Blame
 from elusive.configuration.models import Checkpoint, Model, build_model, with_nominal_flops
@@ -92,9 +93,15 @@ class Registry:
         return [model for model in self.models.values() if model.source == SOURCE]
 
     @property
+    def imported_models(self) -> list[Model]:
+        """The models whose log-likelihoods are read out of logs."""
+        return [model for model in self.models.values() if model.source in SOURCES]
+
+    @property
     def scored_models(self) -> list[Model]:
         """The models that are run here."""
-        return [model for model in self.models.values() if model.source != SOURCE]
+        elsewhere = {SOURCE, *SOURCES}
+        return [model for model in self.models.values() if model.source not in elsewhere]
 
 
 def load(config: dict[str, Any], files: Iterable[str | Path] = ()) -> Registry:
@@ -133,6 +140,8 @@ def load(config: dict[str, Any], files: Iterable[str | Path] = ()) -> Registry:
         else:
             if entry.get("source") == "local":
                 model = build_local_model(entry, i, blame, faults)
+            elif entry.get("source") in SOURCES:
+                model = build_imported(entry, i, blame)
             else:
                 model = build_model(entry, i, ladder, blame)
             model = with_nominal_flops(model, i, blame) if compute == "nominal" else model
@@ -145,9 +154,14 @@ def load(config: dict[str, Any], files: Iterable[str | Path] = ()) -> Registry:
     taken = {benchmark.name: benchmark for benchmark in published.benchmarks()} if published else {}
     benchmarks = {}
     for i, entry in entries["benchmarks"]:
-        is_taken = entry.get("source") == SOURCE
-        benchmark = taken[entry["name"]] if is_taken else build_benchmark(entry, i, sources, blame)
+        if entry.get("source") == SOURCE:
+            benchmark = taken[entry["name"]]
+        elif entry.get("source") == LOGS:
+            benchmark = with_tasks(build_logged(entry, i, blame), entry)
+        else:
+            benchmark = with_tasks(build_benchmark(entry, i, sources, blame), entry)
         benchmarks[benchmark.name] = benchmark
+    check_imports(models, benchmarks, entries["benchmarks"], blame)
     check(published, models, benchmarks, compute, blame)
     publish = with_defaults(config.get("publish", {}), "publish")
     check_texts(publish, {name: _facts(benchmark, published, publish) for name, benchmark in benchmarks.items()}, blame)

@@ -48,11 +48,12 @@ class Benchmark:
     chance: float
     choices: tuple[tuple[int, int], ...] = ()  # (K, items with K choices), the most frequent first
     num_subjects: int = 0
+    logged: bool = False  # items made from logs
     partial: bool = False  # the choices stand in the context, and one text common to all is scored
 
     def describe_items(self) -> str:
         """How many items of which split were used, as a sentence."""
-        whole = f"the {self.split} split" if self.split else "its file"
+        whole = f"the {self.split} split" if self.split else "its logs" if self.logged else "its file"
         if self.num_items < self.num_items_total:
             text = f"{self.num_items:,} of the {self.num_items_total:,} items of {whole}, drawn at random."
         else:
@@ -95,6 +96,7 @@ def read_benchmark(items: PathLike) -> Benchmark:
         num_items_total=metadata["num_items_total"],
         chance=metadata["chance"],
         choices=tuple(choices),
+        logged=metadata.get("source") == "logs",
         num_subjects=pc.count_distinct(columns["subject"]).as_py(),
         partial=bool(shared),
     )

@@ -230,8 +230,8 @@ def with_ids(benchmark: str, items: Sequence[Item]) -> list[Item]:
     return named
 
 
-def choose(items: Sequence[Item], limit: int | None, seed: int) -> list[int]:
-    """Positions, ascending, of the at most ``limit`` items to keep.
+def choose(items: Sequence[Any], limit: int | None, seed: int) -> list[int]:
+    """Positions, ascending, of the at most ``limit`` items (with ``item``, their id, and ``subject``) to keep.
 
     Within a subject items are ranked by a hash of seed and id, so that a choice depends on nothing else. The item of
     rank r of a subject with n items comes at (r + 1/2) / n, and the first ``limit`` are kept: every subject gets its

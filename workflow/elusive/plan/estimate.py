@@ -117,7 +117,7 @@ def remaining(registry: Registry, paths: Paths) -> Todo:
     cells: dict[Key, tuple[str, ...]] = {}
     jobs: dict[Key, int] = {}
     downloads, trainings = set(), set()
-    for model in registry.scored_models:
+    for model in registry.scored_models:  # importing costs next to nothing
         for checkpoint in model.checkpoints:
             key = (model.name, checkpoint.name)
             missing = [

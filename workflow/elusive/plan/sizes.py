@@ -169,6 +169,7 @@ def _of_table(path: Path, limit: int | None, shots: int, known: Counted | None) 
     requests = [
         [(contexts[i % len(contexts)], continuations[i % len(continuations)]) for i in range(count)]
         for contexts, continuations, count in zip(*columns, strict=True)
+        if contexts and continuations  # of items from logs, which no model is run on, texts may be missing
     ]
     nodes, positions = measure(requests)
     choices = sum(map(len, requests))

@@ -128,10 +128,12 @@ def write_drilldown(
         row = {name: table[name][position].as_py() for name in ("item", "subject", "contexts", "continuations")}
         count = int(choices.num_choices[position])
         own = matrix[:, start[position] : start[position] + count]
-        if row["contexts"] is None or row["continuations"] is None:
-            question, texts = NOT_KNOWN, [f"choice {choice + 1}" for choice in range(count)]
-        else:
+        if row["contexts"] and row["continuations"]:
             question, texts = question_and_choices(row["contexts"], row["continuations"], count)
+        else:
+            question = " ".join(dict.fromkeys(row["contexts"] or ())) or NOT_KNOWN
+            known = table["choices"][position].as_py() if "choices" in table.column_names else None
+            texts = known or [f"choice {number}" for number in range(1, count + 1)]
         shown.append(
             {
                 "item": row["item"],

@@ -24,6 +24,7 @@ from elusive.figures.data import Benchmark, PathLike, read_benchmark
 from elusive.figures.style import format_count, format_number, format_power, format_range, format_share
 from elusive.files import atomic_path
 from elusive.report import findings, summaries
+from elusive.report.imported import imported_notes
 from elusive.report.published import published_rows, published_sources, published_summary
 
 logger = logs.get(__name__)
@@ -172,12 +173,20 @@ def provenance(metadata: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
         "BOS token put first": "add_bos_token",
         "Longest input in tokens": "max_length",
     }
+    if any("importer" in m for m in metadata):
+        facts |= {"Harness of imported logs": "harness", "Importer version": "importer"}
+        metadata = [m | {"harness": _harness(m)} for m in metadata]
     rows = [("Checkpoints scored", f"{len(metadata):,}")]
     rows += [(name, values(key)) for name, key in facts.items()]
     for package in packages:
         versions = sorted({str(m.get("versions", {}).get(package, "not recorded")) for m in metadata})
         rows.append((f"Version of {package}", ", ".join(versions)))
     return rows
+
+
+def _harness(metadata: Mapping[str, Any]) -> str | None:
+    known = metadata.get("imported", {})
+    return " ".join(str(known[key]) for key in ("harness", "harness_version") if key in known) or None
 
 
 def _heat(value: float | None) -> str:
@@ -321,6 +330,7 @@ def write_report(
     frames = {field.name: summary.frame(field.name) for field in fields(summary)}
     trained = frames["checkpoints"]
     published = frames["reference"]
+    scored = [tables.read_metadata(path) for path in logprobs]
     labels = summaries.labels_of(benchmarks)
     shown_families = {name: families[name] for name in plotted}
     found = findings.signals(frames["scores"], benchmarks)
@@ -374,8 +384,11 @@ def write_report(
             published_sources=published_sources(published),
             limits=(f"{AGREES:g}", f"{NEAR:g}"),
             audit=audit_groups(frames["audit"]),
-            notes=findings.notes(benchmarks, {label: models[label] for label in shown_families.values()}),
-            provenance=provenance([tables.read_metadata(path) for path in logprobs]),
+            notes=[
+                *findings.notes(benchmarks, {label: models[label] for label in shown_families.values()}),
+                *imported_notes(scored, frames["correlation_statistics"], benchmarks, shown_families, members),
+            ],
+            provenance=provenance(scored),
         )
     )
     with atomic_path(output) as temporary:
