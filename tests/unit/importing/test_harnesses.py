@@ -73,7 +73,7 @@ def test_olmes_without_requests_has_neither_texts_nor_lengths(olmes, capsys):
     table, items = olmes.table("step1"), olmes.made_items()
     assert table["num_chars"].null_count == table["num_bytes"].null_count == table.num_rows
     assert table["num_tokens"].null_count == 0
-    assert items["choices"].null_count == COUNT and items["contexts"].to_pylist() == [[]] * COUNT
+    assert items["choices"].null_count == COUNT and items["contexts"].to_pylist() == [None] * COUNT
     assert "no requests beside it" in said(capsys)
 
 
@@ -197,7 +197,7 @@ def test_olmo_eval(tmp_path, requests):
     assert project.all() == 0
     asked = questions(COUNT)
     items, table = project.made_items(), project.table("step2")
-    assert items["contexts"].to_pylist() == [question.contexts[:1] if requests else [] for question in asked]
+    assert items["contexts"].to_pylist() == [question.contexts[:1] if requests else None for question in asked]
     assert items["choices"].to_pylist() == [question.choices for question in asked]
     assert table["log_likelihood"].to_pylist() == [value for q in questions(COUNT, 1) for value in q.values]
     assert set(table["num_tokens"].to_pylist()) == {2}
