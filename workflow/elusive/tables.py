@@ -444,6 +444,7 @@ OPTIONAL: dict[str, pa.Schema] = {
         _score(
             "auc_trapezoid", "auc as the paper's authors compute it, by the trapezoid rule; biased by ties", "", True
         ),
+        _Column("interval_note", pa.string(), "why intervals are missing; null where all are there", nullable=True),
     ),
 }
 
