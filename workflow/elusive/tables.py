@@ -310,9 +310,12 @@ SCHEMAS: dict[str, pa.Schema] = {
         _score("spearman", "Spearman correlation of the mean score (losses negated) with FLOPs", "", True),
         _score("range", "largest minus smallest mean score of the checkpoints", "", True),
         _score("noise", "standard deviation of the mean scores around a smooth curve of log10 FLOPs", "", True),
-        _score("signal", "standard deviation of the mean scores beyond that noise", "", True),
+        _score("signal", "standard deviation of the mean scores beyond that noise; below 0 if they fall", "", True),
         _score("item_noise", "median standard error of the mean scores over items", "", True),
         _score("signal_to_noise", "signal / noise", "", True),
+        _score("signal_to_noise_chance", "its size that pure noise exceeds in 5 % of cases", "", True),
+        _score("p_value", "probability that pure noise has as much signal", "", True),
+        _Column("above_noise", pa.bool_(), "whether p_value is at most 0.05", "", True),
     ),
     "attribution": _schema(
         _FAMILY,
@@ -358,6 +361,21 @@ SCHEMAS: dict[str, pa.Schema] = {
         _FLOPS,
         _Column("flops_nonembedding", pa.float64(), "6·D times the parameters outside the embeddings", "FLOPs", True),
         _Column("validation_loss", pa.float64(), "loss on held-out text, if trained here", "nats per token", True),
+    ),
+    "ceiling": _schema(
+        _FAMILY,
+        _Column("axis", pa.string(), "along what the checkpoints vary: tokens, parameters, both or neither"),
+        _NUM_MODELS,
+        _NUM_RUNS,
+        _Column("num_losses", pa.int32(), "number of checkpoints whose validation loss is known"),
+        _Column("variable", pa.string(), "flops, tokens or parameters, of which the logarithm is correlated"),
+        _METHOD,
+        _score("correlation", "correlation with it of the validation loss, negated", "", True),
+        _score("correlation_low", "lower end of its 95 % interval, by leaving single checkpoints out", "", True),
+        _score("correlation_high", "upper end of its 95 % interval, by leaving single checkpoints out", "", True),
+        _score("p_value", "share of the orders of the variable in which it is no less", "", True),
+        _Column("above_shuffled", pa.bool_(), "whether p_value is at most 0.025", "", True),
+        _Column("note", pa.string(), "why a correlation or its p_value is missing; null if none is", nullable=True),
     ),
     "scores": _schema(
         _MODEL,
@@ -409,6 +427,17 @@ SCHEMAS: dict[str, pa.Schema] = {
             }.items()
             for bound, level in {"_low": "2.5 %", "_high": "97.5 %"}.items()
         ],
+        _score("least_p_value", "smallest p-value that shuffling the checkpoints' compute can give"),
+        _Column("note", pa.string(), "why shuffling can tell nothing; null where it can", nullable=True),
+    ),
+    "null_curves": _schema(
+        _FAMILY,
+        _METHOD,
+        _Column("source", pa.string(), "exact, monte_carlo, or normal_scores (exact for scores that are normal)"),
+        _NUM_MODELS,
+        _score("correlation", "value c of one item's correlation"),
+        _score("survival", "probability that it is above c when scores have nothing to do with compute"),
+        _Column("is_step", pa.bool_(), "whether the probability holds up to the next c; else it is smooth"),
     ),
     "checkpoint_intervals": _schema(
         _FAMILY,

@@ -314,6 +314,9 @@ def get_all_logprobs(benchmarks=None):
 def get_all_outputs():
     names = ["correlation_statistics", "attribution", "null_bands", "checkpoint_intervals", "authors_variants"]
     names += [
+        "headline",
+        "null_curves",
+        "ceiling",
         "mechanism",
         "mechanism_drops",
         "predictability",

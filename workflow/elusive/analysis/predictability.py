@@ -135,7 +135,8 @@ def _compare(
     gaps = np.stack([values[key] - values[row["metric"], method] for row in rows], axis=1)
     mean, low, high = Sample.of(gaps, units).mean_interval()
     # What is the same for every item has no other interval than 0.
-    low, high = (np.where(gaps.any(axis=0), ends, 0.0) for ends in (low, high))
+    same = ~gaps.any(axis=0)
+    low, high = (np.where(same, 0.0, ends) for ends in (low, high))
     for i, row in enumerate(rows):
         row["rank"] = i + 1
         row |= {"gap": float(mean[i]), "gap_low": float(low[i]), "gap_high": float(high[i])}
@@ -144,7 +145,7 @@ def _compare(
             ends = (float("nan"), float("nan"))
             if partition := family.partitions.get(name):
                 without = partition.means(key) - partition.means((row["metric"], method))
-                ends = mean_interval(float(mean[i]), without, partition.sizes, 2.0)
+                ends = (0.0, 0.0) if same[i] else mean_interval(float(mean[i]), without, partition.sizes, 2.0)
                 behind = behind and ends[0] > 0
             row |= {f"gap_{name}_low": ends[0], f"gap_{name}_high": ends[1]}
         row["tied"] = not behind

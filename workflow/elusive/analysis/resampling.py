@@ -30,6 +30,8 @@ Key = tuple[str, str]
 
 # Items taken at a time; no result depends on it but by rounding.
 _BLOCK = 2048
+# A jackknife's reach below this is rounding.
+_NOTHING = 1e-12
 
 
 @dataclass(frozen=True)
@@ -184,8 +186,13 @@ def jackknife(value: float, without: np.ndarray, sizes: np.ndarray) -> float:
 
 
 def mean_interval(value: float, without: np.ndarray, sizes: np.ndarray, bound: float = 1.0) -> tuple[float, float]:
-    """The interval of a mean of size at most ``bound`` by :func:`jackknife`, whose arguments these are."""
+    """The interval of a mean of size at most ``bound`` by :func:`jackknife`, whose arguments these are.
+
+    NaN where no group makes a difference: that shows nothing of what other checkpoints would.
+    """
     reach = jackknife(value, without, sizes)
+    if not reach > _NOTHING:
+        return float("nan"), float("nan")
     return max(value - reach, -bound), min(value + reach, bound)
 
 

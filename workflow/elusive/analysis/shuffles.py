@@ -71,7 +71,7 @@ class Shuffles:
         """Why nothing can be said of this family's scores, or None."""
         if self.conclusive:
             return None
-        share = f"1 in {round(1 / self.least)}" if self.least < 1 else "every one"
+        share = f"1 time in {round(1 / self.least)}"
         return f"{len(self.x)} checkpoints: too few, the best of all orders of compute comes by chance {share}"
 
     @cached_property
