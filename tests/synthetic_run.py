@@ -21,14 +21,14 @@ from elusive import tables
 from elusive.analysis.aggregates import write_aggregates
 from elusive.analysis.attribution import write_attribution
 from elusive.analysis.authors import write_authors_variants
-from elusive.analysis.checkpoint_intervals import write_checkpoint_intervals
+from elusive.analysis.ceiling import write_ceiling
 from elusive.analysis.checkpoints import write_checkpoints
 from elusive.analysis.choices import write_choices
 from elusive.analysis.correlations import write_correlations
 from elusive.analysis.mechanism import Inputs, write_mechanism
 from elusive.analysis.metrics import write_metrics
 from elusive.analysis.null import write_null_bands
-from elusive.analysis.predictability import write_predictability
+from elusive.analysis.over_checkpoints import TABLES, write_over_checkpoints
 from elusive.analysis.reference import write_reference
 from elusive.analysis.scores import write_scores
 from elusive.analysis.statistics import write_statistics
@@ -160,7 +160,6 @@ def make_run(
         drops_parquet=run.table("mechanism_drops"),
         drops_csv=run.table("mechanism_drops").with_suffix(".csv"),
     )
-    write_predictability(statistics=run.table("correlation_statistics"), **outputs("predictability"))
     write_aggregates(
         metrics=sorted(root.glob("metrics/*/*.parquet")),
         items=run.items(),
@@ -173,11 +172,14 @@ def make_run(
     write_attribution(correlations=correlations, items=run.items(), **outputs("attribution"))
     described = {family: members.to_dict("records") for family, (_, members) in _family_members(checkpoints).items()}
     metrics = sorted(root.glob("metrics/*/*.parquet"))
-    write_null_bands(families=described, items=run.items(), **outputs("null_bands"))
-    write_checkpoint_intervals(metrics=metrics, **outputs("checkpoint_intervals"))
+    curves = {"curves_parquet": run.table("null_curves"), "curves_csv": run.table("null_curves").with_suffix(".csv")}
+    write_null_bands(families=described, items=run.items(), **outputs("null_bands"), **curves)
+    paths = {name: tuple(outputs(name).values()) for name in TABLES}
+    write_over_checkpoints(metrics=metrics, items=run.items(), outputs=paths)
     write_authors_variants(metrics=metrics, **outputs("authors_variants"))
     write_scores(metrics=sorted(root.glob("metrics/*/*.parquet")), **outputs("scores"))
     write_checkpoints(checkpoints=checkpoints.to_dict("records"), training=training, **outputs("checkpoints"))
+    write_ceiling(families=described, checkpoints=run.table("checkpoints"), **outputs("ceiling"))
     write_reference(
         scores=run.table("scores"),
         items=run.items(),
@@ -366,6 +368,7 @@ def draw_figure(run: SyntheticRun, name: str, folder: Path) -> dict[str, Path]:
             means_table=run.table("means"),
             statistics=run.table("correlation_statistics"),
             null_bands=run.table("null_bands"),
+            null_curves=run.table("null_curves"),
             items=run.root / f"items/{rest}.parquet",
             families=run.families,
             outputs={kind: outputs},

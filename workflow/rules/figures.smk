@@ -15,6 +15,7 @@ rule figure_benchmark:
         means=get_table("means")["parquet"],
         statistics=get_table("correlation_statistics")["parquet"],
         null_bands=get_table("null_bands")["parquet"],
+        null_curves=get_table("null_curves")["parquet"],
         items_table=ITEMS,
     output:
         **get_figures({kind: f"{kind}/{{benchmark}}" for kind in get_benchmark_figures()}),

@@ -11,7 +11,7 @@ import plotnine as p9
 from elusive.analysis.correlations import METHODS
 from elusive.figures import style
 from elusive.figures.data import Benchmark
-from elusive.figures.null import describe_null, null_curve
+from elusive.figures.null import Chance, describe_null, null_curve
 from elusive.figures.survival import survival_steps
 
 #: Deviation of the normal curve that a density is smoothed with, and where it is evaluated.
@@ -106,19 +106,19 @@ def _grid(frame: pd.DataFrame, benchmark: Benchmark, families: Mapping[str, str]
 
 
 def plot_survival(
-    correlations: pd.DataFrame, bands: pd.DataFrame, benchmark: Benchmark, families: Mapping[str, str]
+    correlations: pd.DataFrame, chance: Chance, benchmark: Benchmark, families: Mapping[str, str]
 ) -> p9.ggplot:
-    """Draw the survival curves; ``bands`` are the rows of the table null_bands on the benchmark."""
-    curves, chance = [], []
+    """Draw the survival curves over those of ``chance``."""
+    curves, expected = [], []
     for (metric, method, family), values in _panels(correlations, families).items():
         about = {"metric": metric, "method": method, "family": families[family]}
         for found, (x, y) in (
             (curves, _thin(*survival_steps(values))),
-            (chance, null_curve(bands, family, method)),
+            (expected, null_curve(chance, family, method)),
         ):
             found.append({"x": x, "y": y} | about)
     frame = pd.concat(
-        [_frame(curves, families).assign(kind="measured"), _frame(chance, families).assign(kind="chance")]
+        [_frame(curves, families).assign(kind="measured"), _frame(expected, families).assign(kind="chance")]
     )
     return (
         p9.ggplot(frame[frame["kind"] == "measured"], p9.aes("x", "y", color="family"))
@@ -198,15 +198,15 @@ def _caption(
 
 
 def survival_caption(
-    correlations: pd.DataFrame, bands: pd.DataFrame, benchmark: Benchmark, families: Mapping[str, str]
+    correlations: pd.DataFrame, chance: Chance, benchmark: Benchmark, families: Mapping[str, str]
 ) -> str:
     """What the survival curves show, with their numbers."""
-    kendall = describe_null(bands, families, "kendall")
+    kendall = describe_null(chance, families, "kendall")
     axes = (
         "Vertical axis: share of items whose correlation is larger. Dotted: what chance alone gives with as many "
-        "checkpoints, through the quantiles of one item's correlation when its score has nothing to do with compute; "
+        "checkpoints, the distribution of one item's correlation when its score has nothing to do with compute; "
         f"Kendall's is then above 0.75 for {kendall} of the items, Spearman's for "
-        f"{describe_null(bands, families, 'spearman')}."
+        f"{describe_null(chance, families, 'spearman')}."
     )
     return _caption("survival curves of the correlations, by method.", axes, correlations, benchmark, families)
 

@@ -14,7 +14,7 @@ import plotnine as p9
 
 from elusive.figures import style
 from elusive.figures.data import Benchmark
-from elusive.figures.null import describe_null, null_curve
+from elusive.figures.null import Chance, describe_null, null_curve
 
 
 def method_of(metric: str) -> str:
@@ -65,21 +65,21 @@ def undefined_shares(correlations: pd.DataFrame, families: Mapping[str, str]) ->
 
 
 def plot(
-    correlations: pd.DataFrame, bands: pd.DataFrame, benchmark: Benchmark, families: Mapping[str, str]
+    correlations: pd.DataFrame, chance: Chance, benchmark: Benchmark, families: Mapping[str, str]
 ) -> p9.ggplot:
     """Draw the survival curves of one benchmark, and those of chance behind them.
 
-    ``correlations`` holds the rows of the correlations tables of all ``families`` (name -> label), ``bands`` those of
-    the table null_bands. The accuracy panel and any other with undefined correlations say for which share of items
+    ``correlations`` holds the rows of the correlations tables of all ``families`` (name -> label), ``chance`` what
+    chance gives. The accuracy panel and any other with undefined correlations say for which share of items
     there is none.
     """
-    curves, chance = [], []
+    curves, expected = [], []
     names = {label: name for name, label in families.items()}
     for metric, label, rows in _groups(correlations, families):
         x, y = survival_steps(rows["correlation"].to_numpy(dtype=float))
         curves.append(pd.DataFrame({"x": x, "y": y, "panel": _panel_title(metric), "family": label}))
-        x, y = null_curve(bands, names[label], method_of(metric.column))
-        chance.append(pd.DataFrame({"x": x, "y": y, "panel": _panel_title(metric), "family": label}))
+        x, y = null_curve(chance, names[label], method_of(metric.column))
+        expected.append(pd.DataFrame({"x": x, "y": y, "panel": _panel_title(metric), "family": label}))
     notes = undefined_shares(correlations, families)
     panels = [_panel_title(metric) for metric in style.METRICS]
     labels = list(families.values())
@@ -94,7 +94,7 @@ def plot(
     figure = (
         p9.ggplot(ordered(pd.concat(curves)), p9.aes("x", "y", color="family"))
         + p9.geom_vline(xintercept=0, size=0.3, color="#999999")
-        + p9.geom_line(data=ordered(pd.concat(chance)), size=0.4, linetype="dotted", show_legend=False)
+        + p9.geom_line(data=ordered(pd.concat(expected)), size=0.4, linetype="dotted", show_legend=False)
         + p9.geom_step(size=0.55)
         + p9.facet_wrap("panel", ncol=3)
         + p9.scale_color_manual(style.family_colours(labels), labels=lambda names: style.wrap([keys[n] for n in names]))
@@ -123,7 +123,7 @@ def plot(
 
 
 def caption_text(
-    correlations: pd.DataFrame, bands: pd.DataFrame, benchmark: Benchmark, families: Mapping[str, str]
+    correlations: pd.DataFrame, chance: Chance, benchmark: Benchmark, families: Mapping[str, str]
 ) -> str:
     """What the survival figure of one benchmark shows, with its numbers."""
     models = correlations.groupby("family")["num_models"].max()
@@ -146,9 +146,9 @@ def caption_text(
         "training FLOPs (6·N·D). Vertical axis: share of items whose correlation is larger; the further right and up "
         "a curve, the better the metric follows compute. The correlation is Spearman's, except for p_vocab, where it "
         "is Pearson's: ranks cannot see the exponential between log p_vocab and p_vocab. The Brier score is negated, "
-        "so that larger is better in every panel. Dotted: what chance alone gives with as many checkpoints, through "
-        "the quantiles of one item's correlation when its score has nothing to do with compute; Spearman's is above "
-        f"0.75 for {describe_null(bands, families, 'spearman')} of such items.\n\n"
+        "so that larger is better in every panel. Dotted: what chance alone gives with as many checkpoints, the "
+        "distribution of one item's correlation when its score has nothing to do with compute; Spearman's is above "
+        f"0.75 for {describe_null(chance, families, 'spearman')} of such items.\n\n"
         f"{benchmark.describe_items()} Families: {members}.\n\n"
         f"What to see: in “{first}”, the share of items with a correlation above 0.75 is {style.join(shares)}."
         + (

@@ -22,8 +22,8 @@ COLOURS = {metric.column: f"c{position}" for position, metric in enumerate(METRI
 ARROWS = (-0.2, 1.0)
 _CORRELATION_TICKS = [(-1.0, "−1"), (-0.5, "−0.5"), (0.0, "0"), (0.5, "0.5"), (1.0, "1")]
 _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-#: Characters of a question in the chain.
-_QUESTION = 160
+#: Characters of a question, and of a choice, that are read at a glance.
+_QUESTION, _CHOICE = 320, 40
 _LONG = 700
 
 
@@ -133,7 +133,7 @@ class Drawings:
         self.family = strip.family
         self.line = self._most_lost()
         self.run = self.runs[self.line.benchmark.name]
-        self.card = next(iter(self.run["cards"]), None)
+        self.example, self.card = self._example()
 
     def _most_lost(self) -> Line:
         """The benchmark that loses most from log p_vocab to p_choices, of those that have it to lose if any do."""
@@ -146,30 +146,51 @@ class Drawings:
         following = [line for line in lines if line.level("log_p_vocab_correct").state == FOLLOWS]
         return max(following or lines, key=lost)
 
-    @property
-    def _members(self) -> list[int]:
-        return list(self.run["families"][self.family]["checkpoints"])
+    def _example(self) -> tuple[Mapping[str, Any], Mapping[str, Any] | None]:
+        """The item to explain with, and its run: of the items that lose most the one that loses most of all.
+
+        Of benchmarks where log p_vocab follows compute, if there are any, and among items that are short enough to be
+        read at a glance and whose choices are more than letters; the first item of the chart's benchmark if none is.
+        """
+        names = [b.name for b in self.strip.with_state("log_p_vocab_correct", FOLLOWS)]
+        found = []
+        for position, name in enumerate(b.name for b in self.benchmarks if not names or b.name in names):
+            run = self.runs[name]
+            for card in run["cards"]:
+                own = card["families"][self.family]
+                lengths = [len(text) for text in card["choices"]]
+                readable = len(card["question"]) <= _QUESTION and max(lengths) <= _CHOICE and min(lengths) > 1
+                if own["group"] == "largest" and readable:
+                    before, after = (own["correlations"][m] for m in ("log_p_vocab_correct", "p_choices_correct"))
+                    found.append((after - before, position, card["at"], run, card))
+        if not found:
+            return self.run, next(iter(self.run["cards"]), None)
+        *_, run, card = min(found, key=lambda entry: entry[:3])
+        return run, card
+
+    def _members(self, run: Mapping[str, Any]) -> list[int]:
+        return list(run["families"][self.family]["checkpoints"])
 
     def chain_item(self) -> dict[str, Any] | None:
         """One item through the chain under the checkpoint with most compute; None where the page has no item."""
-        if self.card is None or not self._members:
+        if self.card is None or not self._members(self.example):
             return None
-        place = self._members[-1]
-        checkpoint = self.run["checkpoints"][place]
+        place = self._members(self.example)[-1]
+        checkpoint = self.example["checkpoints"][place]
         values = [column[place] for column in self.card["log_likelihood"]]
         gold, found = self.card["gold"], shares(values)
         target = np.arange(len(values)) == gold
         best = int(np.argmax(values))
         return {
             "about": (
-                f"An item of {self.line.benchmark.label} under {checkpoint['model']} {checkpoint['checkpoint']} "
+                f"An item of {self.example['label']} under {checkpoint['model']} {checkpoint['checkpoint']} "
                 f"({format_power(checkpoint['flops'])} FLOPs)."
             ),
             "question": _end(self.card["question"], _QUESTION),
             "choices": [
                 {
                     "letter": letter(k),
-                    "text": _start(self.card["choices"][k], 60),
+                    "text": _start(self.card["choices"][k], _CHOICE),
                     "right": k == gold,
                     "log_likelihood": format_number(value, 1),
                     "probability": _power(value),
@@ -178,7 +199,8 @@ class Drawings:
                 for k, value in enumerate(values)
             ],
             "brier": format_number(-float(((target - found) ** 2).mean())),
-            "accuracy": "1" if best == gold else f"0 ({letter(best)} is the likeliest)",
+            "accuracy": "1" if best == gold else "0",
+            "likeliest": letter(best),
         }
 
     def _compute_axis(self, flops: Sequence[float]) -> tuple[float, float, list[tuple[float, str]]]:
@@ -189,10 +211,10 @@ class Drawings:
 
     def one_item(self) -> dict[str, Any] | None:
         """The item with the largest drop on the benchmark that loses most: question, choices and chart."""
-        if self.card is None or not self._members:
+        if self.card is None or not self._members(self.example):
             return None
-        card, members = self.card, self._members
-        flops = [self.run["checkpoints"][place]["flops"] for place in members]
+        card, run, members = self.card, self.example, self._members(self.example)
+        flops = [run["checkpoints"][place]["flops"] for place in members]
         x = [math.log10(value) for value in flops]
         columns = [[column[place] for place in members] for column in card["log_likelihood"]]
         share = [float(shares(values)[card["gold"]]) for values in zip(*columns, strict=True)]
@@ -205,19 +227,19 @@ class Drawings:
         ]
         series.sort(key=lambda entry: entry.colour == "right")
         panels = [
-            Panel("log-likelihood (nats)", 180, low - pad, high + pad, nice_ticks(low - pad, high + pad), self._joined(series)),
+            Panel("log-likelihood (nats)", 180, low - pad, high + pad, nice_ticks(low - pad, high + pad), self._joined(run, series)),
             Panel(
                 "p_choices of the right choice",
                 64,
                 0.0,
                 1.0,
                 (0.0, 0.5, 1.0),
-                self._joined([Series(list(zip(x, share, strict=True)), "right", dots=True)]),
+                self._joined(run, [Series(list(zip(x, share, strict=True)), "right", dots=True)]),
                 1 / len(columns),
             ),
         ]
         of_family = card["families"][self.family]
-        about = [self.line.benchmark.label, self.run["items"][card["at"]]]
+        about = [run["label"], run["items"][card["at"]]]
         if card["subject"]:
             about.append(card["subject"].replace("_", " "))
         before, after = (of_family["correlations"][name] for name in ("log_p_vocab_correct", "p_choices_correct"))
@@ -240,9 +262,9 @@ class Drawings:
             ],
         }
 
-    def _joined(self, series: Sequence[Series]) -> list[Series]:
+    def _joined(self, run: Mapping[str, Any], series: Sequence[Series]) -> list[Series]:
         """Lines join a model's checkpoints only: each series as its dots, and a faint line a model."""
-        models = [self.run["checkpoints"][place]["model"] for place in self._members]
+        models = [run["checkpoints"][place]["model"] for place in self._members(run)]
         if len(set(models)) in (1, len(models)):
             return list(series)
         result = []
@@ -256,7 +278,7 @@ class Drawings:
 
     def _mean_columns(self, benchmark: str, metrics: Sequence[str]) -> tuple[list[dict[str, Any]], list[list[float]]]:
         """Checkpoints of the family by compute, and the mean of each metric under them."""
-        checkpoints = [self.run["checkpoints"][place] for place in self._members]
+        checkpoints = [self.run["checkpoints"][place] for place in self._members(self.run)]
         rows = self.means[self.means["benchmark"] == benchmark]
         found = rows.set_index(["metric", "model", "checkpoint"])["mean"].to_dict()
         keys = [(c["model"], c["checkpoint"]) for c in checkpoints]
@@ -274,7 +296,7 @@ class Drawings:
             Series(list(zip(x, column, strict=True)), colour, dots=True, label=name)
             for column, colour, name in zip(columns, metrics.values(), names, strict=True)
         ]
-        panel = Panel(y_title, 220, low - pad, high + pad, nice_ticks(low - pad, high + pad), self._joined(series))
+        panel = Panel(y_title, 220, low - pad, high + pad, nice_ticks(low - pad, high + pad), self._joined(self.run, series))
         return chart([panel], *self._compute_axis([c["flops"] for c in checkpoints]), "training FLOPs", title, 480)
 
     def right_and_wrong(self) -> dict[str, Any] | None:

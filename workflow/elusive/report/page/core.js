@@ -46,7 +46,7 @@ const inflate = async text => {
 };
 
 const page = read("page");
-const first = { family: page.families[0].name, benchmark: page.benchmarks[0].name };
+const first = { family: page.families[0].name };
 const label = (list, name) => list.find(one => one.name === name)?.label ?? name;
 const familyLabel = name => label(page.families, name);
 const benchmarkLabel = name => label(page.benchmarks, name);
@@ -78,7 +78,7 @@ const change = changes => {
 };
 parse();
 const family = () => state.family || first.family;
-const benchmark = () => state.benchmark || first.benchmark;
+const benchmark = () => state.benchmark || page.shown;
 
 // The choice of one of several, which is part of the state.
 const choice = (parent, text, key, options, all) => {

@@ -167,7 +167,10 @@ const cellsOf = table => {
 for (const table of document.querySelectorAll("table[data-csv]")) {
   const tools = make("div", undefined, undefined, "table-tools");
   button("CSV", tools, "plain get-csv", () => save(table.dataset.csv, csv(cellsOf(table))));
-  (table.closest(".scroll") ?? table).after(tools);
+  // Below the strip stand the sentences: they come first.
+  const answer = table.closest(".strip-figure")?.parentElement.querySelector(".answer");
+  if (answer) answer.append(tools);
+  else (table.closest(".scroll") ?? table).after(tools);
 }
 
 // A cell is sorted by its data-sort, else by its text; empty ones come last.
