@@ -67,7 +67,9 @@ def main(arguments: list[str] | None = None) -> None:
     for count in args.checkpoints:
         found = shares(args.metrics, count, args.repeats)
         mean = np.mean(list(found.values()), axis=0)
-        print(f"{count} checkpoints: {100 * mean[0]:.1f} % (Spearman {100 * mean[1]:.1f} %, follows {100 * mean[2]:.1f} %)")
+        print(
+            f"{count} checkpoints: {100 * mean[0]:.1f} % (Spearman {100 * mean[1]:.1f} %, follows {100 * mean[2]:.1f} %)"
+        )
         for benchmark, row in found.items():
             print(f"    {benchmark:20} {100 * row[0]:5.1f} {100 * row[1]:5.1f} {100 * row[2]:5.1f}", flush=True)
 

@@ -262,6 +262,7 @@ rule ceiling:
     conda:
         "../../envs/elusive.yaml"
     params:
+        code=get_code("ceiling"),
         families=get_described_families(),
     message:
         "How closely the validation loss follows compute"

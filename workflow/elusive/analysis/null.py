@@ -98,7 +98,6 @@ class Null:
             return float((self.models - 1) ** -0.5)
         return float(np.sqrt((self.probabilities * self.values**2).sum()))
 
-
     def curve(self) -> tuple[np.ndarray, np.ndarray, bool]:
         """Ascending values of c, P(C > c) at each, and whether that is a staircase: it holds up to the next value."""
         grid = np.linspace(-1.0, 1.0, GRID)

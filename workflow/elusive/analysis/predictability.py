@@ -72,7 +72,9 @@ def rank_scores(family: Resampled, headline: list[dict[str, Any]], units: np.nda
                 if by != method or (metric in MASSES) != (kind == "mass"):
                     continue
                 row = {"method": method, "kind": kind, "metric": metric}
-                row |= {name: about[metric, method][name] for name in ("num_items", "num_models", "nan_fraction", "mean")}
+                row |= {
+                    name: about[metric, method][name] for name in ("num_items", "num_models", "nan_fraction", "mean")
+                }
                 row |= {name: float(found[name][i]) for name in ("median", "median_low", "median_high")}
                 row["fraction_above_075"] = float(found["fraction_above_075"][i])
                 own.append(row | _judge(family, about[metric, method], _skill_of(shown, metric)))

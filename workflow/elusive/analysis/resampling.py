@@ -194,5 +194,3 @@ def mean_interval(value: float, without: np.ndarray, sizes: np.ndarray, bound: f
     if not reach > _NOTHING:
         return float("nan"), float("nan")
     return max(value - reach, -bound), min(value + reach, bound)
-
-

@@ -165,6 +165,8 @@ def adjusted_p_values(
         with np.errstate(divide="ignore", invalid="ignore"):
             scaled = np.where(spread[method] > _TOLERANCE, values / spread[method], -np.inf)
         result[method] = np.where(
-            np.isinf(scaled), 1.0, shuffles.p_values(np.broadcast_to(best[:, None], (len(best), len(scaled))), scaled, 1e-6)
+            np.isinf(scaled),
+            1.0,
+            shuffles.p_values(np.broadcast_to(best[:, None], (len(best), len(scaled))), scaled, 1e-6),
         )
     return result

@@ -8,15 +8,14 @@ the distribution stay steps. Nothing is interpolated.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import polars as pl
 
 from elusive.analysis.correlations import METHODS
 from elusive.analysis.metrics import FilePath
-from elusive.analysis.null import Null, null_distributions
 from elusive.tables import read_table
 
 LEVELS = 201
@@ -25,10 +24,7 @@ CHAIN = ("log_p_vocab_correct", "p_vocab_correct", "p_choices_correct", "brier",
 
 #: The curves in their order: method and metric.
 SERIES = tuple(
-    (method, metric)
-    for method in METHODS
-    for metric in CHAIN
-    if method == "pearson" or metric != "p_vocab_correct"
+    (method, metric) for method in METHODS for metric in CHAIN if method == "pearson" or metric != "p_vocab_correct"
 )
 
 
@@ -62,20 +58,17 @@ def read_curves(correlations: FilePath) -> dict[str, Any]:
     }
 
 
-def _null_quantiles(null: Null) -> list[int]:
-    if null.values is None:
-        inner = [null.quantile(level / (LEVELS - 1)) for level in range(1, LEVELS - 1)]
-        return [round(value * SCALE) for value in (-1.0, *inner, 1.0)]
-    places = np.searchsorted(np.cumsum(null.probabilities), np.arange(LEVELS) / (LEVELS - 1) - 1e-12)
-    return np.round(null.values[np.minimum(places, len(null.values) - 1)] * SCALE).astype(int).tolist()
+def chance_curves(null_curves: pd.DataFrame, family: str) -> dict[str, dict[str, Any]]:
+    """P(C > c) of one correlation when scores have nothing to do with compute, by method: from the table null_curves.
 
-
-def chance_curves(flops: Sequence[float]) -> dict[str, list[int]]:
-    """The same quantiles of one correlation when scores have nothing to do with compute, for each method.
-
-    ``flops`` are those of a family's checkpoints; empty where these are fewer than three or all the same.
+    ``c`` ascending and ``above``, both times :data:`SCALE`; ``step``: whether the probability holds up to the next c.
     """
-    x = np.unique([value for value in flops if value > 0], return_inverse=True)[1].astype(np.float64)
-    if len(x) < 3:
-        return {}
-    return {method: _null_quantiles(null) for method, null in null_distributions(np.sort(x)).items()}
+    own = null_curves[null_curves["family"] == family]
+    result = {}
+    for method, rows in own.groupby("method", sort=False):
+        result[str(method)] = {
+            "c": [round(value * SCALE) for value in rows["correlation"]],
+            "above": [round(value * SCALE) for value in rows["survival"]],
+            "step": bool(rows["is_step"].iloc[0]),
+        }
+    return result

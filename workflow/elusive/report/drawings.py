@@ -96,7 +96,10 @@ def arrow_rows(strip: Strip) -> list[dict[str, Any]]:
         for value, colour, y in zip(values, ("c0", "c2", "c4"), (9, 9, 21), strict=True):
             at = (min(max(value, low), high) - low) / (high - low) * 100
             parts.append(f'<circle class="dot {colour}" cx="{at:.2f}%" cy="{y}" r="4"/>')
-        words = ", ".join(f"{name} {format_number(v)}" for name, v in zip(("log p_vocab", "p_choices", "accuracy"), values, strict=True))
+        words = ", ".join(
+            f"{name} {format_number(v)}"
+            for name, v in zip(("log p_vocab", "p_choices", "accuracy"), values, strict=True)
+        )
         svg = f'<svg role="img" width="100%" height="30" aria-label="{words}"><title>{words}</title>'
         rows.append({"benchmark": line.benchmark, "svg": Markup(f"{svg}{''.join(parts)}</svg>")})
     return rows
@@ -117,7 +120,7 @@ class Drawings:
     """The static drawings of a page, of its first family.
 
     ``runs`` are the drilldowns in the order of ``benchmarks``; ``means`` is the table of that name; ``chance`` the
-    quantiles of one correlation by chance, by method.
+    distribution of one correlation by chance, by method.
     """
 
     def __init__(
@@ -126,7 +129,7 @@ class Drawings:
         benchmarks: Sequence[Benchmark],
         runs: Sequence[Mapping[str, Any]],
         means: pd.DataFrame,
-        chance: Mapping[str, Sequence[int]],
+        chance: Mapping[str, Mapping[str, Any]],
     ) -> None:
         self.strip, self.benchmarks, self.means, self.chance = strip, list(benchmarks), means, chance
         self.runs = {run["benchmark"]: run for run in runs}
@@ -227,7 +230,14 @@ class Drawings:
         ]
         series.sort(key=lambda entry: entry.colour == "right")
         panels = [
-            Panel("log-likelihood (nats)", 180, low - pad, high + pad, nice_ticks(low - pad, high + pad), self._joined(run, series)),
+            Panel(
+                "log-likelihood (nats)",
+                180,
+                low - pad,
+                high + pad,
+                nice_ticks(low - pad, high + pad),
+                self._joined(run, series),
+            ),
             Panel(
                 "p_choices of the right choice",
                 64,
@@ -244,7 +254,7 @@ class Drawings:
             about.append(card["subject"].replace("_", " "))
         before, after = (of_family["correlations"][name] for name in ("log_p_vocab_correct", "p_choices_correct"))
         about.append(f"C {_known(before)} in log p_vocab, {_known(after)} in p_choices")
-        title = f"Log-likelihood of the {len(columns)} choices and p_choices of the right one under {len(members)} checkpoints"
+        title = f"{len(columns)} choices, and p_choices of the right one, under {len(members)} checkpoints"
         return {
             "title": of_family["title"],
             "meta": " · ".join(about),
@@ -296,7 +306,9 @@ class Drawings:
             Series(list(zip(x, column, strict=True)), colour, dots=True, label=name)
             for column, colour, name in zip(columns, metrics.values(), names, strict=True)
         ]
-        panel = Panel(y_title, 220, low - pad, high + pad, nice_ticks(low - pad, high + pad), self._joined(self.run, series))
+        panel = Panel(
+            y_title, 220, low - pad, high + pad, nice_ticks(low - pad, high + pad), self._joined(self.run, series)
+        )
         return chart([panel], *self._compute_axis([c["flops"] for c in checkpoints]), "training FLOPs", title, 480)
 
     def right_and_wrong(self) -> dict[str, Any] | None:
@@ -310,8 +322,8 @@ class Drawings:
         if svg is None:
             return None
         caption = Markup(
-            f"{{}}, mean over items: <span class=\"right\">● the right choice</span>, "
-            f"<span class=\"wrong0\">● all wrong choices together</span> (log of their summed probability)."
+            '{}, mean over items: <span class="right">● the right choice</span>, '
+            '<span class="wrong0">● all wrong choices together</span> (log of their summed probability).'
         ).format(self.line.benchmark.label)
         return {"svg": svg, "caption": caption}
 
@@ -351,7 +363,9 @@ class Drawings:
             f'<path class="cloud" d="{marks}"/>',
         ]
         for value, label in _CORRELATION_TICKS:
-            parts.append(f'<text x="{at(value, False) + 14:.1f}" y="{bottom + 16:.1f}" text-anchor="middle">{label}</text>')
+            parts.append(
+                f'<text x="{at(value, False) + 14:.1f}" y="{bottom + 16:.1f}" text-anchor="middle">{label}</text>'
+            )
             parts.append(f'<text x="{low - 5:.1f}" y="{at(value, True) - 16:.1f}" text-anchor="end">{label}</text>')
         parts.append(f'<text x="{high:.1f}" y="{bottom + 32:.1f}" text-anchor="end">C in log p_vocab</text>')
         parts.append(f'<text x="{low:.1f}" y="{top - 6:.1f}">C in p_choices</text></svg>')
@@ -369,7 +383,9 @@ class Drawings:
         """Survival curves of the chain by Spearman on the benchmark that loses most."""
         series = []
         if "spearman" in self.chance:
-            series.append(Series(survival_points(self.chance["spearman"]), "chance", step=True))
+            found = self.chance["spearman"]
+            places = [(c / SCALE, above / SCALE) for c, above in zip(found["c"], found["above"], strict=True)]
+            series.append(Series([(-1.0, 1.0), *places], "chance", step=found["step"]))
         series += [Series(survival_points(curve), COLOURS[metric], step=True) for metric, curve in self._curves()]
         title = f"Survival curves of the Spearman correlations on {self.line.benchmark.label}"
         panel = Panel("share of items with a correlation above c", 250, 0.0, 1.0, (0.0, 0.25, 0.5, 0.75, 1.0), series)
@@ -379,7 +395,8 @@ class Drawings:
         """What the curves are."""
         plain = {m.column: m.plain for m in METRICS}
         key = Markup(", ").join(
-            Markup('<span class="{}">● {}</span>').format(COLOURS[metric], plain[metric]) for metric, _ in self._curves()
+            Markup('<span class="{}">● {}</span>').format(COLOURS[metric], plain[metric])
+            for metric, _ in self._curves()
         )
         dotted = ". Dotted: a score that has nothing to do with compute" if "spearman" in self.chance else ""
         return Markup("{}, Spearman: {}{}.").format(self.line.benchmark.label, key, dotted)
@@ -389,12 +406,14 @@ class Drawings:
         curves = dict(self._curves())
         if "log_p_vocab_correct" not in curves:
             return None
-        curve = np.array(curves["log_p_vocab_correct"]) / SCALE
-        share = float((curve[1:] > 0.5).mean())
+        curve = np.array(curves["log_p_vocab_correct"][1:]) / SCALE
+        shares = {c: float((curve > c).mean()) for c in (0.5, 0.25, 0.75, 0.0, 0.9, -0.25, -0.5, -0.75)}
+        c = next((c for c, share in shares.items() if 0.05 <= share <= 0.95), 0.5)
+        share = format_share(shares[c])
         return (
-            f"How to read it: at c = 0.5 the curve of log p_vocab is at {format_share(share)}, so about {format_share(share)} "
-            f"of the items of {self.line.benchmark.label} have a correlation with compute above 0.5. The further a curve lies "
-            "to the right, the more closely items follow compute."
+            f"How to read it: at c = {f'{c:g}'.replace('-', '−')} the curve of log p_vocab is at {share}, "
+            f"so about {share} of the items of {self.line.benchmark.label} have a correlation with compute above that. "
+            "The further a curve lies to the right, the more closely items follow compute."
         )
 
 

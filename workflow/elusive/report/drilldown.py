@@ -121,7 +121,7 @@ def _bit_reversed(value: int) -> float:
 
 
 def _read_correlations(path: FilePath, items: Sequence[str]) -> pl.DataFrame:
-    """Spearman correlations of a family, one row for each of ``items`` and a column for each metric, NaN if undefined."""
+    """Spearman correlations of a family: a row for each of ``items``, a column for each metric, NaN if undefined."""
     found = pl.from_arrow(read_table(path, "correlations", ["item", "metric", "method", "correlation"]))
     wide = found.filter(pl.col("method") == METHOD, pl.col("metric").is_in(_METRICS)).pivot(
         "metric", index="item", values="correlation"
@@ -174,7 +174,9 @@ def write_drilldown(
     for key in trained:
         if key[1:] not in paths:
             family = keys[key]
-            raise ElusiveError(f"family {family!r}: no log-likelihoods of {'/'.join(key[1:])} on {about['benchmark']!r}")
+            raise ElusiveError(
+                f"family {family!r}: no log-likelihoods of {'/'.join(key[1:])} on {about['benchmark']!r}"
+            )
         matched = match_choices(choices, read_table(paths[key[1:]], "logprobs"), paths[key[1:]])
         scores.append(matched["log_likelihood"].to_numpy())
     matrix = np.stack(scores) if scores else np.empty((0, int(choices.num_choices.sum())))

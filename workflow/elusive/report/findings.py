@@ -1,4 +1,4 @@
-"""What the page says of benchmarks and families at large: accuracies against guessing, and notes to judge numbers by."""
+"""What the page says of benchmarks and families at large: accuracies against guessing, and notes."""
 
 from __future__ import annotations
 
@@ -43,24 +43,29 @@ def signals(scores: pd.DataFrame, benchmarks: Sequence[Benchmark]) -> list[Signa
 def signal_text(found: Sequence[Signal]) -> str:
     """On which benchmarks no checkpoint is better than guessing yet, and what that means for the correlations."""
     count = found[0].checkpoints
-    luck = (
-        f"Guessing alone would put about {0.0228 * count:.1f} of {count} checkpoint{'s' * (count != 1)} that far above "
-        "chance on a benchmark, were they independent."
-    )
+    expected = f"{0.0228 * count:.1f}"
+    luck = ""
+    if float(expected) > 0:
+        luck = (
+            f" Guessing alone would put about {expected} of {count} checkpoints that far above chance on a benchmark, "
+            "were they independent."
+        )
     silent = [s for s in found if s.above == 0]
     if not silent:
         where = f"On {found[0].benchmark.label}" if len(found) == 1 else "On every benchmark"
-        return f"{where} some checkpoint is better than chance by more than two standard errors. {luck}"
+        return f"{where} some checkpoint is better than chance by more than two standard errors.{luck}"
     within = [s.benchmark.label for s in silent if s.below == 0]
     beneath = [f"{s.benchmark.label} ({s.below} of {s.checkpoints})" for s in silent if s.below]
     where = join([s.benchmark.label for s in silent])
-    text = f"On {where} no checkpoint is better than chance by more than two standard errors: there, low correlations of "
+    text = (
+        f"On {where} no checkpoint is better than chance by more than two standard errors: there, low correlations of "
+    )
     text += "accuracy partly mean that the models have no signal yet, not that the metric hides it."
     if within:
         text += f" All checkpoints are within two standard errors of chance on {join(within)}."
     if beneath:
         text += f" Some are further below it on {join(beneath)}."
-    return f"{text} {luck}"
+    return f"{text}{luck}"
 
 
 def spearman_by_luck(models: int) -> float:
@@ -83,9 +88,9 @@ _GENERAL = (
     "Kendall's coefficients of the two are identical there.",
     "Mean, area under the survival function and Wasserstein distance are one number in three forms: the area is 1 + "
     "mean, the negative distance is the size of the mean minus 1. Only the median and the share above 0.75 add to it.",
-    "An item that every checkpoint gets right, or every one gets wrong, has no correlation of accuracy. Such items count "
-    "as 0 here, and are left out where a table says undefined: drop. Left out, accuracy is judged on fewer and different "
-    "items than the other metrics.",
+    "An item that every checkpoint gets right, or every one gets wrong, has no correlation of accuracy. Such items "
+    "count as 0 here, and are left out where a table says undefined: drop. Left out, accuracy is judged on fewer and "
+    "different items than the other metrics.",
     "The Brier score is negated before correlating, so that larger is better for every metric.",
 )
 

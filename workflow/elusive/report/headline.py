@@ -1,7 +1,8 @@
 """The strip: a row a benchmark, and how far down the chain its items' correlation with compute survives.
 
-The numbers are those of the table headline (:mod:`elusive.analysis.headline`): the mean over a benchmark's items of their
-Spearman correlation with compute, an undefined one counting as 0, beside what compute shuffled among the checkpoints gives.
+The numbers are those of the table headline (:mod:`elusive.analysis.headline`): the mean over a benchmark's items of
+their Spearman correlation with compute, an undefined one counting as 0, beside what compute shuffled among the
+checkpoints gives.
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from elusive.analysis.correlations import rank_correlations
 from elusive.figures.data import Benchmark
 from elusive.report.words import PLAIN
 
@@ -111,14 +111,13 @@ def _levels(headline: pd.DataFrame, family: str, method: str) -> dict[tuple[str,
     return result
 
 
-def loss_reference(checkpoints: pd.DataFrame) -> dict[str, float | None]:
-    """How closely minus the validation loss of a family's ``checkpoints`` follows compute, tokens and parameters."""
-    losses = checkpoints["validation_loss"].to_numpy(float)
-    result: dict[str, float | None] = {}
-    for axis in ("flops", "tokens", "parameters"):
-        value = rank_correlations(checkpoints[axis].to_numpy(float), -losses[:, None])[0][0] if len(losses) > 2 else None
-        result[axis] = _number(value)
-    return result
+def loss_reference(ceiling: pd.DataFrame, family: str, method: str) -> dict[str, float | None]:
+    """How closely minus the validation loss of a family follows compute, tokens and parameters, from that table."""
+    own = ceiling[(ceiling["family"] == family) & (ceiling["method"] == method)].set_index("variable")
+    return {
+        variable: _number(own.at[variable, "correlation"]) if variable in own.index else None
+        for variable in ("flops", "tokens", "parameters")
+    }
 
 
 def members_of(frame: pd.DataFrame, members: Sequence[Sequence[str]]) -> pd.DataFrame:
@@ -159,6 +158,6 @@ def make_strip(
         label,
         len(own),
         tuple(sorted(lines, key=place)),
-        loss_reference(own),
+        loss_reference(frames["ceiling"], family, method),
         1.0 if pd.isna(least) else float(least),
     )

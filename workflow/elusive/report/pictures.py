@@ -79,13 +79,11 @@ def relative(path: PathLike, page_path: PathLike) -> str:
     return Path(os.path.relpath(path, Path(page_path).parent)).as_posix()
 
 
-def read_figure(
-    name: str, png: PathLike, caption: PathLike, labels: Mapping[str, str], page_path: PathLike
-) -> Figure:
+def read_figure(name: str, png: PathLike, caption: PathLike, labels: Mapping[str, str], page_path: PathLike) -> Figure:
     """The figure called ``name`` (``survival/sciq``, ``statistics_pearson``, ``loss``), without its picture.
 
-    The caption's first paragraph is the title, the one that begins with "What to see" the summary. ``labels``: benchmark
-    -> label.
+    The caption's first paragraph is the title, the one that begins with "What to see" the summary. ``labels``:
+    benchmark -> label.
     """
     kind, _, rest = name.partition("/")
     kind = next((known for known in KINDS if kind == known or kind.startswith(f"{known}_")), kind)
@@ -141,10 +139,14 @@ def shown_on_page(figures: Sequence[Figure], pngs: Mapping[str, PathLike]) -> li
     return result
 
 
-def write_gallery(figures: Mapping[str, Sequence[Figure]], kinds: Mapping[str, str], report: str, output: PathLike) -> None:
+def write_gallery(
+    figures: Mapping[str, Sequence[Figure]], kinds: Mapping[str, str], report: str, output: PathLike
+) -> None:
     """Write the page of all figures to ``output``; ``kinds``: kind -> title, ``report``: address of the report."""
-    text = page.environment().get_template("gallery.html.j2").render(
-        figures=figures, kinds=kinds, style=page.style(), report=report
+    text = (
+        page.environment()
+        .get_template("gallery.html.j2")
+        .render(figures=figures, kinds=kinds, style=page.style(), report=report)
     )
     with atomic_path(output) as temporary:
         temporary.write_text(text, encoding="utf-8")

@@ -35,7 +35,7 @@ MEANS = (*(m.column for m in METRICS), "log_p_vocab_incorrect", "accuracy_norm",
 _STATES = {
     headline.FOLLOWS: "more than shuffled compute gives",
     headline.CHANCE: "no more than chance",
-    headline.FALLS: "falls with compute",
+    headline.FALLS: "less than shuffled compute gives",
     headline.UNKNOWN: "too few checkpoints to tell",
 }
 _BIBTEX = """@inproceedings{schaeffer2025elusive,
@@ -71,6 +71,8 @@ class Tables:
     attribution: PathLike
     mechanism: PathLike
     null_bands: PathLike
+    null_curves: PathLike
+    ceiling: PathLike
     checkpoint_intervals: PathLike
     authors_variants: PathLike
     predictability: PathLike
@@ -105,17 +107,18 @@ def pack_items(drilldown: Mapping[str, Any]) -> dict[str, Any]:
         for name, family in drilldown["families"].items()
     }
     cards = [
-        card | {"log_likelihood": [hundredths(values) for values in card["log_likelihood"]]} for card in drilldown["cards"]
+        card | {"log_likelihood": [hundredths(values) for values in card["log_likelihood"]]}
+        for card in drilldown["cards"]
     ]
     return {**drilldown, "families": families, "cards": cards}
 
 
-def pack_curves(drilldowns: Sequence[Mapping[str, Any]], chance: Mapping[str, Mapping[str, Sequence[int]]]) -> Any:
+def pack_curves(drilldowns: Sequence[Mapping[str, Any]], chance: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """The quantiles of every benchmark, family, method and metric for the page: little-endian int16 in Base64.
 
     In the order of benchmarks, families and :data:`~elusive.report.curves.SERIES`; a curve without items is
-    all -32768. ``undefined``, ``items`` and ``checkpoints`` are in the same order; ``chance``: family -> method ->
-    quantiles.
+    all -32768. ``undefined``, ``items`` and ``checkpoints`` are in the same order; ``chance``: family -> method -> what
+    :func:`~elusive.report.curves.chance_curves` returns.
     """
     families = list(chance)
     blocks, undefined, items, checkpoints = [], [], [], []
@@ -171,27 +174,30 @@ def what_was_run(checkpoints: pd.DataFrame, benchmarks: Sequence[Benchmark]) -> 
     compute = run.spread(checkpoints.loc[checkpoints["flops"] > 0, "flops"], format_power)
     items = sum(b.num_items for b in benchmarks)
     return (
-        f"{count(len(checkpoints), 'checkpoint')} of {count(checkpoints['model'].nunique(), 'model')}, {compute} training "
-        f"FLOPs, {count(len(benchmarks), 'benchmark')}, {count(items, 'item')}."
+        f"{count(len(checkpoints), 'checkpoint')} of {count(checkpoints['model'].nunique(), 'model')}, {compute} "
+        f"training FLOPs, {count(len(benchmarks), 'benchmark')}, {count(items, 'item')}."
     )
 
 
 def _orders(
-    frames: Mapping[str, pd.DataFrame], benchmarks: Sequence[Benchmark], families: Sequence[str]
+    frames: Mapping[str, pd.DataFrame], benchmarks: Sequence[Benchmark], strips: Mapping[str, headline.Strip]
 ) -> list[dict[str, Any]]:
     """Of each family, whether the paper's order is there on each benchmark."""
     attribution = dict(list(frames["attribution"].groupby(["family", "benchmark"], sort=False)))
     means = dict(list(frames["headline"].groupby(["family", "benchmark"], sort=False)))
     result = []
-    for family in families:
+    for family, strip in strips.items():
+        following = {b.name for b in strip.with_state("log_p_vocab_correct", headline.FOLLOWS)}
         rows = []
         for benchmark in benchmarks:
             key = (family, benchmark.name)
             empty = frames["attribution"].iloc[:0], frames["headline"].iloc[:0]
             own = attribution.get(key, empty[0]), means.get(key, empty[1])
-            rows.append((benchmark, [order.find_order(*own, method) for method in order.METHODS]))
+            rows.append(
+                (benchmark, [order.find_order(*own, method, benchmark.name in following) for method in order.METHODS])
+            )
         listed = [{"benchmark": benchmark, "orders": found} for benchmark, found in rows]
-        result.append({"family": family, "rows": listed, "summary": order.summary(rows)})
+        result.append({"family": family, "rows": listed, "summary": order.summary(rows, strip.conclusive)})
     return result
 
 
@@ -245,12 +251,13 @@ def write_report(
     by_family = {entry["strip"].family: entry["strip"] for entry in strips}
 
     trained = frames["checkpoints"]
-    compute = {family: headline.members_of(trained, members[family])["flops"].tolist() for family in shown_families}
-    chance = {family: chance_curves(values) for family, values in compute.items()}
+    chance = {family: chance_curves(frames["null_curves"], family) for family in shown_families}
 
     pngs_by_name = dict(zip(figures, pngs, strict=True))
     listed = [pictures.read_figure(*entry, labels, output) for entry in zip(figures, pngs, captions, strict=True)]
-    found_kinds = dict.fromkeys([*(k for k in pictures.KINDS if any(f.kind == k for f in listed)), *(f.kind for f in listed)])
+    found_kinds = dict.fromkeys(
+        [*(k for k in pictures.KINDS if any(f.kind == k for f in listed)), *(f.kind for f in listed)]
+    )
     kinds = {kind: pictures.KINDS.get(kind, kind) for kind in found_kinds}
     by_kind = {kind: [f for f in listed if f.kind == kind] for kind in kinds}
     shown_figures = [
@@ -277,15 +284,15 @@ def write_report(
     for family in shown_families:
         strip = by_family[family]
         lost[family] = [
-            sentences.where_it_is_lost(strip),
-            sentences.pearson_range(frames["attribution"], benchmarks, family),
-            sentences.costly_steps(frames["attribution"], benchmarks, family),
+            sentences.where_it_is_lost(strip, frames["attribution"]),
+            sentences.pearson_range(strip, frames["attribution"]),
+            sentences.costly_steps(strip, frames["attribution"]),
             sentences.answered_alike(frames["correlation_statistics"], benchmarks, family),
         ]
         reasons[family] = [
             sentences.why(strip, frames["mechanism"]),
-            sentences.together(frames["mechanism"], benchmarks, family),
-            sentences.loss_with_comovement(frames["mechanism"], benchmarks, family),
+            sentences.together(strip, frames["mechanism"]),
+            sentences.loss_with_comovement(strip, frames["mechanism"]),
         ]
         means_text[family] = sentences.opposite_means(frames["headline"], benchmarks, family)
 
@@ -339,12 +346,10 @@ def write_report(
             labels=families,
             further=len(families) - len(shown_families),
             strips=strips,
-            orders=_orders(frames, benchmarks, list(shown_families)),
+            orders=_orders(frames, benchmarks, by_family),
             chain_item=drawn.chain_item(),
             which_score=[sentences.which_score(frames["predictability"], benchmarks, main)],
-            arrows={
-                family: drawings.arrow_rows(by_family[family]) for family in shown_families
-            },
+            arrows={family: drawings.arrow_rows(by_family[family]) for family in shown_families},
             arrow_axis=drawings.arrow_axis(),
             lost=lost,
             reasons=reasons,
@@ -362,7 +367,7 @@ def write_report(
                 sentences.beyond_chance(by_family[main]),
             ],
             run_text=[
-                sentences.reference_text(by_family[main]),
+                sentences.reference_text(by_family[main], frames["ceiling"]),
                 findings.signal_text(signals),
             ],
             signals=signals,

@@ -83,7 +83,9 @@ def workflow_commit(root: Path = ROOT) -> tuple[str, str] | None:
     """Commit and its date of the workflow's code, ``+ changes`` behind it where files differ; None without git."""
     git = ["git", "-C", str(root)]
     try:
-        shown = subprocess.run([*git, "show", "-s", "--format=%H %cs", "HEAD"], capture_output=True, text=True, timeout=30)
+        shown = subprocess.run(
+            [*git, "show", "-s", "--format=%H %cs", "HEAD"], capture_output=True, text=True, timeout=30
+        )
         top = subprocess.run([*git, "rev-parse", "--show-toplevel"], capture_output=True, text=True, timeout=30)
         # A copy without .git inside another repository has nothing to do with that one's commits.
         if shown.returncode or top.returncode or Path(top.stdout.strip()).resolve() != root.resolve():

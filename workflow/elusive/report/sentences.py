@@ -13,28 +13,34 @@ import pandas as pd
 
 from elusive.figures.data import Benchmark
 from elusive.figures.style import format_number, format_range, format_share, join
-from elusive.report.headline import CHANCE, FALLS, FOLLOWS, Strip, members_of
+from elusive.report.headline import FALLS, FOLLOWS, Strip, members_of
 
 LOG_P, SHARE, BRIER, ACCURACY = "log_p_vocab_correct", "p_choices_correct", "brier", "accuracy"
 
 #: Smallest mean correlation of which parts are spoken of, and smallest part.
 LEAST, LEAST_PART = 0.05, 0.005
+#: "Most" is more than the first of these shares, "nearly all" more than the second.
+MOST, NEARLY_ALL = 0.5, 0.9
+#: Share of the orders of compute beyond which on one side a benchmark's mean score follows compute, or falls with it.
+LEVEL = 0.025
 #: Standard errors of guessing beyond which an accuracy is better than it.
 BEYOND = 2.0
 #: A wrong choice follows compute "nearly as closely" as the right one with at least this share of its correlation.
 NEARLY = 0.8
+#: Smallest correlation of a wrong choice with the right one that is spoken of.
+LEAST_MOVE = 0.1
 #: Benchmarks named in a sentence of the first screen; more are only counted.
 NAMED = 2
 
 
 def on(found: Sequence[Benchmark], total: int, named: int = NAMED) -> str:
-    """``on all 9 benchmarks``, ``on none of 9 benchmarks``, ``on 2 of 9 benchmarks (A and B)``, ``on A`` of one only."""
+    """``on all 9 benchmarks``, ``on none of 9 benchmarks``, ``on 2 of 9 benchmarks (A and B)``; of one: ``on A``."""
     if total == 1:
         return f"on {found[0].label}" if found else "nowhere"
     if len(found) == total:
-        return f"on all {total} benchmarks"
+        return "on both benchmarks" if total == 2 else f"on all {total} benchmarks"
     if not found:
-        return f"on none of {total} benchmarks"
+        return "on neither benchmark" if total == 2 else f"on none of {total} benchmarks"
     names = f" ({join([b.label for b in found])})" if len(found) <= named else ""
     return f"on {len(found)} of {total} benchmarks{names}"
 
@@ -47,8 +53,8 @@ def what_follows(strip: Strip) -> str:
         if strip.least >= 1:
             return f"With {count} of one compute nothing can be said of what follows it."
         return (
-            f"With {count} no score can be told from chance: even the best of all orders of their compute comes up by luck "
-            f"1 in {round(1 / strip.least)} times."
+            f"With {count} no score can be told from chance: even the best of all orders of their compute comes up by "
+            f"luck 1 time in {round(1 / strip.least)}."
         )
     above, right = strip.with_state(LOG_P, FOLLOWS), strip.with_state(ACCURACY, FOLLOWS)
     falling = strip.with_state(LOG_P, FALLS)
@@ -75,19 +81,24 @@ def what_follows(strip: Strip) -> str:
     return text + "."
 
 
-def where_it_is_lost(strip: Strip) -> str | None:
-    """What of the mean correlation is lost where wrong choices enter, and where only right or wrong is kept."""
+def where_it_is_lost(strip: Strip, attribution: pd.DataFrame) -> str | None:
+    """What of the mean correlation is lost where wrong choices enter, and where only right or wrong is kept.
+
+    The second part is often no loss of the items that have a correlation of accuracy, but due to those that have none.
+    """
     levels = [strip.average(metric) for metric in (LOG_P, SHARE, ACCURACY)]
     if None in levels or not strip.conclusive:
         return None
     first, share, last = (round(level, 2) for level in levels)
     over = " over the benchmarks" if len(strip.lines) > 1 else ""
     if not strip.with_state(LOG_P, FOLLOWS) or first < LEAST:
-        if first <= -LEAST and strip.with_state(LOG_P, FALLS):
-            return f"The mean correlation of the right answer's log-likelihood is {format_number(first)}{over}: it falls."
+        number = format_number(first)
+        if first <= -LEAST:
+            return f"The mean correlation of the right answer's log-likelihood with compute is {number}{over}."
+        hardly = "hardly any" if strip.with_state(LOG_P, FOLLOWS) else "no"
         return (
-            f"There is no correlation to lose: it is {format_number(first)}{over} already for the log-likelihood of the "
-            "right answer."
+            f"There is {hardly} correlation to lose: it is {number}{over} already for the log-likelihood of the right "
+            "answer."
         )
     if first - last < LEAST and abs(first - share) < LEAST:
         return f"Of a mean correlation of {format_number(first)}{over}, {format_number(last)} is left in accuracy."
@@ -104,8 +115,18 @@ def where_it_is_lost(strip: Strip) -> str | None:
         second_part = part(share - last)
     return (
         f"Of a mean correlation of {format_number(first)}{over}, {first_part} where the wrong choices enter, and "
-        f"{second_part} where only right or wrong is kept."
+        f"{second_part} where only right or wrong is kept{_by_undefined(strip, attribution, share - last)}."
     )
+
+
+def _by_undefined(strip: Strip, attribution: pd.DataFrame, lost: float) -> str:
+    """How much of what is ``lost`` at the last step is due to items whose accuracy has no correlation, in words."""
+    rows = spearman_steps(attribution, strip.family)
+    part = rows.loc[rows["step"] == "threshold", "drop_undefined"].mean()
+    if lost < LEAST_PART or not part >= MOST * lost:
+        return ""
+    much = "nearly all of that" if part >= NEARLY_ALL * lost else "most of that"
+    return f", {much} because items that every checkpoint answers alike count as 0"
 
 
 def _quantity(mechanism: pd.DataFrame, family: str, benchmarks: Sequence[Benchmark], quantity: str) -> pd.DataFrame:
@@ -141,24 +162,21 @@ def no_accuracy_yet(strip: Strip, scores: pd.DataFrame, members: Sequence[Sequen
     best = own.groupby("benchmark")["above_chance_se"].max()
     total = len(strip.lines)
     silent = [line.benchmark for line in strip.lines if best.get(line.benchmark.name, np.nan) <= BEYOND]
-    if total == 1:
-        label = strip.lines[0].benchmark.label
-        if silent:
-            return f"On {label} no checkpoint beats guessing by two standard errors: there is no accuracy to predict yet."
-        return None
+    beats = "beats guessing by two standard errors"
+    nothing = f"no checkpoint {beats}: there is no accuracy above it to predict yet."
     if not silent:
-        return "On every benchmark some checkpoint beats guessing by two standard errors."
+        return None
     where = on(silent, total)
-    return (
-        f"{where[0].upper()}{where[1:]} no checkpoint beats guessing by two standard errors: there is no accuracy to "
-        "predict yet."
-    )
+    return f"{where[0].upper()}{where[1:]} {nothing}"
 
 
 def answered_alike(
-    statistics: pd.DataFrame, benchmarks: Sequence[Benchmark], family: str, least: float = 0.5
+    statistics: pd.DataFrame, benchmarks: Sequence[Benchmark], family: str, named: int | None = None
 ) -> str | None:
-    """On which benchmarks most items are right at every checkpoint, or wrong at every one."""
+    """On which benchmarks most items are right at every checkpoint, or wrong at every one.
+
+    More benchmarks than ``named``, if that is given, are only counted.
+    """
     rows = statistics[
         (statistics["family"] == family)
         & (statistics["method"] == "spearman")
@@ -166,16 +184,19 @@ def answered_alike(
         & (statistics["nan_policy"] == "zero")
         & statistics["subject"].isna()
     ].set_index("benchmark")["nan_fraction"]
-    found = [b for b in benchmarks if rows.get(b.name, 0.0) > least]
+    found = [b for b in benchmarks if rows.get(b.name, 0.0) > MOST]
     if not found:
         return None
     shares = [float(rows[b.name]) for b in found]
     numbers = format_share(min(shares))
     if format_share(max(shares)) != numbers:
         numbers += f" to {format_share(max(shares))}"
+    few = named is None or len(found) <= named or len(benchmarks) == 1
+    where = f"On {join([b.label for b in found])}" if few else on(found, len(benchmarks)).capitalize()
+    items = "all items" if min(shares) == 1 else f"most items ({numbers})"
     return (
-        f"On {join([b.label for b in found])} most items ({numbers}) are answered alike by every checkpoint, always right "
-        "or always wrong: their accuracy has no correlation and counts as 0."
+        f"{where} {items} are answered alike by every checkpoint, always right or always "
+        "wrong: their accuracy has no correlation and counts as 0."
     )
 
 
@@ -183,17 +204,20 @@ def first_screen(
     strip: Strip, frames: Mapping[str, pd.DataFrame], members: Sequence[Sequence[str]]
 ) -> list[tuple[str, str]]:
     """The sentences below the strip, at most four, each with the section that says more."""
+    no_accuracy = no_accuracy_yet(strip, frames["scores"], members), "run"
+    benchmarks = [line.benchmark for line in strip.lines]
+    alike = answered_alike(frames["correlation_statistics"], benchmarks, strip.family, NAMED)
     found = [
         (what_follows(strip), "scores"),
-        (where_it_is_lost(strip), "lost"),
+        (where_it_is_lost(strip, frames["attribution"]), "lost"),
         (why(strip, frames["mechanism"]), "why"),
-        (no_accuracy_yet(strip, frames["scores"], members), "run"),
+        no_accuracy if no_accuracy[0] else (alike, "lost"),
     ]
     return [(sentence, place) for sentence, place in found if sentence]
 
 
 def which_score(predictability: pd.DataFrame, benchmarks: Sequence[Benchmark], family: str) -> str | None:
-    """On which benchmarks a score of right against wrong choices can be recommended, by Spearman, and why not elsewhere."""
+    """Where scores of right against wrong choices can be recommended, by Spearman, and why not elsewhere."""
     rows = predictability[
         (predictability["family"] == family)
         & (predictability["method"] == "spearman")
@@ -213,50 +237,59 @@ def which_score(predictability: pd.DataFrame, benchmarks: Sequence[Benchmark], f
     because = ""
     if reasons:
         most = max(reasons, key=lambda reason: reasons[reason])
-        because = f": {most}" if len(reasons) == 1 else f"; what the best one lacks most often: {most} ({reasons[most]})"
+        if len(reasons) == 1:
+            because = f": {most}"
+        elif reasons[most] > len(others) / 2:
+            because = f", mostly ({reasons[most]} of {len(others)}) for this reason: {most}"
+        else:
+            because = ", for the reasons in the table"
     if not found:
         where = f"on {benchmarks[0].label}" if total == 1 else "on any benchmark"
         return f"No score of right against wrong choices can be recommended {where}{because}."
     counts = [int((chosen["benchmark"] == b.name).sum()) for b in found]
     ties = f"{min(counts)}" if min(counts) == max(counts) else f"{min(counts)} to {max(counts)}"
     text = (
-        f"Scores of right against wrong choices can be recommended {on(found, total, 4)}; {ties} of them cannot be told "
-        "from the best."
+        f"Scores of right against wrong choices can be recommended {on(found, total, 4)}; {ties} of them cannot be "
+        "told from the best."
         if max(counts) > 1
         else f"A score of right against wrong choices can be recommended {on(found, total, 4)}."
     )
     return f"{text} Elsewhere none can{because}." if others else text
 
 
-def reference_text(strip: Strip) -> str | None:
-    """How the validation loss, where it is known, follows compute, tokens and parameters: no score can do better."""
+def reference_text(strip: Strip, ceiling: pd.DataFrame) -> str | None:
+    """How the validation loss, where it is known, follows compute, and along what the family varies at all."""
     flops = strip.reference["flops"]
+    axis = ceiling.loc[ceiling["family"] == strip.family, "axis"]
+    varies = {
+        "tokens": "The checkpoints differ in tokens seen alone, not in size",
+        "parameters": "The checkpoints differ in size alone, not in tokens seen",
+        "both": "The checkpoints differ in size and in tokens seen",
+        "neither": "The checkpoints differ neither in size nor in tokens seen",
+    }
+    first = f"{varies[axis.iloc[0]]}." if len(axis) else ""
     if flops is None:
-        return None
-    text = f"The validation loss itself has a correlation of {format_number(flops)} with compute"
+        return first or None
+    text = f"{first} The validation loss itself has a correlation of {format_number(flops)} with compute"
     known = {
-        what: strip.reference[axis]
-        for what, axis in (("tokens seen", "tokens"), ("parameters", "parameters"))
-        if strip.reference[axis] is not None
+        what: strip.reference[variable]
+        for what, variable in (("tokens seen", "tokens"), ("size", "parameters"))
+        if strip.reference[variable] is not None
     }
     if len(known) == 2:
-        parts = [f"{format_number(value)} with {what}" for what, value in known.items()]
-        text += f" ({join(parts)})"
-        larger = max(known, key=lambda what: known[what])
-        smaller = min(known, key=lambda what: known[what])
-        if known[larger] - max(known[smaller], 0.0) > 0.3:
-            text += f": it follows {larger} more than {smaller}"
-    elif known:
-        (what,) = known
-        other = "parameters" if what == "tokens seen" else "tokens seen"
-        text += f"; {other} do not vary here"
-    return f"{text}."
+        text += f", {join([f'{format_number(value)} with {what}' for what, value in known.items()])}"
+    return f"{text}.".strip()
 
 
-def pearson_range(attribution: pd.DataFrame, benchmarks: Sequence[Benchmark], family: str) -> str | None:
-    """What exponentiating and renormalising take of the mean Pearson correlation under both orders of the steps."""
-    ranges = step_ranges(attribution, family, "pearson", "accuracy")
-    wanted = [b.name for b in benchmarks]
+def pearson_range(strip: Strip, attribution: pd.DataFrame) -> str | None:
+    """What exponentiating and renormalising take of the mean Pearson correlation under both orders of the steps.
+
+    Nothing is said where less than :data:`LEAST` is lost in all, or nothing follows compute.
+    """
+    if not strip.with_state(LOG_P, FOLLOWS):
+        return None
+    ranges = step_ranges(attribution, strip.family, "pearson", "accuracy")
+    wanted = [line.benchmark.name for line in strip.lines]
     parts = []
     steps = {"exponentiate": "exponentiating", "renormalise": "renormalising", "threshold": "thresholding"}
     for step, name in steps.items():
@@ -264,8 +297,11 @@ def pearson_range(attribution: pd.DataFrame, benchmarks: Sequence[Benchmark], fa
         if len(rows) < len(wanted) or rows[["least", "most"]].isna().any(axis=None):
             return None
         parts.append(f"{name} {format_range(rows['least'].mean(), rows['most'].mean())}")
+    total = ranges[(ranges["step"] == "total") & ranges["benchmark"].isin(wanted)]["most"].mean()
+    if not total >= LEAST:
+        return None
     spans = {
-        step: (ranges[ranges["step"] == step][["least", "most"]].mean(axis=0)) for step in ("exponentiate", "renormalise")
+        step: ranges[ranges["step"] == step][["least", "most"]].mean(axis=0) for step in ("exponentiate", "renormalise")
     }
     widest = max(float(span["most"] - span["least"]) for span in spans.values())
     depends = "depends on which of the two comes first" if widest >= 0.01 else "hardly depends on which comes first"
@@ -283,29 +319,30 @@ def step_ranges(attribution: pd.DataFrame, family: str, method: str, score: str)
         & (attribution["method"] == method)
         & (attribution["score"] == score)
         & (attribution["nan_policy"] == "zero")
-        & attribution["order"].isin(["exponentiate_first", "renormalise_first"])
+        & (attribution["order"] == "exponentiate_first")
     ]
-    found = rows.groupby(["benchmark", "step"], sort=False)["drop"].agg(least="min", most="max")
-    return found.reset_index()
+    return rows[["benchmark", "step", "drop_least", "drop_most"]].rename(
+        columns={"drop_least": "least", "drop_most": "most"}
+    )
 
 
-def costly_steps(attribution: pd.DataFrame, benchmarks: Sequence[Benchmark], family: str) -> str | None:
-    """On how many benchmarks each step certainly costs rank correlation, and on which it certainly gives some."""
-    rows = spearman_steps(attribution, family)
-    total = len(benchmarks)
-    parts, gains = [], []
+def costly_steps(strip: Strip, attribution: pd.DataFrame) -> str | None:
+    """Where log p_vocab follows compute: on how many benchmarks each step costs rank correlation, or gives some."""
+    rows = spearman_steps(attribution, strip.family)
+    following = strip.with_state(LOG_P, FOLLOWS)
+    parts = []
     for step, what in (("renormalise", "bringing the wrong choices in"), ("threshold", "keeping only right or wrong")):
         own = rows[rows["step"] == step].set_index("benchmark")
-        costs = [b for b in benchmarks if b.name in own.index and own.at[b.name, "drop_low"] > 0]
-        gives = [b for b in benchmarks if b.name in own.index and own.at[b.name, "drop_high"] < 0]
+        costs = [b for b in following if b.name in own.index and own.at[b.name, "drop_low"] > 0]
+        gives = [b for b in following if b.name in own.index and own.at[b.name, "drop_high"] < 0]
         if costs:
-            parts.append(f"{what} costs more than nothing {on(costs, total)}")
+            parts.append(f"{what} costs some {on(costs, len(following))}")
         if gives:
-            gains.append(f"{what} gains {on(gives, total)}")
-    if not parts and not gains:
+            parts.append(f"{what} gains some {on(gives, len(following))}")
+    if not parts:
         return None
-    text = "; ".join([*parts, *gains])
-    return f"By the intervals for other items, {text}."
+    among = "" if len(following) == len(strip.lines) else ", of those where log p_vocab follows compute"
+    return f"Beyond the intervals for other items, {join(parts)}{among}."
 
 
 def spearman_steps(attribution: pd.DataFrame, family: str) -> pd.DataFrame:
@@ -319,49 +356,52 @@ def spearman_steps(attribution: pd.DataFrame, family: str) -> pd.DataFrame:
     ]
 
 
-def together(mechanism: pd.DataFrame, benchmarks: Sequence[Benchmark], family: str) -> str | None:
+def together(strip: Strip, mechanism: pd.DataFrame) -> str | None:
     """On how many benchmarks wrong choices move with the right one, and whether they still do at equal compute."""
-    moves = _quantity(mechanism, family, benchmarks, "comovement")
-    partial = _quantity(mechanism, family, benchmarks, "comovement_partial")
-    with_right = [b for b in benchmarks if moves.at[b.name, "value_low"] > 0]
-    still = [b for b in benchmarks if partial.at[b.name, "value_low"] > 0]
-    if not with_right:
+    benchmarks = [line.benchmark for line in strip.lines]
+    moves = _quantity(mechanism, strip.family, benchmarks, "comovement")
+    partial = _quantity(mechanism, strip.family, benchmarks, "comovement_partial")
+
+    def clear(rows: pd.DataFrame) -> list[Benchmark]:
+        return [b for b in benchmarks if rows.at[b.name, "value_low"] > 0 and rows.at[b.name, "value"] >= LEAST_MOVE]
+
+    with_right, still = clear(moves), clear(partial)
+    if not strip.conclusive or not with_right:
         return None
     mean = float(moves.loc[[b.name for b in with_right], "value"].mean())
     total = len(benchmarks)
     text = (
-        f"Over the checkpoints a wrong choice's log-likelihood moves with the right one's {on(with_right, total)} "
-        f"(correlation {format_number(mean)}{', mean' if len(with_right) > 1 else ''})"
+        f"Over the checkpoints a wrong choice's log-likelihood moves with the right one's {on(with_right, total)}, "
+        f"with a {'mean ' if len(with_right) > 1 else ''}correlation of {format_number(mean)}"
     )
     if {b.name for b in still} == {b.name for b in with_right}:
         text += ", and does so at equal compute as well"
     elif still:
         text += f"; at equal compute {on(still, total)}"
     else:
-        text += "; at equal compute nowhere"
+        text += "; at equal compute it does not"
     return f"{text}."
 
 
-def loss_with_comovement(mechanism: pd.DataFrame, benchmarks: Sequence[Benchmark], family: str) -> str | None:
-    """Whether items whose wrong choices move more with the right one lose more."""
-    rows = _quantity(mechanism, family, benchmarks, "drop_with_comovement")
+def loss_with_comovement(strip: Strip, mechanism: pd.DataFrame) -> str | None:
+    """Where log p_vocab follows compute: whether items whose wrong choices move more with the right one lose more."""
+    benchmarks = strip.with_state(LOG_P, FOLLOWS)
+    rows = _quantity(mechanism, strip.family, benchmarks, "drop_with_comovement")
     more = [b for b in benchmarks if rows.at[b.name, "value_low"] > 0]
     less = [b for b in benchmarks if rows.at[b.name, "value_high"] < 0]
     total = len(benchmarks)
-    if more and not less:
-        return f"Items whose wrong choices move more closely with the right one lose more {on(more, total)}."
-    if less and not more:
-        return f"Items whose wrong choices move more closely with the right one lose less {on(less, total)}."
-    if more and less:
-        return (
-            f"Items whose wrong choices move more closely with the right one lose more {on(more, total)}, less "
-            f"{on(less, total)}."
-        )
-    return None
+    parts = [f"lose more {on(more, total)}"] * bool(more) + [f"lose less {on(less, total)}"] * bool(less)
+    if not parts:
+        return None
+    among = "" if total == len(strip.lines) else ", of those where log p_vocab follows compute"
+    return f"Items whose wrong choices move more closely with the right one {join(parts)}{among}."
 
 
 def opposite_means(headline: pd.DataFrame, benchmarks: Sequence[Benchmark], family: str) -> list[str]:
-    """Scores whose mean over the items falls with compute while more than half of the items rise, or the reverse."""
+    """Scores whose mean over the items falls with compute while more than half of the items rise, or the reverse.
+
+    Only means that shuffled compute gives in at most 2.5 % of its orders are spoken of.
+    """
     rows = headline[(headline["family"] == family) & (headline["method"] == "spearman")]
     rows = rows.set_index(["benchmark", "metric"])
     names = {LOG_P: "log p_vocab", SHARE: "p_choices", BRIER: "−Brier", ACCURACY: "accuracy"}
@@ -373,8 +413,10 @@ def opposite_means(headline: pd.DataFrame, benchmarks: Sequence[Benchmark], fami
             for b in benchmarks:
                 if (b.name, metric) not in rows.index:
                     continue
-                median, mean = rows.at[(b.name, metric), "median"], rows.at[(b.name, metric), "benchmark_correlation"]
-                if sign * median > 0 and sign * mean <= -LEAST:
+                row = rows.loc[(b.name, metric)]
+                median, mean, share = row["median"], row["benchmark_correlation"], row["benchmark_p_value"]
+                beyond = not pd.isna(share) and (share >= 1 - LEVEL if sign > 0 else share <= LEVEL)
+                if beyond and sign * median > 0 and sign * mean < 0:
                     where.append(f"{b.label} ({format_number(mean)}; median item {format_number(median)})")
             if where:
                 found.append(f"of {name} on {join(where)}")
@@ -395,8 +437,8 @@ def one_by_chance(null_bands: pd.DataFrame, family: str, label: str) -> str | No
     above = float(band["fraction_above_075"])
     return (
         f"With the {band['num_models']} checkpoints of “{label}”, the Spearman correlation of one item whose score has "
-        f"nothing to do with compute is between {format_number(band['q025'])} and {format_number(band['q975'])} in 95 % "
-        f"of cases, and above 0.75 in {format_share(above, 1) if above >= 5e-4 else 'less than one in a thousand'}."
+        f"nothing to do with compute is between {format_number(band['q025'])} and {format_number(band['q975'])} in 95 "
+        f"% of cases, and above 0.75 in {format_share(above, 1) if above >= 5e-4 else 'less than one in a thousand'}."
     )
 
 
@@ -410,8 +452,6 @@ def beyond_chance(strip: Strip) -> str | None:
     for metric, name in names.items():
         above, below = strip.with_state(metric, FOLLOWS), strip.with_state(metric, FALLS)
         parts.append(f"{len(above)} for {name}" + (f" (below it on {len(below)})" if below else ""))
-    within = sum(len(strip.with_state(metric, CHANCE)) for metric in names)
-    if not within and total > 1 and all(len(strip.with_state(metric, FOLLOWS)) == total for metric in names):
-        return f"Every mean correlation is above what 97.5 % of shuffles of compute give, on all {total} benchmarks."
     what = f"{join(parts)}, of {total} benchmark{'s' * (total != 1)}"
-    return f"The mean correlation is above what 97.5 % of shuffles of compute give on {what}."
+    luck = f"; by luck alone each score would be on about {LEVEL * total:.1f}" if LEVEL * total >= 0.5 else ""
+    return f"The mean correlation is above what 97.5 % of shuffles of compute give on {what}{luck}."

@@ -126,7 +126,7 @@ def _shorts(
 
 def recommended(table: pd.DataFrame, families: Mapping[str, str], benchmarks: Sequence[Benchmark]) -> list[Short]:
     """Of the table ``predictability``: the scores of each kind that cannot be told from the best, or none and why."""
-    groups = {key: rows for key, rows in table.groupby(["family", "benchmark", "method", "kind"], sort=False)}
+    groups = dict(list(table.groupby(["family", "benchmark", "method", "kind"], sort=False)))
     which = [("comparison", "spearman"), ("comparison", "pearson"), ("mass", "spearman")]
     titles = {"mass": "the text's mass", "comparison": "right against wrong choices"}
 
@@ -200,7 +200,7 @@ def mechanism(table: pd.DataFrame, families: Mapping[str, str], benchmarks: Sequ
 
 
 def signal_to_noise(table: pd.DataFrame, families: Mapping[str, str], benchmarks: Sequence[Benchmark]) -> list[Short]:
-    """Of the table ``aggregates``: signal over noise of the mean of each metric of the chain."""
+    """Of the table ``aggregates``: signal over noise of the mean of each metric, and what pure noise would give."""
     rows = _by(table, ["family", "benchmark", "metric"])
 
     def cells(family: str, benchmark: str) -> list[Cell]:
@@ -210,9 +210,10 @@ def signal_to_noise(table: pd.DataFrame, families: Mapping[str, str], benchmarks
             if row is None or pd.isna(row["signal_to_noise"]):
                 result.append(Cell("–"))
                 continue
-            follows = None if pd.isna(row["spearman"]) else f"C {format_number(row['spearman'])}"
-            value = float(row["signal_to_noise"])
-            result.append(Cell(format_number(value, 1), follows, None, value))
+            value, chance = float(row["signal_to_noise"]), row["signal_to_noise_chance"]
+            beyond = row["above_noise"] is not None and not pd.isna(row["above_noise"]) and bool(row["above_noise"])
+            beside = None if pd.isna(chance) else f"{'beyond' if beyond else 'within'} ±{format_number(chance, 1)}"
+            result.append(Cell(format_number(value, 1), beside, float(row["spearman"]) if beyond else None, value))
         return result
 
     return _shorts(families, benchmarks, [METRIC_NAMES[metric] for metric in _CHAIN], cells)
@@ -412,6 +413,8 @@ def pack_all(
                 Number("noise", "noise", "significant"),
                 Number("item_noise", "noise of items", "significant"),
                 Number("signal_to_noise", "signal / noise", "significant"),
+                Number("signal_to_noise_chance", "± by pure noise", "significant"),
+                Number("p_value", "p", "significant"),
                 *n,
             ],
         ),

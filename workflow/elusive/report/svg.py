@@ -7,6 +7,7 @@ dark mode. Coordinates are rounded, so that the same numbers give the same bytes
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -58,7 +59,7 @@ def nice_ticks(low: float, high: float, most: int = 5) -> list[float]:
 
 def power_ticks(low: float, high: float) -> list[tuple[float, str]]:
     """Ticks of an axis of log10 FLOPs: whole powers, with 2 and 5 times them where there are fewer than two."""
-    whole = [k for k in range(math.ceil(low - 1e-9), math.floor(high + 1e-9) + 1)]
+    whole = list(range(math.ceil(low - 1e-9), math.floor(high + 1e-9) + 1))
     while len(whole) > 7:
         whole = whole[::2]
     if len(whole) >= 2:
@@ -136,11 +137,12 @@ def chart(
                 ends.append([places[-1][1], series])
         # Labels at the lines' ends are pushed apart.
         ends.sort(key=lambda end: end[0])
-        for before, after in zip(ends, ends[1:], strict=False):
+        for before, after in itertools.pairwise(ends):
             after[0] = max(after[0], before[0] + 12)
         for y, series in ends:
             parts.append(
-                f'<text class="{series.colour} tag" x="{width - RIGHT + 4}" y="{y + 4:.1f}">{escape(series.label)}</text>'
+                f'<text class="{series.colour} tag" x="{width - RIGHT + 4}" y="{y + 4:.1f}">'
+                f"{escape(series.label)}</text>"
             )
         top = bottom + GAP
     end = top - GAP

@@ -1,4 +1,4 @@
-"""Titles of items in plain words: which choices get likelier with compute, which fastest, what the right one's share does.
+"""Titles of items: which choices get likelier with compute, which fastest, and what the right one's share does.
 
 "Likelier" means that the Spearman correlation of the choice's log-likelihood with compute is above the 97.5 % quantile
 of what a score has that has nothing to do with compute, "less likely" that it is below minus that; in between, nothing

@@ -33,15 +33,15 @@ WORDS = (
     Word(
         "compute",
         "compute",
-        "Training compute: 6 × parameters × tokens seen, in floating-point operations (FLOPs). Scores are compared with "
-        "its logarithm.",
+        "Training compute: 6 × parameters × tokens seen, in floating-point operations (FLOPs). Scores are compared "
+        "with its logarithm.",
         ("FLOPs",),
     ),
     Word(
         "correlation",
         "C",
-        "An item's correlation: how closely one score of the item follows log compute over the checkpoints of a family, "
-        "from −1 to 1.",
+        "An item's correlation: how closely one score of the item follows log compute over the checkpoints of a "
+        "family, from −1 to 1.",
     ),
     Word(
         "spearman",
@@ -59,15 +59,15 @@ WORDS = (
     Word(
         "shuffled",
         "shuffled compute",
-        "What the mean correlation is when compute is dealt out to the checkpoints at random: above its 97.5 % quantile "
-        "a score follows compute more than chance explains.",
+        "What the mean correlation is when compute is dealt out to the checkpoints at random: above its 97.5 % "
+        "quantile a score follows compute more than chance explains.",
         ("shuffles",),
     ),
     Word(
         "log_p_vocab",
         "log p_vocab",
-        "Log-likelihood of the right answer's text: the sum over its tokens of the log-probability that the model gives "
-        "them, among all tokens that it knows.",
+        "Log-likelihood of the right answer's text: the sum over its tokens of the log-probability that the model "
+        "gives them, among all tokens that it knows.",
         ("log p of the right answer", "log-likelihood of the right answer"),
     ),
     Word("p_vocab", "p_vocab", "The same as a probability: exp(log p_vocab)."),
@@ -95,7 +95,9 @@ WORDS = (
     ),
     Word("two_se", "two standard errors", "Twice the standard deviation that guessing alone would give the accuracy."),
     Word(
-        "exponentiate", "exponentiate", "The step from log p_vocab to p_vocab (or from log p_choices to p_choices): exp."
+        "exponentiate",
+        "exponentiate",
+        "The step from log p_vocab to p_vocab (or from log p_choices to p_choices): exp.",
     ),
     Word(
         "renormalise",

@@ -14,6 +14,8 @@ REPORT_TABLES = [
     "attribution",
     "mechanism",
     "null_bands",
+    "null_curves",
+    "ceiling",
     "checkpoint_intervals",
     "authors_variants",
     "predictability",

@@ -27,6 +27,15 @@ const shareAbove = (curve, c) => {
   for (let k = 1; k < LEVELS; k++) if (curve[k] > c * curves.scale + 0.5) count++;
   return count / (LEVELS - 1);
 };
+// The distribution by chance: P(C > c) at values of c.
+const chanceAt = (found, c) => {
+  const at = c * curves.scale, k = found.c.findLastIndex(value => value <= at + 0.5);
+  if (k < 0) return 1;
+  if (found.step || k === found.c.length - 1) return found.above[k] / curves.scale;
+  const part = (at - found.c[k]) / (found.c[k + 1] - found.c[k]);
+  return (found.above[k] + part * (found.above[k + 1] - found.above[k])) / curves.scale;
+};
+const chancePoints = found => [[-1, 1], ...found.c.map((c, k) => [c / curves.scale, found.above[k] / curves.scale])];
 const METHODS = ["pearson", "spearman", "kendall"];
 const METRIC_CLASS = Object.fromEntries(page.metrics.map((metric, i) => [metric.name, "c" + i]));
 const capital = text => text[0].toUpperCase() + text.slice(1);
@@ -75,7 +84,7 @@ const capital = text => text[0].toUpperCase() + text.slice(1);
     const plot = new Plot(node, [panel], { low: -1, high: 1, ticks: CORRELATIONS, title: "c" }, `Survival curves of correlations: ${title}. Arrow keys read values.`);
     const frame = plot.panels[0];
     const chance = curves.chance[family()]?.[method];
-    if (chance && compare !== "methods" && compare !== "families") plot.line(frame, survival(chance), "chance", true);
+    if (chance && compare !== "methods" && compare !== "families") plot.line(frame, chancePoints(chance), "chance", chance.step);
     const paths = lines.map(one => plot.line(frame, survival(one.curve), one.className + (compare === "metrics" && state.metric && one.metric !== state.metric ? " faint" : ""), true));
     const legend = make("div", undefined, undefined, "legend");
     lines.forEach((one, i) => {
@@ -90,7 +99,7 @@ const capital = text => text[0].toUpperCase() + text.slice(1);
       if (k < 0) return {};
       const c = -1 + k / 100;
       const values = lines.map(one => `${one.text}: ${(100 * shareAbove(one.curve, c)).toFixed(0)} %`);
-      if (chance && compare !== "methods" && compare !== "families") values.push(`by chance: ${(100 * shareAbove(chance, c)).toFixed(0)} %`);
+      if (chance && compare !== "methods" && compare !== "families") values.push(`by chance: ${(100 * chanceAt(chance, c)).toFixed(0)} %`);
       return { text: `share above c = ${fixed(c, 2)}\n` + values.join("\n"), x: plot.px(c) };
     }, place => Math.round((plot.value(place.x) + 1) * 100));
     get.replaceChildren();
