@@ -18,5 +18,9 @@ WORLDS: dict[str, tuple[tuple[str, ...], int, World]] = {
     "unequal_choices": (("arc_easy", "hellaswag"), 60, World(unequal=True)),
     "one_benchmark": (("sciq",), 60, World()),
     "skilled": (("arc_easy", "hellaswag"), 60, World(slope=2.0, deviation=1.0, advantage=6.0)),
-    "two_checkpoints": (("arc_easy",), 40, World(sizes=tuple(SIZES[:1]), steps=(32_768, 131_072), families=("ladder",))),
+    "two_checkpoints": (
+        ("arc_easy",),
+        40,
+        World(sizes=tuple(SIZES[:1]), steps=(32_768, 131_072), families=("ladder",)),
+    ),
 }
