@@ -193,9 +193,7 @@ def test_no_accuracy_to_predict() -> None:
     assert sentences.no_accuracy_yet(shown, scores(dict.fromkeys("ABC", loud)), MEMBERS) is None
     assert sentences.no_accuracy_yet(shown, scores(dict.fromkeys("ABC", silent)), MEMBERS).startswith("On all 3")
     # Of the family's checkpoints alone.
-    assert sentences.no_accuracy_yet(shown, scores(dict.fromkeys("ABC", loud)), MEMBERS[:5]).startswith(
-        "On all 3"
-    )
+    assert sentences.no_accuracy_yet(shown, scores(dict.fromkeys("ABC", loud)), MEMBERS[:5]).startswith("On all 3")
     one = strip({"A": level(0.6, 0.1, 0.0)})
     assert sentences.no_accuracy_yet(one, scores({"A": silent}), MEMBERS).startswith(
         "On A no checkpoint beats guessing"

@@ -15,6 +15,7 @@ from elusive.figures.style import METRICS, format_number, format_power, format_s
 from elusive.report.curves import LEVELS, SCALE, SERIES
 from elusive.report.headline import FOLLOWS, Line, Strip
 from elusive.report.svg import Panel, Series, chart, nice_ticks, power_ticks
+from elusive.report.titles import shorten
 
 #: Classes of the chain's colours.
 COLOURS = {metric.column: f"c{position}" for position, metric in enumerate(METRICS)}
@@ -63,10 +64,6 @@ def _end(text: str, longest: int) -> str:
         return text
     cut = text[-longest:]
     return "… " + cut[cut.find(" ") + 1 :]
-
-
-def _start(text: str, longest: int) -> str:
-    return text if len(text) <= longest else text[: longest - 1].rstrip() + "…"
 
 
 def _arrow(start: float, end: float, colour: str, y: int) -> str:
@@ -193,7 +190,7 @@ class Drawings:
             "choices": [
                 {
                     "letter": letter(k),
-                    "text": _start(self.card["choices"][k], _CHOICE),
+                    "text": shorten(self.card["choices"][k], _CHOICE),
                     "right": k == gold,
                     "log_likelihood": format_number(value, 1),
                     "probability": _power(value),
@@ -263,7 +260,7 @@ class Drawings:
             "choices": [
                 {
                     "letter": letter(k),
-                    "text": _start(text, 180),
+                    "text": shorten(text, 180),
                     "right": k == card["gold"],
                     "colour": wrong_class(k, card["gold"]),
                     "spearman": _known(of_family["spearman"][k]),

@@ -27,9 +27,17 @@ def number(value: int) -> str:
     return _NUMBERS[value] if value < len(_NUMBERS) else str(value)
 
 
+def shorten(text: str, longest: int) -> str:
+    """The beginning of a text, in whole words where that leaves most of it."""
+    if len(text) <= longest:
+        return text
+    cut = text[: longest - 1]
+    space = cut.rfind(" ")
+    return (cut[:space] if space > longest // 2 else cut).rstrip() + "…"
+
+
 def _quote(text: str) -> str:
-    text = " ".join(text.split())
-    return f"“{text if len(text) <= LONGEST else text[: LONGEST - 1].rstrip() + '…'}”"
+    return f"“{shorten(' '.join(text.split()), LONGEST)}”"
 
 
 def _movement(moves: Sequence[int], gold: int) -> str:
