@@ -75,7 +75,8 @@ def _arrow(start: float, end: float, colour: str, y: int) -> str:
         return line
     way = -1 if b < a else 1
     head = f'<svg x="{b:.2f}%" y="{y - 5}" width="10" height="10" overflow="visible">'
-    head += f'<path class="dot {colour}" d="M0,5l{-7 * way},-4v8z"/></svg>'
+    # Before the dot that stands at the end.
+    head += f'<path class="dot {colour}" d="M{-4 * way},5l{-7 * way},-4v8z"/></svg>'
     return line + head
 
 

@@ -72,6 +72,7 @@ const address = (changes = {}, to = place) => {
 };
 const remember = () => history.replaceState(null, "", address());
 const change = changes => {
+  unnote();
   Object.assign(state, changes);
   for (const listener of listeners) listener(changes);
   remember();
@@ -105,7 +106,7 @@ const unnote = () => { tip.hidden = true; };
 
 const save = (name, text) => {
   const link = make("a");
-  link.href = URL.createObjectURL(new Blob(["﻿" + text], { type: "text/csv;charset=utf-8" }));
+  link.href = URL.createObjectURL(new Blob([text], { type: "text/csv;charset=utf-8" }));
   link.download = name + ".csv";
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 1000);

@@ -78,7 +78,7 @@ const capital = text => text[0].toUpperCase() + text.slice(1);
   const redraw = () => {
     const { lines, title, method, compare } = drawn();
     for (const select of selects)
-      select.value = { benchmark: benchmark(), family: family(), method: state.method, compare, of: state.metric || "log_p_vocab_correct" }[select.dataset.filter];
+      select.value = { benchmark: benchmark(), family: family(), method, compare, metric: state.metric || "log_p_vocab_correct" }[select.dataset.filter];
     metricSelect.parentElement.hidden = compare === "metrics";
     const panel = { title: "share of items with a correlation above c", height: 250, low: 0, high: 1, ticks: [0, 0.25, 0.5, 0.75, 1] };
     const plot = new Plot(node, [panel], { low: -1, high: 1, ticks: CORRELATIONS, title: "c" }, `Survival curves of correlations: ${title}. Arrow keys read values.`);
@@ -94,7 +94,7 @@ const capital = text => text[0].toUpperCase() + text.slice(1);
     });
     caption.replaceChildren(legend, make("div", title + (chance && compare !== "methods" && compare !== "families" ? ". Dotted: a score that has nothing to do with compute." : ".")));
     const missing = lines.filter(one => one.undefined);
-    if (missing.length) make("div", "Items without a correlation are left out: " + missing.map(one => `${one.text} ${one.undefined} of ${one.items}`).join(", ") + ".", caption);
+    if (missing.length) make("div", "Items without a correlation are left out: " + missing.map(one => `${one.text} ${one.undefined.toLocaleString("en")} of ${one.items.toLocaleString("en")}`).join(", ") + ".", caption);
     plot.reads(201, k => {
       if (k < 0) return {};
       const c = -1 + k / 100;
@@ -121,10 +121,7 @@ const capital = text => text[0].toUpperCase() + text.slice(1);
   };
   redraw();
   redrawn.push(redraw);
-  listeners.push(changes => {
-    if ("of" in changes) { state.metric = state.of; delete state.of; }
-    redraw();
-  });
+  listeners.push(redraw);
 }
 
 // Mean scores: of checkpoints against compute.

@@ -114,7 +114,7 @@ const scatter = (node, run, chosen, open) => {
   const lost = points.filter(i => of.before[i] > of.after[i]).length;
   const full = run.cards.length < run.items.length ? ` Strong dots: the ${run.cards.length} that this page has in full.` : "";
   caption.textContent = points.length
-    ? `${run.label}, ${familyLabel(family())}: ${points.length} items, ${lost} of them below the diagonal.${full}`
+    ? `${run.label}, ${familyLabel(family())}: ${points.length.toLocaleString("en")} items, ${lost.toLocaleString("en")} of them below the diagonal.${full}`
     : `${run.label}, ${familyLabel(family())}: no item has both correlations.`;
   const size = Math.min(430, Math.max(280, node.clientWidth || 420));
   const panel = { title: "C in p_choices (after)", height: size - 100, low: -1, high: 1, ticks: [-1, -0.5, 0, 0.5, 1] };

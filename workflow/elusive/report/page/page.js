@@ -7,7 +7,11 @@ const showSections = () => {
   for (const select of barSelects) select.value = state[select.dataset.filter] || "";
   for (const node of document.querySelectorAll("main [data-family], main [data-benchmark]")) {
     const family = node.dataset.family, benchmark = node.dataset.benchmark;
-    let hidden = Boolean(state.benchmark && benchmark && benchmark !== state.benchmark);
+    const picked = Boolean(state.benchmark && benchmark === state.benchmark);
+    // The strip and the arrows stay whole: a row among others says more.
+    const whole = benchmark && node.closest(".strip, .arrows");
+    if (whole) node.classList.toggle("chosen", picked);
+    let hidden = Boolean(state.benchmark && benchmark && !picked && !whole);
     if (family && state.family) hidden ||= family !== state.family;
     // What only repeats the first family's text for another is shown where that other one is asked for.
     else if (family && node.matches("div.other") && !node.querySelector("details")) hidden ||= family !== first.family;
