@@ -100,7 +100,7 @@ class Plot {
       const box = this.svg.getBoundingClientRect();
       note(text, x ?? box.left + line / this.width * box.width, y ?? box.top + 30);
     };
-    const leave = () => { guide.setAttribute("visibility", "hidden"); unnote(); show(-1); };
+    const leave = () => { at = -1; guide.setAttribute("visibility", "hidden"); unnote(); show(-1); };
     for (const kind of ["pointermove", "pointerdown"])
       this.svg.addEventListener(kind, event => go(near(this.at(event)), event.clientX, event.clientY));
     this.svg.addEventListener("pointerleave", leave);
