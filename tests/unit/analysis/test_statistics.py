@@ -36,7 +36,9 @@ from score_tables import about, logprobs_table, random_run, write_family, write_
 
 #: The metrics of tables without unconditional scores.
 FOUND = (*METRICS, *(name for name in VARIANTS if not name.endswith("pmi")))
-CORRELATIONS = st.one_of(st.floats(-1, 1), st.sampled_from([-1.0, 0.0, 0.75, 1.0, np.nan]))
+CORRELATIONS = st.one_of(
+    st.floats(-1, 1).map(lambda value: round(value, 6)), st.sampled_from([-1.0, 0.0, 0.75, 1.0, np.nan])
+)
 
 
 def area_under_survival(values: np.ndarray) -> float:

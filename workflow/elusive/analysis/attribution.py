@@ -105,7 +105,7 @@ def mean_path(paths: Sequence[_Path]) -> _Path:
     places = [[path.steps.index(step) for step in first.steps] for path in paths]
     drops = np.mean([path.drops[place] for path, place in zip(paths, places, strict=True)], axis=0)
     undefined = np.mean([path.undefined[place] for path, place in zip(paths, places, strict=True)], axis=0)
-    levels = first.levels.copy()
+    levels = np.where(np.isnan(drops).any(axis=0), np.nan, first.levels)
     levels[1] = np.nan
     return _Path(first.key | {"order": MEAN_ORDER}, first.steps, levels, drops, undefined)
 
@@ -145,8 +145,8 @@ def decompose(paths: Sequence[_Path], units: np.ndarray | None) -> list[dict[str
         )
     for result, (_, low, high) in zip(results, _mean_intervals(linear, units), strict=True):
         # The total is all of itself, in every sample.
-        known = ~np.isnan(result["share"][-1])
-        result["share_low"], result["share_high"] = np.r_[low[:-1], known or np.nan], np.r_[high[:-1], known or np.nan]
+        whole = result["share"][-1]
+        result["share_low"], result["share_high"] = np.r_[low[:-1], whole], np.r_[high[:-1], whole]
     return results
 
 

@@ -122,7 +122,7 @@ def mean_correlations(
     pairs = np.zeros((models * (models - 1) // 2, len(columns)))
     x_pairs = np.count_nonzero(shuffles.x[:, None] - shuffles.x) / 2
     known: dict[int, int] = {}
-    for place, (scores, logarithmic) in enumerate(columns):
+    for place, (scores, logarithmic) in enumerate(columns if models > 1 else ()):
         values[:, place] = _mean_column(shifted(scores) if logarithmic else scores)
         # The ranks of p are those of log p.
         same = known.setdefault(id(scores), place)

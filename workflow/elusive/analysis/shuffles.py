@@ -51,7 +51,8 @@ class Shuffles:
         """For checkpoints at ``x`` [models]."""
         models = len(x)
         if models <= ENUMERATED:
-            return cls(x, np.array(list(itertools.permutations(range(models))), np.int64).reshape(-1, models), True)
+            orders = np.array(list(itertools.permutations(range(models))), np.int64)
+            return cls(x, orders.reshape(math.factorial(models), models), True)
         rows = np.tile(np.arange(models), (DRAWS, 1))
         return cls(x, np.random.default_rng(models).permuted(rows, axis=1), False)
 
