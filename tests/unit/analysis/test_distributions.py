@@ -72,12 +72,14 @@ def test_mean_interval_solves_halls_transformation(shape):
 
 
 def test_shares_of_single_items_have_wilsons_interval():
-    values = np.where(np.arange(40)[:, None] < [[0, 3, 40]], 0.9, 0.1) + 1e-3 * np.arange(40)[:, None]
+    values = np.where(np.arange(40)[:, None] < [[0, 3, 20, 40, 1, 2]], 0.9, 0.1) + 1e-3 * np.arange(40)[:, None]
     found = distribution_statistics(values, None)
-    for i, count in enumerate((0, 3, 40)):
+    for i, count in enumerate((0, 3, 20, 40, 1, 2)):
         expected = stats.binomtest(count, 40).proportion_ci(0.95, method="wilson")
         ends = found["fraction_above_075_low"][i], found["fraction_above_075_high"][i]
-        assert ends == pytest.approx(tuple(expected), abs=1e-12)
+        assert ends[1] == pytest.approx(expected.high, abs=1e-12)
+        low = stats.chi2.ppf(0.05, 2 * count) / 80 if 0 < count < 3 else expected.low
+        assert ends[0] == pytest.approx(low, abs=1e-12)
 
 
 def test_a_share_that_no_item_has_counts_its_clusters():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -255,29 +254,31 @@ def chance_text(
 
 
 def predictability_text(predictability: pd.DataFrame, benchmarks: Sequence[Benchmark], family: str) -> str:
-    """Which score of right against wrong choices follows compute best, and where none does."""
+    """Which scores of right against wrong choices are recommended, and where none is."""
     rows = predictability[
         (predictability["family"] == family)
         & (predictability["method"] == "spearman")
         & (predictability["kind"] == "comparison")
         & predictability["recommended"]
-    ].set_index("benchmark")
-    found = [rows.loc[b.name] for b in benchmarks if b.name in rows.index]
-    none = [b.label for b in benchmarks if b.name not in rows.index]
-    if not found:
+    ]
+    parts, none = [], []
+    for benchmark in benchmarks:
+        own = rows[rows["benchmark"] == benchmark.name].sort_values("rank")
+        if own.empty:
+            none.append(benchmark.label)
+            continue
+        names = join([METRIC_NAMES.get(name, name) for name in own["metric"]])
+        parts.append(f"{names} on {benchmark.label} (best mean Spearman correlation {format_number(own['mean'].max())})")
+    if not parts:
         return (
-            "No score that compares the right choice with the wrong ones follows compute beyond doubt on any "
-            "benchmark: none can be recommended (median Spearman correlation, undefined counted as 0)."
+            "No score that compares the right choice with the wrong ones can be recommended on any benchmark: none is "
+            "above what shuffled compute gives and rises on right as well as on wrong items."
         )
-    counts = Counter(str(row["metric"]) for row in found).most_common()
-    best = [f"{METRIC_NAMES.get(name, name)} on {count}" for name, count in counts]
-    medians = [float(row["median"]) for row in found]
     text = (
-        "Of the scores that compare the right choice with the wrong ones, the one that follows compute best is "
-        f"{join(best)} of {len(benchmarks)} benchmarks, with median Spearman correlations of "
-        f"{format_range(min(medians), max(medians))}."
+        "Of the scores that compare the right choice with the wrong ones, these are above what shuffled compute gives, "
+        f"rise on right as well as on wrong items, and cannot be told from the best of them: {'; '.join(parts)}."
     )
-    return f"{text} None does beyond doubt on {join(none)}." if none else text
+    return f"{text} None can be recommended on {join(none)}." if none else text
 
 
 def spearman_by_luck(models: int) -> float:

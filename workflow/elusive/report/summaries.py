@@ -117,21 +117,22 @@ def _shorts(
 
 
 def recommended(table: pd.DataFrame, families: Mapping[str, str], benchmarks: Sequence[Benchmark]) -> list[Short]:
-    """Of the table ``predictability``: the score of each kind that follows compute best, or none."""
-    rows = _by(table[table["recommended"]], ["family", "benchmark", "method", "kind"])
+    """Of the table ``predictability``: the scores of each kind that are recommended, best first, or none."""
+    rows = dict(iter(table[table["recommended"]].groupby(["family", "benchmark", "method", "kind"])))
     which = [(method, kind) for kind in ("comparison", "mass") for method in ("spearman", "pearson")]
     titles = {"mass": "the text's mass", "comparison": "right against wrong choices"}
 
     def cells(family: str, benchmark: str) -> list[Cell]:
         result = []
         for method, kind in which:
-            row = rows.get((family, benchmark, method, kind))
-            if row is None:
+            own = rows.get((family, benchmark, method, kind))
+            if own is None:
                 result.append(Cell("none"))
                 continue
-            value = _cell(row, "median", heat=True)
-            metric = METRIC_NAMES.get(row["metric"], row["metric"])
-            result.append(Cell(f"{metric}: {value.text}", value.interval, value.heat))
+            own = own.sort_values("rank")
+            value = float(own["mean"].iloc[0])
+            names = ", ".join(METRIC_NAMES.get(name, name) for name in own["metric"])
+            result.append(Cell(f"{names}: {format_number(value)}", None, value))
         return result
 
     return _shorts(families, benchmarks, [f"{titles[kind]}, {method.capitalize()}" for method, kind in which], cells)
@@ -334,7 +335,11 @@ def pack_all(
                 Key(
                     "order",
                     "order",
-                    {"exponentiate_first": "exponentiate first", "renormalise_first": "renormalise first"},
+                    {
+                        "exponentiate_first": "exponentiate first",
+                        "renormalise_first": "renormalise first",
+                        "mean_of_orders": "mean of both",
+                    },
                     chosen="exponentiate first",
                 ),
                 Key("method", "method", chosen="pearson"),
