@@ -456,7 +456,9 @@ SCHEMAS: dict[str, pa.Schema] = {
             for bound, end in {"_low": "lower", "_high": "upper"}.items()
         ],
         *[
-            _score(f"mean_shuffled_{bound}", f"the mean is {where} it in at most 2.5 % of the orders of compute", "", True)
+            _score(
+                f"mean_shuffled_{bound}", f"the mean is {where} it in at most 2.5 % of the orders of compute", "", True
+            )
             for bound, where in {"low": "below", "high": "above"}.items()
         ],
         _score("p_shuffled", "share of the orders of compute whose mean is no less", "", True),

@@ -76,9 +76,7 @@ def test_no_fall_has_no_shares():
     generator = np.random.default_rng(6)
     flat = generator.uniform(-0.5, 0.5, (3, 60))
     small = np.stack([0.5 + generator.normal(0, 0.01, 200) - 0.02 * k for k in range(3)])
-    found, less, empty = (
-        decompose([path(values)], None)[0] for values in (flat, small, np.full((3, 20), np.nan))
-    )
+    found, less, empty = (decompose([path(values)], None)[0] for values in (flat, small, np.full((3, 20), np.nan)))
     assert np.isnan(found["share"]).all() and np.isfinite(found["drop"]).all()
     assert less["drop_low"][-1] > 0 and less["drop"][-1] < LEAST_TOTAL
     assert np.isnan([less["share"], less["share_low"], less["costliest"]]).all(), "a share of next to nothing"

@@ -72,7 +72,10 @@ def test_headline_is_the_mean_with_undefined_correlations_as_0():
         assert found["brier", method]["benchmark_correlation"] == pytest.approx(
             function(np.log10(flops), mean_score).statistic, abs=1e-6
         )
-    assert found["log_p_vocab_incorrect", "spearman"]["p_adjusted"] != found["log_p_vocab_incorrect", "spearman"]["p_value"]
+    assert (
+        found["log_p_vocab_incorrect", "spearman"]["p_adjusted"]
+        != found["log_p_vocab_incorrect", "spearman"]["p_value"]
+    )
 
 
 def test_jackknife_of_the_headline_is_that_of_leaving_checkpoints_out():

@@ -63,7 +63,9 @@ def test_p_values_and_band_hold_their_level(models):
     x = np.linspace(18, 22, models)
     shuffles = Shuffles.of(x)
     # Items that share most of their noise.
-    columns = [(generator.normal(size=(models, 1)) + 0.5 * generator.normal(size=(models, 20)), False) for _ in range(400)]
+    columns = [
+        (generator.normal(size=(models, 1)) + 0.5 * generator.normal(size=(models, 20)), False) for _ in range(400)
+    ]
     shuffled, real = mean_correlations(shuffles, columns)
     for method in METHODS:
         share = shuffles.p_values(shuffled[method], real[method])

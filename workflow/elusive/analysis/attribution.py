@@ -19,10 +19,10 @@ defined, ``zero`` keeps every item and takes an undefined correlation as none at
 of a drop that is due to this: to items whose correlation one of the two metrics of the step lacks.
 
 ``*_low`` and ``*_high`` are 95 % intervals for drawing other items, as in :mod:`elusive.analysis.statistics`.
-``costliest`` says whether a step's drop is above 0, and above that of every other step of its path, by the lower ends of
-the intervals of the drop and of the items' differences. ``share`` is the step's drop in units of the total; its interval
-is that of the mean of the linearised ratio. All three are null where the total is less than :data:`LEAST_TOTAL` in size
-or its interval has 0 in it, or there is none: a share of next to nothing says nothing.
+``costliest`` says whether a step's drop is above 0, and above that of every other step of its path, by the lower ends
+of the intervals of the drop and of the items' differences. ``share`` is the step's drop in units of the total; its
+interval is that of the mean of the linearised ratio. All are null where the total is less than :data:`LEAST_TOTAL` in
+size or its interval has 0 in it, or there is none: a share of next to nothing says nothing.
 """
 
 from __future__ import annotations
@@ -225,7 +225,7 @@ def attribute(correlations: Sequence[FilePath], items: FilePath | None = None) -
 
 
 def _add_ranges(rows: Sequence[dict[str, Any]]) -> None:
-    """Put the range of each step's drop over the orders, ``drop_least`` and ``drop_most``, into all rows of the step."""
+    """Put the range of each step's drop over the orders into all rows of the step."""
     names = ("family", "benchmark", "method", "score", "nan_policy", "step")
     drops: dict[tuple[Any, ...], list[float]] = {}
     for row in rows:

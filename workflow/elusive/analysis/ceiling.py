@@ -112,9 +112,7 @@ def write_ceiling(
         for key in keys:
             if key not in losses:
                 raise ElusiveError(f"{checkpoints}: has no row for {'/'.join(key)} of family {family!r}")
-        rows += [
-            {"family": family} | row for row in family_ceiling(families[family], [losses[key] for key in keys])
-        ]
+        rows += [{"family": family} | row for row in family_ceiling(families[family], [losses[key] for key in keys])]
     write_table(pa.Table.from_pylist(rows, SCHEMAS["ceiling"]), output_parquet, "ceiling", {"level": 0.95})
     write_csv(read_table(output_parquet, "ceiling"), output_csv)
     logger.info("ceiling: %d families", len(families))

@@ -4,8 +4,8 @@ Intervals over items (:mod:`elusive.analysis.statistics`) take the checkpoints a
 checkpoints are left out one at a time, by the jackknife of :mod:`elusive.analysis.resampling`. Where a family has
 several models (runs), whole models are left out as well: their checkpoints follow one another in training and are not
 independent draws. The median's interval comes from that of the share of items below it, and ends at the quantiles of
-these levels (Woodruff 1952): rank correlations of few checkpoints take few values, among which the median itself may not
-move at all. Of fewer than :data:`LEAST_MEDIAN` groups it often spans most of the scale, and is left out.
+these levels (Woodruff 1952): rank correlations of few checkpoints take few values, among which the median itself may
+not move at all. Of fewer than :data:`LEAST_MEDIAN` groups it often spans most of the scale, and is left out.
 
 Undefined correlations are left out, with or without a checkpoint. Besides, per family × benchmark × metric × method:
 
@@ -27,7 +27,8 @@ no resampling of one run shows what another seed, another order of the data or a
 intervals over models are wider and nearer to that, but have few groups. Six to thirteen checkpoints give a standard
 error that is itself uncertain by a quarter or more. In simulations with noise that items share, intervals of the mean
 cover 91 to 95 % with six to thirteen independent checkpoints and 62 % with thirteen whose noise has an autocorrelation
-of 0.8; those of the median 97 to 99 % with eight or thirteen and 88 % (tests/unit/analysis/test_checkpoint_intervals.py prints them).
+of 0.8; those of the median 97 to 99 % with eight or thirteen, and 88 % with that noise
+(tests/unit/analysis/test_checkpoint_intervals.py prints them).
 """
 
 from __future__ import annotations

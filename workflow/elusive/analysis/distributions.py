@@ -14,7 +14,7 @@ items are drawn one by one), residuals' sums ``R_g`` over clusters and ``h_g = 1
 
 - the variance of a mean is ``sum_g R_g² / h_g / N²``, the bias-reduced cluster estimate CR2 (Bell and McCaffrey 2002),
   and Student's t has the degrees of freedom by which that estimate varies when items are independent (Satterthwaite),
-  ``N² / (sum_g n_g² (1 - 2 n_g/N) / h_g² + (sum_g n_g²/h_g)² / N²)``: G - 1 for G equal clusters, fewer for unequal ones;
+  ``N² / (sum_g n_g² (1 - 2 n_g/N) / h_g² + (sum_g n_g²/h_g)² / N²)``: G - 1 for G equal clusters, else fewer;
 - mean: t is corrected for skewness by Hall's monotone transformation (1992, J. R. Stat. Soc. B 54). The third moment is
   that of the clusters' sums in units of their standard deviations, which the intraclass correlation gives. ``auc``
   follows by its formula, ``neg_wasserstein`` as the image of the mean's interval;

@@ -63,7 +63,7 @@ def adjusted(family: Resampled) -> dict[tuple[str, str], float]:
 
 
 def benchmark_correlations(family: Resampled) -> dict[tuple[str, str], tuple[float, float]]:
-    """Correlation of each benchmark's mean score with compute, and its p-value, by (metric, method); NaN if undefined."""
+    """Correlation of each mean score with compute, and its p-value, by (metric, method); NaN if undefined."""
     averages = [family.scores[metric].mean(axis=1, keepdims=True) for metric in family.metrics]
     shuffled, found = mean_correlations(family.shuffles, [(column, False) for column in averages])
     result = {}

@@ -18,7 +18,7 @@ correlation over sqrt(items), and whose median and fraction are those of indepen
 ``dependent``, all sharing one order of the scores, so that mean and median are one correlation and the fraction is 0
 or 1. Real items share their checkpoints and lie between; ``shuffled_low/high`` of the table headline measure where.
 
-``least_p_value`` is 1 over the number of different orders of a family's compute: what no test by shuffling can be below.
+``least_p_value`` is 1 over the number of different orders of a family's compute: no test by shuffling can be below it.
 With four checkpoints it is 1/24, more than the 2.5 % outside of a band on one side, and ``note`` says so.
 
 The table ``null_curves`` has the whole distribution of one item's correlation, P(C > c), for the figures: at every
@@ -97,7 +97,6 @@ class Null:
         if self.values is None:
             return float((self.models - 1) ** -0.5)
         return float(np.sqrt((self.probabilities * self.values**2).sum()))
-
 
     def curve(self) -> tuple[np.ndarray, np.ndarray, bool]:
         """Ascending values of c, P(C > c) at each, and whether that is a staircase: it holds up to the next value."""

@@ -10,7 +10,7 @@ then to the earlier in the metrics' order. There are two kinds, each with a rank
 
 The mass on wrong choices is no score and left out, and so is p_vocab but under Pearson: ranks do not see it.
 
-A score is ``recommended`` when four things hold:
+A score is ``recommended`` when three things hold:
 
 1. it ``follows`` compute: its mean is above what shuffled compute gives, at 5 % after correction for choosing among all
    scores and methods of the benchmark, so that in at most 5 % of the orders of compute anything is recommended; and its
@@ -19,8 +19,8 @@ A score is ``recommended`` when four things hold:
    and on those that they get wrong, which a change of their size cannot do (:mod:`elusive.analysis.skill`). For a mass
    that is the check of the plain margin;
 3. it is ``tied`` with the best score of its kind of which the first two hold: the items' differences from it have an
-   interval with 0 in it, for other items or for other checkpoints (or models). ``gap`` is the mean of these differences,
-   with its intervals. Where the first two hold of no score, the best is that of rank 1.
+   interval with 0 in it, for other items or for other checkpoints (or models). ``gap`` is the mean of these
+   differences, with its intervals. Where the first two hold of no score, the best is that of rank 1.
 
 ``reason`` says which of these a score lacks, the first one, and is null for a recommended one.
 """
@@ -72,7 +72,9 @@ def rank_scores(family: Resampled, headline: list[dict[str, Any]], units: np.nda
                 if by != method or (metric in MASSES) != (kind == "mass"):
                     continue
                 row = {"method": method, "kind": kind, "metric": metric}
-                row |= {name: about[metric, method][name] for name in ("num_items", "num_models", "nan_fraction", "mean")}
+                row |= {
+                    name: about[metric, method][name] for name in ("num_items", "num_models", "nan_fraction", "mean")
+                }
                 row |= {name: float(found[name][i]) for name in ("median", "median_low", "median_high")}
                 row["fraction_above_075"] = float(found["fraction_above_075"][i])
                 own.append(row | _judge(family, about[metric, method], _skill_of(shown, metric)))

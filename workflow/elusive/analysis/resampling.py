@@ -5,9 +5,9 @@ once: the correlations of every item, metric and method with all checkpoints; th
 without each model of a family that has several; and the means over items when compute is shuffled
 (:mod:`elusive.analysis.shuffles`). In a mean over all items an undefined correlation counts as 0.
 
-The jackknife: with ``t(-g)`` a statistic without group ``g`` of ``n`` checkpoints, its standard error is ``sqrt((n-1)/n
-* sum_g (t(-g) - mean t(-g))^2)``, and the interval reaches Student's t (n-1) times that. Groups of unequal size enter as
-in the delete-m_j jackknife (Busing, Meijer and van der Leeden 1999).
+The jackknife: with ``t(-g)`` a statistic without group ``g`` of ``n`` checkpoints, its standard error is
+``sqrt((n-1)/n * sum_g (t(-g) - mean t(-g))^2)``, and the interval reaches Student's t (n-1) times that. Groups of
+unequal size enter as in the delete-m_j jackknife (Busing, Meijer and van der Leeden 1999).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import special
 
-from elusive.analysis.correlations import LOGARITHMS, LOSSES, METHODS, metric_correlations, unit
+from elusive.analysis.correlations import LOGARITHMS, LOSSES, metric_correlations, unit
 from elusive.analysis.leaving import average_ranks, correlations_without, scatter, shifted
 from elusive.analysis.metrics import present
 from elusive.analysis.shuffles import Shuffles
@@ -194,5 +194,3 @@ def mean_interval(value: float, without: np.ndarray, sizes: np.ndarray, bound: f
     if not reach > _NOTHING:
         return float("nan"), float("nan")
     return max(value - reach, -bound), min(value + reach, bound)
-
-

@@ -37,9 +37,9 @@ _BLOCK = 8_000_000
 
 @dataclass(frozen=True)
 class Shuffles:
-    """Orders of a family's compute: ``orders`` int64 [orders, models], each a permutation of the rows of ``x`` [models].
+    """Orders of a family's compute: ``orders`` int64 [orders, models], each a permutation of the rows of ``x``.
 
-    ``exact`` says whether they are all orders.
+    ``x`` [models] is compute, as it is or its logarithm; ``exact`` says whether they are all orders.
     """
 
     x: np.ndarray
@@ -120,7 +120,8 @@ class Shuffles:
         return np.concatenate(parts).astype(np.float64)
 
     def p_values(self, shuffled: np.ndarray, observed: np.ndarray, tolerance: float = _TOLERANCE) -> np.ndarray:
-        """Share of the orders, the observed one among them, whose ``shuffled`` [orders, scores] is no less: [scores]."""
+        """Share of the orders, the observed one among them, in which ``shuffled`` [orders, scores] is no less than
+        ``observed`` [scores]: float64 [scores]."""
         count = (shuffled >= observed - tolerance).sum(axis=0)
         return count / len(shuffled) if self.exact else (count + 1) / (len(shuffled) + 1)
 
@@ -166,6 +167,8 @@ def adjusted_p_values(
         with np.errstate(divide="ignore", invalid="ignore"):
             scaled = np.where(spread[method] > _TOLERANCE, values / spread[method], -np.inf)
         result[method] = np.where(
-            np.isinf(scaled), 1.0, shuffles.p_values(np.broadcast_to(best[:, None], (len(best), len(scaled))), scaled, 1e-6)
+            np.isinf(scaled),
+            1.0,
+            shuffles.p_values(np.broadcast_to(best[:, None], (len(best), len(scaled))), scaled, 1e-6),
         )
     return result

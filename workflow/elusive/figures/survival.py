@@ -64,9 +64,7 @@ def undefined_shares(correlations: pd.DataFrame, families: Mapping[str, str]) ->
     return pd.DataFrame(notes)
 
 
-def plot(
-    correlations: pd.DataFrame, chance: Chance, benchmark: Benchmark, families: Mapping[str, str]
-) -> p9.ggplot:
+def plot(correlations: pd.DataFrame, chance: Chance, benchmark: Benchmark, families: Mapping[str, str]) -> p9.ggplot:
     """Draw the survival curves of one benchmark, and those of chance behind them.
 
     ``correlations`` holds the rows of the correlations tables of all ``families`` (name -> label), ``chance`` what
@@ -122,9 +120,7 @@ def plot(
     return figure
 
 
-def caption_text(
-    correlations: pd.DataFrame, chance: Chance, benchmark: Benchmark, families: Mapping[str, str]
-) -> str:
+def caption_text(correlations: pd.DataFrame, chance: Chance, benchmark: Benchmark, families: Mapping[str, str]) -> str:
     """What the survival figure of one benchmark shows, with its numbers."""
     models = correlations.groupby("family")["num_models"].max()
     members = "; ".join(f"“{label}” ({models[name]} checkpoints)" for name, label in families.items())

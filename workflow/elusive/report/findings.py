@@ -268,7 +268,9 @@ def predictability_text(predictability: pd.DataFrame, benchmarks: Sequence[Bench
             none.append(benchmark.label)
             continue
         names = join([METRIC_NAMES.get(name, name) for name in own["metric"]])
-        parts.append(f"{names} on {benchmark.label} (best mean Spearman correlation {format_number(own['mean'].max())})")
+        parts.append(
+            f"{names} on {benchmark.label} (best mean Spearman correlation {format_number(own['mean'].max())})"
+        )
     if not parts:
         return (
             "No score that compares the right choice with the wrong ones can be recommended on any benchmark: none is "
