@@ -49,7 +49,7 @@ def test_correlations_are_scipys():
     for row in rows:
         assert (row["axis"], row["num_models"], row["num_runs"], row["num_losses"]) == ("both", 9, 3, 9)
         x = np.log10([float(m[row["variable"]]) for m in trained])
-        assert row["correlation"] == pytest.approx(functions[row["method"]](x, losses).statistic, abs=1e-6)
+        assert row["correlation"] == pytest.approx(functions[row["method"]](x, losses).statistic, abs=1e-12)
         left = [functions[row["method"]](np.delete(x, k), np.delete(losses, k)).statistic for k in range(9)]
         half = stats.t.ppf(0.975, 8) * np.sqrt(8 / 9 * ((np.array(left) - np.mean(left)) ** 2).sum())
         assert row["correlation_low"] == pytest.approx(max(row["correlation"] - half, -1), abs=1e-6)
@@ -66,6 +66,9 @@ def test_what_is_not_known_is_said():
     own = {(r["variable"], r["method"]): r for r in rows}
     assert own["tokens", "spearman"]["axis"] == "tokens"
     assert own["tokens", "spearman"]["correlation"] is not None
+    falling = family_ceiling(everything, [9 - np.log10(m["tokens"] + 1) for m in everything])
+    perfect = next(r for r in falling if (r["variable"], r["method"]) == ("tokens", "spearman"))
+    assert perfect["correlation"] == 1 and perfect["correlation_low"] is None, "no checkpoint makes a difference"
     assert own["tokens", "spearman"]["note"].startswith("3 checkpoints: too few")
     assert own["parameters", "kendall"]["correlation"] is None
     assert own["parameters", "kendall"]["note"] == "the loss or the variable is the same at every checkpoint"

@@ -39,8 +39,8 @@ def test_means_of_every_order_are_those_of_brute_force(x, method):
     shuffled, real = mean_correlations(shuffles, [(scores, False)])
     expected = brute_force(x, scores, method)
     assert shuffles.exact and len(shuffles.orders) == math.factorial(5)
-    np.testing.assert_allclose(np.sort(shuffled[method][:, 0]), np.sort(expected), atol=1e-12)
-    assert real[method][0] == pytest.approx(expected[0], abs=1e-12), "the first permutation is the order itself"
+    np.testing.assert_allclose(np.sort(shuffled[method][:, 0]), np.sort(expected), rtol=0, atol=5e-8)
+    assert real[method][0] == pytest.approx(expected[0], abs=5e-8), "the first permutation is the order itself"
     share = shuffles.p_values(shuffled[method], real[method])[0]
     assert share == pytest.approx((expected >= expected[0] - 1e-9).mean(), abs=1e-12)
 
@@ -51,7 +51,7 @@ def test_equal_means_that_rounding_splits_are_equal():
     shuffles = Shuffles.of(np.array([0.1, 0.2, 0.3]))
     shuffled, real = mean_correlations(shuffles, [(scores, False)])
     for method in METHODS:
-        assert np.abs(shuffled[method]).max() < 1e-12
+        assert np.abs(shuffled[method]).max() < 5e-8
         assert shuffles.p_values(shuffled[method], real[method])[0] == 1.0
 
 
@@ -72,8 +72,8 @@ def test_p_values_and_band_hold_their_level(models):
         low, high = shuffles.band(shuffled[method])
         assert 0.02 < (share <= 0.05).mean() < 0.085
         # Above the band and a p-value of at most 2.5 % are the same.
-        assert ((real[method] > high + 1e-9) == (share <= LEVEL)).mean() > 0.995
-        outside = (real[method] < low - 1e-9) | (real[method] > high + 1e-9)
+        assert ((real[method] > high + 1e-7) == (share <= LEVEL)).mean() > 0.995
+        outside = (real[method] < low - 1e-9) | (real[method] > high + 1e-7)
         assert 0.02 < outside.mean() < 0.085
 
 
@@ -123,5 +123,5 @@ def test_a_family_counts_undefined_correlations_as_0():
     for method in METHODS:
         for place, metric in enumerate(family.metrics):
             expected = np.nan_to_num(family.full[metric, method]).mean()
-            assert family.means[method][place] == pytest.approx(expected, abs=1e-12), (metric, method)
+            assert family.means[method][place] == pytest.approx(expected, abs=5e-8), (metric, method)
     assert np.isnan(family.full["accuracy", "spearman"]).any()

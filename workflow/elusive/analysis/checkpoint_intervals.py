@@ -53,9 +53,13 @@ def centres(values: np.ndarray) -> dict[str, np.ndarray]:
     n = (~np.isnan(values)).sum(axis=1)
     rows = np.arange(len(values))
     low, high = (ascending[rows, np.maximum(place, 0)] for place in ((n + 1) // 2 - 1, n // 2))
+    return {"mean": _mean(values), "median": np.where(n > 0, (low + high) / 2, np.nan)}
+
+
+def _mean(values: np.ndarray) -> np.ndarray:
+    """Mean of the defined entries of each row of ``values`` [rows, items]; NaN where there is none."""
     with np.errstate(divide="ignore", invalid="ignore"):
-        mean = np.where(np.isnan(values), 0.0, values).sum(axis=1) / n
-    return {"mean": mean, "median": np.where(n > 0, (low + high) / 2, np.nan)}
+        return np.nansum(values, axis=1) / (~np.isnan(values)).sum(axis=1)
 
 
 def share_below(values: np.ndarray, bound: float) -> np.ndarray:
@@ -72,12 +76,11 @@ def intervals(values: np.ndarray, without: np.ndarray, sizes: np.ndarray) -> dic
     that has. NaN where a statistic does not exist for all of them, and for the median of fewer than
     :data:`LEAST_MEDIAN` groups.
     """
-    found = {name: float(value[0]) for name, value in centres(values[None]).items()}
-    mean, median = found["mean"], found["median"]
-    ends = (np.nan, np.nan)
-    within = mean_interval(mean, centres(without)["mean"], sizes)
+    mean, ends = float(_mean(values[None])[0]), (np.nan, np.nan)
+    within = mean_interval(mean, _mean(without), sizes)
     if len(sizes) < LEAST_MEDIAN:
         return {"mean": within, "median": ends}
+    median = float(centres(values[None])["median"][0])
     below = float(share_below(values[None], median)[0])
     level = jackknife(below, share_below(without, median), sizes)
     if not np.isnan(level):
@@ -124,10 +127,6 @@ def family_intervals(family: Resampled, tokens: np.ndarray) -> list[dict[str, ob
         notes.append(f"intervals over checkpoints need {LEAST_CHECKPOINTS} checkpoints, here {count}")
     elif count < LEAST_MEDIAN:
         notes.append(f"an interval of the median needs {LEAST_MEDIAN} checkpoints, here {count}")
-    bands = {method: family.shuffles.band(values) for method, values in family.shuffled.items()}
-    shares = {
-        method: family.shuffles.p_values(values, family.means[method]) for method, values in family.shuffled.items()
-    }
     rows = []
     for metric in METRICS:
         place = family.metrics.index(metric)
@@ -151,9 +150,9 @@ def family_intervals(family: Resampled, tokens: np.ndarray) -> list[dict[str, ob
             known = family.shuffles.conclusive and defined > 0
             # Over the defined items: over all of them, undefined ones are 0.
             scale = len(full) / defined if defined else np.nan
-            low, high = (float(end[place]) * scale if known else np.nan for end in bands[method])
+            low, high = (float(end[place]) * scale if known else np.nan for end in family.bands[method])
             row |= {"mean_shuffled_low": low, "mean_shuffled_high": high}
-            row["p_shuffled"] = float(shares[method][place]) if known else np.nan
+            row["p_shuffled"] = float(family.p_values[method][place]) if known else np.nan
             row |= {"num_orders": len(family.shuffles.orders), "lag1_autocorrelation": lag}
             row |= {"effective_checkpoints": count * (1 - memory) / (1 + memory), "note": "; ".join(notes) or None}
             rows.append(row)

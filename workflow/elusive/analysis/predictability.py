@@ -147,7 +147,7 @@ def _compare(
         for name in _PARTITIONS:
             ends = (float("nan"), float("nan"))
             if partition := family.partitions.get(name):
-                without = partition.means(key) - partition.means((row["metric"], method))
+                without = partition.means[key] - partition.means[row["metric"], method]
                 ends = (0.0, 0.0) if same[i] else mean_interval(float(mean[i]), without, partition.sizes, 2.0)
                 behind = behind and ends[0] > 0
             row |= {f"gap_{name}_low": ends[0], f"gap_{name}_high": ends[1]}

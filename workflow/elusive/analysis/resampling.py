@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from scipy import special
@@ -21,7 +22,7 @@ from scipy import special
 from elusive.analysis.correlations import LOGARITHMS, LOSSES, metric_correlations, unit
 from elusive.analysis.leaving import average_ranks, correlations_without, scatter, shifted
 from elusive.analysis.metrics import present
-from elusive.analysis.shuffles import Shuffles
+from elusive.analysis.shuffles import Shuffles, rounded
 
 #: Fewest groups to leave out one of, and fewest checkpoints that must remain.
 LEAST_CHECKPOINTS, LEAST_MODELS, LEAST_LEFT = 5, 3, 4
@@ -45,9 +46,11 @@ class Partition:
     sizes: np.ndarray
     left: dict[Key, np.ndarray]
 
-    def means(self, key: Key) -> np.ndarray:
-        """Mean over all items without each group, undefined correlations as 0: float64 [groups]."""
-        return np.nan_to_num(self.left[key], nan=0.0).mean(axis=1)
+    @cached_property
+    def means(self) -> dict[Key, np.ndarray]:
+        """Mean over all items without each group, undefined correlations as 0: float64 [groups] each."""
+        items = next(iter(self.left.values())).shape[1]
+        return {key: np.nansum(values, axis=1) / items for key, values in self.left.items()}
 
 
 @dataclass(frozen=True)
@@ -74,6 +77,16 @@ class Resampled:
     def num_runs(self) -> int:
         """Number of models that the checkpoints belong to."""
         return len(np.unique(self.runs))
+
+    @cached_property
+    def bands(self) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        """Ends of the band of each method's means, [metrics] each."""
+        return {method: self.shuffles.band(values) for method, values in self.shuffled.items()}
+
+    @cached_property
+    def p_values(self) -> dict[str, np.ndarray]:
+        """Share of the orders whose mean is no less than the real one, [metrics], by method."""
+        return {method: self.shuffles.p_values(found, self.means[method]) for method, found in self.shuffled.items()}
 
 
 def resample(
@@ -162,7 +175,8 @@ def _mean_ranks(scores: np.ndarray, x_pairs: float) -> tuple[np.ndarray, np.ndar
         centred = ranks.astype(np.float64)
         ranked += (centred / np.sqrt(np.einsum("ij,ij->j", centred, centred))).sum(axis=1)
         if x_pairs:
-            weights = 1 / np.sqrt(distinct * x_pairs)
+            # Rounded, so that sums are exact and no number of threads changes a bit.
+            weights = rounded(1 / np.sqrt(distinct * x_pairs))
             change, stop = np.empty_like(ranks), 0
             for a in range(models - 1):
                 later = change[a + 1 :]

@@ -131,8 +131,7 @@ def skill(shuffles: Shuffles, followed: Mapping[str, tuple[np.ndarray, np.ndarra
         )
         matrices[:, 2 * place : 2 * place + 2] = signs / np.maximum(totals, 1)
     values = order @ matrices
-    # Sums of many signs in single precision.
-    shares = shuffles.p_values(shuffles.pairs(matrices), values, 1e-6)
+    shares = shuffles.p_values(shuffles.pairs(matrices), values)
     result = {}
     for place, name in enumerate(followed):
         found = []
