@@ -47,11 +47,10 @@ def shares(paths: Sequence[Path], count: int, repeats: int, seed: int = 0) -> di
         rows = np.argsort(flops, kind="stable")[spread(count, len(flops))]
         generator = np.random.default_rng([seed, count])
         own = {name: values[rows] for name, values in scores.items()}
-        found = []
+        found, shuffles = [], Shuffles.of(np.log10(flops[rows]))
         for _ in range(repeats):
             # The scores move instead of compute, so that all shuffles have the orders of one x.
             order = generator.permutation(len(rows))
-            shuffles = Shuffles.of(np.log10(flops[rows])) if not found else shuffles
             found.append(recommended(flops[rows], {name: values[order] for name, values in own.items()}, shuffles))
         result[benchmark] = np.mean(found, axis=0)
     return result
@@ -66,10 +65,8 @@ def main(arguments: list[str] | None = None) -> None:
     args = parser.parse_args(arguments)
     for count in args.checkpoints:
         found = shares(args.metrics, count, args.repeats)
-        mean = np.mean(list(found.values()), axis=0)
-        print(
-            f"{count} checkpoints: {100 * mean[0]:.1f} % (Spearman {100 * mean[1]:.1f} %, follows {100 * mean[2]:.1f} %)"
-        )
+        chosen, spearman, follows = 100 * np.mean(list(found.values()), axis=0)
+        print(f"{count} checkpoints: {chosen:.1f} % (Spearman {spearman:.1f} %, follows {follows:.1f} %)")
         for benchmark, row in found.items():
             print(f"    {benchmark:20} {100 * row[0]:5.1f} {100 * row[1]:5.1f} {100 * row[2]:5.1f}", flush=True)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import re
@@ -39,7 +40,7 @@ from elusive.figures import (
 )
 from elusive.figures.benchmark import METRICS_COLUMNS, read_correlations
 from elusive.figures.data import Benchmark, nesting, read_benchmark, read_frame, read_metrics
-from elusive.figures.null import null_curve, read_null_bands
+from elusive.figures.null import Chance, null_curve, read_chance
 from elusive.files import sha256_file
 from elusive.report.report import KINDS
 from synthetic_run import PER_BENCHMARK, SyntheticRun, draw_figure, make_run
@@ -113,8 +114,8 @@ def test_survival_draws_every_family_in_every_panel(run: SyntheticRun) -> None:
     assert [("Spearman" in p) for p in panels] == [True, False, True, True, True]
 
 
-def _bands(run: SyntheticRun, benchmark: str) -> pd.DataFrame:
-    return read_null_bands(run.table("null_bands"), benchmark, run.families)
+def _bands(run: SyntheticRun, benchmark: str) -> Chance:
+    return read_chance(run.table("null_bands"), run.table("null_curves"), benchmark, run.families)
 
 
 _CORRELATION_COLUMNS = ["family", "metric", "method", "correlation", "num_models"]
@@ -314,13 +315,23 @@ def _members(run: SyntheticRun) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["family", "model", "checkpoint"])
 
 
-def test_null_curve_goes_through_the_quantiles_of_the_table(run: SyntheticRun) -> None:
-    bands = _bands(run, "piqa")
-    row = bands[(bands["family"] == "ladder-sizes") & (bands["method"] == "kendall")].iloc[0]
-    x, y = null_curve(bands, "ladder-sizes", "kendall")
-    assert x.tolist() == [-1, row["q025"], row["q25"], row["median"], row["q75"], row["q975"], 1]
-    assert y.tolist() == [1, 0.975, 0.75, 0.5, 0.25, 0.025, 0] and (np.diff(x) >= 0).all()
-    assert len(null_curve(bands, "another", "kendall")[0]) == 0
+def test_null_curve_is_the_distribution_of_the_table(run: SyntheticRun) -> None:
+    chance = _bands(run, "piqa")
+    # Kendall's tau of five checkpoints: all 120 orders have 0 to 10 inversions.
+    orders = list(itertools.permutations(range(5)))
+    tau = np.array([1 - sum(b < a for a, b in itertools.combinations(order, 2)) / 5 for order in orders])
+    x, y = null_curve(chance, "ladder-sizes", "kendall")
+    assert (x[0], y[0], x[-1], y[-1]) == (-1, 1, 1, 0) and (np.diff(x) >= 0).all() and (np.diff(y) <= 1e-12).all()
+    for value in np.unique(tau):
+        heights = y[np.abs(x - value) < 1e-9]
+        assert heights.max() == pytest.approx((tau > value - 1e-9).mean())
+        assert heights.min() == pytest.approx((tau > value + 1e-9).mean())
+    x, y = null_curve(chance, "ladder-sizes", "pearson")
+    assert np.interp(0, x, y) == pytest.approx(0.5) and (np.diff(y) <= 0).all()
+    # With seven checkpoints Pearson's r is above 0.75 as often as t(5) is above 2.54.
+    x, y = null_curve(chance, "ladder-tokens", "pearson")
+    assert np.interp(0.75, x, y) == pytest.approx(0.0261, abs=2e-4)
+    assert len(null_curve(chance, "another", "kendall")[0]) == 0
 
 
 @given(st.lists(st.floats(-1, 1), min_size=1, max_size=30))
@@ -423,7 +434,7 @@ def test_spans_of_chance_follow_from_the_shuffled_mean(run: SyntheticRun) -> Non
         sorted(1 + own["mean_shuffled_high"])
     )
     assert (by_panel[statistics.STATISTICS["neg_wasserstein"]]["low"] == -1).all() and "median" not in by_panel
-    plain = statistics.caption_text(table, benchmarks, run.families, "kendall", shuffled)
+    plain = statistics.caption_text(table, benchmarks, run.families, "kendall")
     assert "Grey bars" not in plain
     assert "Grey bars" in statistics.caption_text(table, benchmarks, run.families, "pearson", shuffled)
 

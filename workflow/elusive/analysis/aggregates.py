@@ -95,7 +95,7 @@ def family_aggregates(flops: np.ndarray, means: np.ndarray, errors: np.ndarray, 
         free = len(y) - 1 - chosen
         result["noise"] = (rest / free) ** 0.5
         direction = -1.0 if (result["pearson"] or 0.0) < 0 else 1.0
-        result["signal"] = direction * max(y.var(ddof=1) - rest / free, 0.0) ** 0.5
+        result["signal"] = direction * max(y.var(ddof=1) - rest / free, 0.0) ** 0.5 + 0.0
         by_chance = special.fdtri(chosen, free, 0.95)
         result["signal_to_noise_chance"] = float((chosen * (by_chance - 1) / (len(y) - 1)) ** 0.5)
         if rest > 0:

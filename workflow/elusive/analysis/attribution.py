@@ -19,10 +19,10 @@ defined, ``zero`` keeps every item and takes an undefined correlation as none at
 of a drop that is due to this: to items whose correlation one of the two metrics of the step lacks.
 
 ``*_low`` and ``*_high`` are 95 % intervals for drawing other items, as in :mod:`elusive.analysis.statistics`.
-``costliest`` says whether a step's drop is above 0, and above that of every other step of its path, by the lower ends of
-the intervals of the drop and of the items' differences. ``share`` is the step's drop in units of the total; its interval
-is that of the mean of the linearised ratio. All three are null where the total is less than :data:`LEAST_TOTAL` in size
-or its interval has 0 in it, or there is none: a share of next to nothing says nothing.
+``costliest`` says whether a step's drop is above 0, and above that of every other step of its path, by the lower ends
+of the intervals of the drop and of the items' differences. ``share`` is the step's drop in units of the total; its
+interval is that of the mean of the linearised ratio. All are null where the total is less than :data:`LEAST_TOTAL` in
+size or its interval has 0 in it, or there is none: a share of next to nothing says nothing.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ def mean_path(paths: Sequence[_Path]) -> _Path:
     places = [[path.steps.index(step) for step in first.steps] for path in paths]
     drops = np.mean([path.drops[place] for path, place in zip(paths, places, strict=True)], axis=0)
     undefined = np.mean([path.undefined[place] for path, place in zip(paths, places, strict=True)], axis=0)
-    levels = first.levels.copy()
+    levels = np.where(np.isnan(drops).any(axis=0), np.nan, first.levels)
     levels[1] = np.nan
     return _Path(first.key | {"order": MEAN_ORDER}, first.steps, levels, drops, undefined)
 
@@ -145,8 +145,8 @@ def decompose(paths: Sequence[_Path], units: np.ndarray | None) -> list[dict[str
         )
     for result, (_, low, high) in zip(results, _mean_intervals(linear, units), strict=True):
         # The total is all of itself, in every sample.
-        known = ~np.isnan(result["share"][-1])
-        result["share_low"], result["share_high"] = np.r_[low[:-1], known or np.nan], np.r_[high[:-1], known or np.nan]
+        whole = result["share"][-1]
+        result["share_low"], result["share_high"] = np.r_[low[:-1], whole], np.r_[high[:-1], whole]
     return results
 
 
@@ -225,7 +225,7 @@ def attribute(correlations: Sequence[FilePath], items: FilePath | None = None) -
 
 
 def _add_ranges(rows: Sequence[dict[str, Any]]) -> None:
-    """Put the range of each step's drop over the orders, ``drop_least`` and ``drop_most``, into all rows of the step."""
+    """Put the range of each step's drop over the orders into all rows of the step."""
     names = ("family", "benchmark", "method", "score", "nan_policy", "step")
     drops: dict[tuple[Any, ...], list[float]] = {}
     for row in rows:

@@ -20,7 +20,7 @@ import numpy as np
 import pyarrow as pa
 
 from elusive import logs
-from elusive.analysis.correlations import METHODS
+from elusive.analysis.correlations import METHODS, pearson, rank_correlations
 from elusive.analysis.leaving import pearson_without_each, ranks_without_each
 from elusive.analysis.metrics import FilePath, Member
 from elusive.analysis.resampling import LEAST_CHECKPOINTS, mean_correlations, mean_interval
@@ -45,6 +45,7 @@ def loss_correlations(variable: np.ndarray, losses: np.ndarray) -> dict[str, dic
     x, scores = np.log10(variable), -losses[:, None]
     shuffles = Shuffles.of(x)
     shuffled, found = mean_correlations(shuffles, [(scores, False)])
+    values = dict(zip(METHODS, (pearson(x, scores), *rank_correlations(x, scores)), strict=True))
     left = dict(zip(METHODS, (pearson_without_each(x, scores), *ranks_without_each(x, scores)), strict=True))
     defined = np.ptp(x) > 0 and np.ptp(losses) > 0
     result = {}
@@ -55,16 +56,17 @@ def loss_correlations(variable: np.ndarray, losses: np.ndarray) -> dict[str, dic
         if not defined:
             row["note"] = "the loss or the variable is the same at every checkpoint"
         else:
-            value = float(np.clip(found[method][0], -1, 1))
+            value = float(values[method][0])
             row["correlation"] = value
             if shuffles.conclusive:
-                row["p_value"] = float(shuffles.p_values(shuffled[method], found[method], 1e-6)[0])
+                row["p_value"] = float(shuffles.p_values(shuffled[method], found[method])[0])
                 row["above_shuffled"] = row["p_value"] <= LEVEL
             else:
                 row["note"] = shuffles.note()
             if len(x) >= LEAST_CHECKPOINTS and not np.isnan(left[method]).any():
                 ends = mean_interval(value, left[method][:, 0], np.ones(len(x)))
-                row["correlation_low"], row["correlation_high"] = ends
+                if not np.isnan(ends).any():
+                    row["correlation_low"], row["correlation_high"] = ends
         result[method] = row
     return result
 

@@ -4,8 +4,8 @@ Intervals over items (:mod:`elusive.analysis.statistics`) take the checkpoints a
 checkpoints are left out one at a time, by the jackknife of :mod:`elusive.analysis.resampling`. Where a family has
 several models (runs), whole models are left out as well: their checkpoints follow one another in training and are not
 independent draws. The median's interval comes from that of the share of items below it, and ends at the quantiles of
-these levels (Woodruff 1952): rank correlations of few checkpoints take few values, among which the median itself may not
-move at all. An interval of the median over more than half of the scale of correlations is left out.
+these levels (Woodruff 1952): rank correlations of few checkpoints take few values, among which the median itself may
+not move at all. Of fewer than :data:`LEAST_MEDIAN` groups it often spans most of the scale, and is left out.
 
 Undefined correlations are left out, with or without a checkpoint. Besides, per family × benchmark × metric × method:
 
@@ -27,7 +27,8 @@ no resampling of one run shows what another seed, another order of the data or a
 intervals over models are wider and nearer to that, but have few groups. Six to thirteen checkpoints give a standard
 error that is itself uncertain by a quarter or more. In simulations with noise that items share, intervals of the mean
 cover 91 to 95 % with six to thirteen independent checkpoints and 62 % with thirteen whose noise has an autocorrelation
-of 0.8; those of the median 97 to 99 % and 88 % (tests/unit/analysis/test_checkpoint_intervals.py prints them).
+of 0.8; those of the median 97 to 99 % with eight or thirteen, and 88 % with that noise
+(tests/unit/analysis/test_checkpoint_intervals.py prints them).
 """
 
 from __future__ import annotations
@@ -42,8 +43,8 @@ from elusive.analysis.metrics import METRICS
 from elusive.analysis.resampling import LEAST_CHECKPOINTS, Resampled, jackknife, mean_interval
 
 STATISTICS = ("mean", "median")
-#: Widest interval of the median that is given: half of the scale of correlations.
-WIDEST = 1.0
+#: Fewest groups of checkpoints for an interval of the median.
+LEAST_MEDIAN = 8
 
 
 def centres(values: np.ndarray) -> dict[str, np.ndarray]:
@@ -52,9 +53,13 @@ def centres(values: np.ndarray) -> dict[str, np.ndarray]:
     n = (~np.isnan(values)).sum(axis=1)
     rows = np.arange(len(values))
     low, high = (ascending[rows, np.maximum(place, 0)] for place in ((n + 1) // 2 - 1, n // 2))
+    return {"mean": _mean(values), "median": np.where(n > 0, (low + high) / 2, np.nan)}
+
+
+def _mean(values: np.ndarray) -> np.ndarray:
+    """Mean of the defined entries of each row of ``values`` [rows, items]; NaN where there is none."""
     with np.errstate(divide="ignore", invalid="ignore"):
-        mean = np.where(np.isnan(values), 0.0, values).sum(axis=1) / n
-    return {"mean": mean, "median": np.where(n > 0, (low + high) / 2, np.nan)}
+        return np.nansum(values, axis=1) / (~np.isnan(values)).sum(axis=1)
 
 
 def share_below(values: np.ndarray, bound: float) -> np.ndarray:
@@ -68,21 +73,21 @@ def intervals(values: np.ndarray, without: np.ndarray, sizes: np.ndarray) -> dic
     """95 % intervals of mean and median of correlations ``values`` [items], by leaving groups of checkpoints out.
 
     ``without`` [groups, items] holds the correlations without each group and ``sizes`` [groups] how many checkpoints
-    that has. NaN where a statistic does not exist for all of them, and for a median's interval wider than
-    :data:`WIDEST`.
+    that has. NaN where a statistic does not exist for all of them, and for the median of fewer than
+    :data:`LEAST_MEDIAN` groups.
     """
-    found = {name: float(value[0]) for name, value in centres(values[None]).items()}
-    mean, median = found["mean"], found["median"]
+    mean, ends = float(_mean(values[None])[0]), (np.nan, np.nan)
+    within = mean_interval(mean, _mean(without), sizes)
+    if len(sizes) < LEAST_MEDIAN:
+        return {"mean": within, "median": ends}
+    median = float(centres(values[None])["median"][0])
     below = float(share_below(values[None], median)[0])
     level = jackknife(below, share_below(without, median), sizes)
-    if np.isnan(level):
-        return dict.fromkeys(STATISTICS, (np.nan, np.nan))
-    defined = np.sort(values[~np.isnan(values)])
-    low, high = np.quantile(defined, np.clip([0.5 - level, 0.5 + level], 0, 1))
-    ends = (float(low) if level < 0.5 else -1.0, float(high) if level < 0.5 else 1.0)
-    if ends[1] - ends[0] > WIDEST:
-        ends = (np.nan, np.nan)
-    return {"mean": mean_interval(mean, centres(without)["mean"], sizes), "median": ends}
+    if not np.isnan(level):
+        defined = np.sort(values[~np.isnan(values)])
+        low, high = np.quantile(defined, np.clip([0.5 - level, 0.5 + level], 0, 1))
+        ends = (float(low), float(high)) if level < 0.5 else (-1.0, 1.0)
+    return {"mean": within, "median": ends}
 
 
 def lag1_autocorrelation(x_ranks: np.ndarray, ranks: np.ndarray, neighbours: np.ndarray) -> float:
@@ -120,10 +125,8 @@ def family_intervals(family: Resampled, tokens: np.ndarray) -> list[dict[str, ob
     notes = [note] if (note := family.shuffles.note()) else []
     if "checkpoints" not in family.partitions:
         notes.append(f"intervals over checkpoints need {LEAST_CHECKPOINTS} checkpoints, here {count}")
-    bands = {method: family.shuffles.band(values) for method, values in family.shuffled.items()}
-    shares = {
-        method: family.shuffles.p_values(values, family.means[method]) for method, values in family.shuffled.items()
-    }
+    elif count < LEAST_MEDIAN:
+        notes.append(f"an interval of the median needs {LEAST_MEDIAN} checkpoints, here {count}")
     rows = []
     for metric in METRICS:
         place = family.metrics.index(metric)
@@ -147,9 +150,9 @@ def family_intervals(family: Resampled, tokens: np.ndarray) -> list[dict[str, ob
             known = family.shuffles.conclusive and defined > 0
             # Over the defined items: over all of them, undefined ones are 0.
             scale = len(full) / defined if defined else np.nan
-            low, high = (float(end[place]) * scale if known else np.nan for end in bands[method])
+            low, high = (float(end[place]) * scale if known else np.nan for end in family.bands[method])
             row |= {"mean_shuffled_low": low, "mean_shuffled_high": high}
-            row["p_shuffled"] = float(shares[method][place]) if known else np.nan
+            row["p_shuffled"] = float(family.p_values[method][place]) if known else np.nan
             row |= {"num_orders": len(family.shuffles.orders), "lag1_autocorrelation": lag}
             row |= {"effective_checkpoints": count * (1 - memory) / (1 + memory), "note": "; ".join(notes) or None}
             rows.append(row)

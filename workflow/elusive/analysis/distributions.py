@@ -14,13 +14,14 @@ items are drawn one by one), residuals' sums ``R_g`` over clusters and ``h_g = 1
 
 - the variance of a mean is ``sum_g R_g² / h_g / N²``, the bias-reduced cluster estimate CR2 (Bell and McCaffrey 2002),
   and Student's t has the degrees of freedom by which that estimate varies when items are independent (Satterthwaite),
-  ``N² / (sum_g n_g² (1 - 2 n_g/N) / h_g² + (sum_g n_g²/h_g)² / N²)``: G - 1 for G equal clusters, fewer for unequal ones;
+  ``N² / (sum_g n_g² (1 - 2 n_g/N) / h_g² + (sum_g n_g²/h_g)² / N²)``: G - 1 for G equal clusters, else fewer;
 - mean: t is corrected for skewness by Hall's monotone transformation (1992, J. R. Stat. Soc. B 54). The third moment is
   that of the clusters' sums in units of their standard deviations, which the intraclass correlation gives. ``auc``
   follows by its formula, ``neg_wasserstein`` as the image of the mean's interval;
 - median and quartiles: the order statistics whose ranks the binomial distribution gives, and -1 or 1 where there are
   too few for one (exact coverage of at least 95 % for items drawn one by one); fractions: Wilson's interval, which
-  keeps a width at 0 and 1. Clusters widen both by t and by the design effect, the larger of CR2's and that which the
+  keeps a width at 0 and 1, with Poisson's bound where one to three items make the share (Brown, Cai and DasGupta 2001,
+  Statistical Science 16). Clusters widen both by t and by the design effect, the larger of CR2's and that which the
   intraclass correlation gives. A share of 0 or 1 does not show how it clusters: it counts as if whole clusters had it
   or had it not, N² / sum_g n_g² of them;
 - ``iqr``: from the quartiles' intervals by the method of variance estimates recovery (Zou and Donner 2008), with the
@@ -320,4 +321,14 @@ def _fraction(sample: Sample, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray,
     error = sample.critical**2 / _equivalent(sample, rows)
     centre = (share + error / 2) / (1 + error)
     half = np.sqrt(share * (1 - share) * error + error**2 / 4) / (1 + error)
-    return share, np.maximum(centre - half, 0.0), np.minimum(centre + half, 1.0)
+    low, high = np.maximum(centre - half, 0.0), np.minimum(centre + half, 1.0)
+    if sample.starts is None:
+        low, high = _few(share, low, sample.n), 1 - _few(1 - share, 1 - high, sample.n)
+    return share, low, high
+
+
+def _few(share: np.ndarray, low: np.ndarray, n: np.ndarray) -> np.ndarray:
+    """The lower end of a share that only one to three items have, from the Poisson distribution of their number."""
+    count = np.rint(share * n)
+    few = ~np.isnan(low) & (count >= 1) & (count <= np.where(n > 50, 3, 2))
+    return np.where(few, np.minimum(low, special.gammaincinv(np.maximum(count, 1), 0.05) / n), low)

@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from elusive.analysis.correlations import METHODS
+from elusive.analysis.correlations import METHODS, pearson, rank_correlations
 from elusive.analysis.distributions import Sample
 from elusive.analysis.metrics import METRICS, VARIANTS
 from elusive.analysis.resampling import Resampled, mean_correlations, mean_interval
@@ -63,17 +63,16 @@ def adjusted(family: Resampled) -> dict[tuple[str, str], float]:
 
 
 def benchmark_correlations(family: Resampled) -> dict[tuple[str, str], tuple[float, float]]:
-    """Correlation of each benchmark's mean score with compute, and its p-value, by (metric, method); NaN if undefined."""
-    averages = [family.scores[metric].mean(axis=1, keepdims=True) for metric in family.metrics]
-    shuffled, found = mean_correlations(family.shuffles, [(column, False) for column in averages])
+    """Correlation of each mean score with compute, and its p-value, by (metric, method); NaN if undefined."""
+    averages = np.stack([family.scores[metric].mean(axis=1) for metric in family.metrics], axis=1)
+    shuffled, found = mean_correlations(family.shuffles, [(column[:, None], False) for column in averages.T])
+    values = (pearson(family.x, averages), *rank_correlations(family.x, averages))
     result = {}
-    for method in METHODS:
-        shares = family.shuffles.p_values(shuffled[method], found[method], 1e-6)
-        for metric, column, value, share in zip(family.metrics, averages, found[method], shares, strict=True):
-            known = len(column) > 1 and np.ptp(column) > 0 and np.ptp(family.x) > 0
-            enough = known and family.shuffles.conclusive
-            value = float(np.clip(value, -1, 1)) if known else float("nan")
-            result[metric, method] = (value, float(share) if enough else float("nan"))
+    for method, own in zip(METHODS, values, strict=True):
+        shares = family.shuffles.p_values(shuffled[method], found[method])
+        for metric, value, share in zip(family.metrics, own, shares, strict=True):
+            enough = family.shuffles.conclusive and not np.isnan(value)
+            result[metric, method] = (float(value), float(share) if enough else float("nan"))
     return result
 
 
@@ -88,8 +87,7 @@ def family_headline(family: Resampled, units: np.ndarray | None) -> list[dict[st
     mean, low, high = Sample.of(matrix, units).mean_interval()
     medians = np.median(matrix, axis=0)
     shuffles = family.shuffles
-    bands = {method: shuffles.band(found) for method, found in family.shuffled.items()}
-    above = {method: shuffles.p_values(found, family.means[method]) for method, found in family.shuffled.items()}
+    bands, above = family.bands, family.p_values
     below = {method: shuffles.p_values(-found, -family.means[method]) for method, found in family.shuffled.items()}
     corrected, benchmark = adjusted(family), benchmark_correlations(family)
     rows = []
@@ -101,7 +99,7 @@ def family_headline(family: Resampled, units: np.ndarray | None) -> list[dict[st
         for name in ("checkpoints", "models"):
             ends = (float("nan"), float("nan"))
             if partition := family.partitions.get(name):
-                ends = mean_interval(float(mean[i]), partition.means((metric, method)), partition.sizes)
+                ends = mean_interval(float(mean[i]), partition.means[metric, method], partition.sizes)
             row |= {f"mean_{name}_low": ends[0], f"mean_{name}_high": ends[1]}
         row["median"] = float(medians[i])
         if shuffles.conclusive:

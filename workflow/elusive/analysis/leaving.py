@@ -69,8 +69,9 @@ def _squares_without(squares: np.ndarray | float, ties: np.ndarray, models: int)
 
 
 def average_ranks(block: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """How each column of ``block`` [models, items] is ordered: the rows in ascending order, and for each of these places
-    the first and, less 1, the last one with the same value. Twice the centred average ranks are their sum less models.
+    """How each column of ``block`` [models, items] is ordered: the rows in ascending order, and for each of these
+    places the first and, less 1, the last one with the same value. Twice the centred average ranks are their sum less
+    the number of models.
     """
     order = np.argsort(block, axis=0)
     ascending = np.take_along_axis(block, order, axis=0)
@@ -90,8 +91,8 @@ def scatter(order: np.ndarray, values: np.ndarray, dtype: type) -> np.ndarray:
 
 
 def _places(block: np.ndarray, x_ranks: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Of each column of ``block`` [models, items]: twice the centred ranks (int16), how many checkpoints have each one's
-    value, and the sum of ``x_ranks`` over those above it less that over those below."""
+    """Of each column of ``block`` [models, items]: twice the centred ranks (int16), how many checkpoints have each
+    one's value, and the sum of ``x_ranks`` over those above it less that over those below."""
     order, first, end = average_ranks(block)
     total = np.zeros((len(block) + 1, block.shape[1]))
     np.cumsum(x_ranks[order], axis=0, out=total[1:])

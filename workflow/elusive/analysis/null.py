@@ -18,7 +18,7 @@ correlation over sqrt(items), and whose median and fraction are those of indepen
 ``dependent``, all sharing one order of the scores, so that mean and median are one correlation and the fraction is 0
 or 1. Real items share their checkpoints and lie between; ``shuffled_low/high`` of the table headline measure where.
 
-``least_p_value`` is 1 over the number of different orders of a family's compute: what no test by shuffling can be below.
+``least_p_value`` is 1 over the number of different orders of a family's compute: no test by shuffling can be below it.
 With four checkpoints it is 1/24, more than the 2.5 % outside of a band on one side, and ``note`` says so.
 
 The table ``null_curves`` has the whole distribution of one item's correlation, P(C > c), for the figures: at every

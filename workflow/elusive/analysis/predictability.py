@@ -10,7 +10,7 @@ then to the earlier in the metrics' order. There are two kinds, each with a rank
 
 The mass on wrong choices is no score and left out, and so is p_vocab but under Pearson: ranks do not see it.
 
-A score is ``recommended`` when four things hold:
+A score is ``recommended`` when three things hold:
 
 1. it ``follows`` compute: its mean is above what shuffled compute gives, at 5 % after correction for choosing among all
    scores and methods of the benchmark, so that in at most 5 % of the orders of compute anything is recommended; and its
@@ -19,8 +19,8 @@ A score is ``recommended`` when four things hold:
    and on those that they get wrong, which a change of their size cannot do (:mod:`elusive.analysis.skill`). For a mass
    that is the check of the plain margin;
 3. it is ``tied`` with the best score of its kind of which the first two hold: the items' differences from it have an
-   interval with 0 in it, for other items or for other checkpoints (or models). ``gap`` is the mean of these differences,
-   with its intervals. Where the first two hold of no score, the best is that of rank 1.
+   interval with 0 in it, for other items or for other checkpoints (or models). ``gap`` is the mean of these
+   differences, with its intervals. Where the first two hold of no score, the best is that of rank 1.
 
 ``reason`` says which of these a score lacks, the first one, and is null for a recommended one.
 """
@@ -104,7 +104,8 @@ def _judge(family: Resampled, about: dict[str, Any], check: Skill | None) -> dic
         reason = "not above what shuffled compute gives, corrected for the number of scores"
     else:
         for name in _PARTITIONS:
-            if name in family.partitions and not row[f"mean_{name}_low"] > 0:
+            # Where no checkpoint makes a difference there is no interval, and nothing that reaches 0.
+            if name in family.partitions and row[f"mean_{name}_low"] <= 0:
                 reason = reason or f"its interval over {name} reaches 0"
     row["follows"] = reason is None
     row["skill"] = check is not None and check.shown
@@ -146,7 +147,7 @@ def _compare(
         for name in _PARTITIONS:
             ends = (float("nan"), float("nan"))
             if partition := family.partitions.get(name):
-                without = partition.means(key) - partition.means((row["metric"], method))
+                without = partition.means[key] - partition.means[row["metric"], method]
                 ends = (0.0, 0.0) if same[i] else mean_interval(float(mean[i]), without, partition.sizes, 2.0)
                 behind = behind and ends[0] > 0
             row |= {f"gap_{name}_low": ends[0], f"gap_{name}_high": ends[1]}

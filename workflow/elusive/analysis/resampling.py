@@ -5,23 +5,24 @@ once: the correlations of every item, metric and method with all checkpoints; th
 without each model of a family that has several; and the means over items when compute is shuffled
 (:mod:`elusive.analysis.shuffles`). In a mean over all items an undefined correlation counts as 0.
 
-The jackknife: with ``t(-g)`` a statistic without group ``g`` of ``n`` checkpoints, its standard error is ``sqrt((n-1)/n
-* sum_g (t(-g) - mean t(-g))^2)``, and the interval reaches Student's t (n-1) times that. Groups of unequal size enter as
-in the delete-m_j jackknife (Busing, Meijer and van der Leeden 1999).
+The jackknife: with ``t(-g)`` a statistic without group ``g`` of ``n`` checkpoints, its standard error is
+``sqrt((n-1)/n * sum_g (t(-g) - mean t(-g))^2)``, and the interval reaches Student's t (n-1) times that. Groups of
+unequal size enter as in the delete-m_j jackknife (Busing, Meijer and van der Leeden 1999).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from scipy import special
 
-from elusive.analysis.correlations import LOGARITHMS, LOSSES, METHODS, metric_correlations, unit
+from elusive.analysis.correlations import LOGARITHMS, LOSSES, metric_correlations, unit
 from elusive.analysis.leaving import average_ranks, correlations_without, scatter, shifted
 from elusive.analysis.metrics import present
-from elusive.analysis.shuffles import Shuffles
+from elusive.analysis.shuffles import Shuffles, rounded
 
 #: Fewest groups to leave out one of, and fewest checkpoints that must remain.
 LEAST_CHECKPOINTS, LEAST_MODELS, LEAST_LEFT = 5, 3, 4
@@ -45,9 +46,11 @@ class Partition:
     sizes: np.ndarray
     left: dict[Key, np.ndarray]
 
-    def means(self, key: Key) -> np.ndarray:
-        """Mean over all items without each group, undefined correlations as 0: float64 [groups]."""
-        return np.nan_to_num(self.left[key], nan=0.0).mean(axis=1)
+    @cached_property
+    def means(self) -> dict[Key, np.ndarray]:
+        """Mean over all items without each group, undefined correlations as 0: float64 [groups] each."""
+        items = next(iter(self.left.values())).shape[1]
+        return {key: np.nansum(values, axis=1) / items for key, values in self.left.items()}
 
 
 @dataclass(frozen=True)
@@ -74,6 +77,16 @@ class Resampled:
     def num_runs(self) -> int:
         """Number of models that the checkpoints belong to."""
         return len(np.unique(self.runs))
+
+    @cached_property
+    def bands(self) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        """Ends of the band of each method's means, [metrics] each."""
+        return {method: self.shuffles.band(values) for method, values in self.shuffled.items()}
+
+    @cached_property
+    def p_values(self) -> dict[str, np.ndarray]:
+        """Share of the orders whose mean is no less than the real one, [metrics], by method."""
+        return {method: self.shuffles.p_values(found, self.means[method]) for method, found in self.shuffled.items()}
 
 
 def resample(
@@ -122,7 +135,7 @@ def mean_correlations(
     pairs = np.zeros((models * (models - 1) // 2, len(columns)))
     x_pairs = np.count_nonzero(shuffles.x[:, None] - shuffles.x) / 2
     known: dict[int, int] = {}
-    for place, (scores, logarithmic) in enumerate(columns):
+    for place, (scores, logarithmic) in enumerate(columns if models > 1 else ()):
         values[:, place] = _mean_column(shifted(scores) if logarithmic else scores)
         # The ranks of p are those of log p.
         same = known.setdefault(id(scores), place)
@@ -162,7 +175,8 @@ def _mean_ranks(scores: np.ndarray, x_pairs: float) -> tuple[np.ndarray, np.ndar
         centred = ranks.astype(np.float64)
         ranked += (centred / np.sqrt(np.einsum("ij,ij->j", centred, centred))).sum(axis=1)
         if x_pairs:
-            weights = 1 / np.sqrt(distinct * x_pairs)
+            # Rounded, so that sums are exact and no number of threads changes a bit.
+            weights = rounded(1 / np.sqrt(distinct * x_pairs))
             change, stop = np.empty_like(ranks), 0
             for a in range(models - 1):
                 later = change[a + 1 :]

@@ -29,17 +29,20 @@ ENUMERATED, DRAWS = 8, 5000
 #: One-sided level of a band's ends and of "above what shuffled compute gives".
 LEVEL = 0.025
 
-# Values of size up to 1 that differ by less are equal.
-_TOLERANCE = 1e-9
+# Values of size up to 1 that differ by less are equal, and so are values in units of their deviation.
+_TOLERANCE, _SCALED = 1e-6, 1e-4
+# Factors are rounded to multiples of these, so that every sum of their products is exact, and no number of threads
+# changes a bit: of two factors, and of one that is multiplied by -1, 0 or 1.
+_TWO, _ONE = 2.0**26, 2.0**32
 # Pairs × orders looked at in one go, which bounds the memory.
 _BLOCK = 8_000_000
 
 
 @dataclass(frozen=True)
 class Shuffles:
-    """Orders of a family's compute: ``orders`` int64 [orders, models], each a permutation of the rows of ``x`` [models].
+    """Orders of a family's compute: ``orders`` int64 [orders, models], each a permutation of the rows of ``x``.
 
-    ``exact`` says whether they are all orders.
+    ``x`` [models] is compute, as it is or its logarithm; ``exact`` says whether they are all orders.
     """
 
     x: np.ndarray
@@ -51,7 +54,8 @@ class Shuffles:
         """For checkpoints at ``x`` [models]."""
         models = len(x)
         if models <= ENUMERATED:
-            return cls(x, np.array(list(itertools.permutations(range(models))), np.int64).reshape(-1, models), True)
+            orders = np.array(list(itertools.permutations(range(models))), np.int64)
+            return cls(x, orders.reshape(math.factorial(models), models), True)
         rows = np.tile(np.arange(models), (DRAWS, 1))
         return cls(x, np.random.default_rng(models).permuted(rows, axis=1), False)
 
@@ -77,12 +81,12 @@ class Shuffles:
     @cached_property
     def values(self) -> np.ndarray:
         """``x`` centred and of length 1, in every order: float64 [orders, models]; zeros for a constant."""
-        return _unit(self.x)[self.orders]
+        return rounded(_unit(self.x), _TWO)[self.orders]
 
     @cached_property
     def ranks(self) -> np.ndarray:
         """The same of the ranks of ``x``."""
-        return _unit(np.sign(self.x[:, None] - self.x).sum(axis=1))[self.orders]
+        return rounded(_unit(np.sign(self.x[:, None] - self.x).sum(axis=1)), _TWO)[self.orders]
 
     def products(self, columns: np.ndarray, method: str) -> np.ndarray:
         """Mean Pearson or Spearman correlations in every order: float64 [orders, scores].
@@ -90,7 +94,7 @@ class Shuffles:
         ``columns`` [models, scores] holds of each score the mean over items of its values' (or ranks') columns, which
         are centred and of length 1, or 0 where there is no correlation.
         """
-        return (self.values if method == "pearson" else self.ranks) @ columns
+        return (self.values if method == "pearson" else self.ranks) @ rounded(columns, _TWO)
 
     @cached_property
     def changes(self) -> np.ndarray:
@@ -109,17 +113,16 @@ class Shuffles:
 
         ``matrices`` [pairs, scores] is in the order of ``np.triu_indices``.
         """
-        # Values of few orders tie; of many, no difference below 1e-6 matters.
-        kind = np.float64 if self.exact else np.float32
-        step = max(1, _BLOCK // max(len(matrices), 1))
+        step, matrices = max(1, _BLOCK // max(len(matrices), 1)), rounded(matrices)
         parts = [
-            self.changes[start : start + step].astype(kind) @ matrices.astype(kind)
+            self.changes[start : start + step].astype(np.float64) @ matrices
             for start in range(0, len(self.orders), step)
         ]
-        return np.concatenate(parts).astype(np.float64)
+        return np.concatenate(parts)
 
     def p_values(self, shuffled: np.ndarray, observed: np.ndarray, tolerance: float = _TOLERANCE) -> np.ndarray:
-        """Share of the orders, the observed one among them, whose ``shuffled`` [orders, scores] is no less: [scores]."""
+        """Share of the orders, the observed one among them, in which ``shuffled`` [orders, scores] is no less than
+        ``observed`` [scores]: float64 [scores]."""
         count = (shuffled >= observed - tolerance).sum(axis=0)
         return count / len(shuffled) if self.exact else (count + 1) / (len(shuffled) + 1)
 
@@ -129,11 +132,16 @@ class Shuffles:
         Of ``shuffled`` [orders, scores]. Its ends are values of the shuffles, beyond which on either side lie at most
         a share LEVEL of them.
         """
-        ascending = np.sort(shuffled, axis=0)
         beyond = math.floor(LEVEL * len(shuffled) + 1e-9)
         if not self.exact:
             beyond = max(math.floor(LEVEL * (len(shuffled) + 1) + 1e-9) - 1, 0)
-        return ascending[beyond], ascending[-1 - beyond]
+        found = np.partition(shuffled, (beyond, len(shuffled) - 1 - beyond), axis=0)
+        return found[beyond], found[-1 - beyond]
+
+
+def rounded(values: np.ndarray, unit: float = _ONE) -> np.ndarray:
+    """``values`` rounded to multiples of 1/``unit``."""
+    return np.rint(values * unit) / unit
 
 
 def _unit(x: np.ndarray) -> np.ndarray:
@@ -167,6 +175,6 @@ def adjusted_p_values(
         result[method] = np.where(
             np.isinf(scaled),
             1.0,
-            shuffles.p_values(np.broadcast_to(best[:, None], (len(best), len(scaled))), scaled, 1e-6),
+            shuffles.p_values(np.broadcast_to(best[:, None], (len(best), len(scaled))), scaled, _SCALED),
         )
     return result

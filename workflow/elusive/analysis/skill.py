@@ -6,16 +6,17 @@ falls. Most items of a hard benchmark are wrong, so that the mean correlation of
 compute rises without any skill. It cannot rise on both sides: what the wrong items gain, the right ones lose.
 
 So items are split into those that models get right and those that they get wrong, and a score shows skill where it
-follows compute on either side. An item's side must come from other checkpoints than those compared, or noise alone would
-put it on the wrong one (an item that happens to be right at some checkpoint will be less so at others). So every pair of
-checkpoints a, b is compared on the sides that the n - 2 others give: right in more than half of them, or in fewer. ::
+follows compute on either side. An item's side must come from other checkpoints than those compared, or noise alone
+would put it on the wrong one (an item that happens to be right at some checkpoint will be less so at others). So every
+pair of checkpoints a, b is compared on the sides that the n - 2 others give: right in more than half of them, or in
+fewer. Over all pairs and a side's items, the mean of ::
 
-    C_side = sum over pairs and the side's items of sign(x_b - x_a) sign(y_b - y_a) / number of these
+    sign(x_b - x_a) sign(y_b - y_a)
 
-is Kendall's correlation of that side, in whose place compute is shuffled among the checkpoints for a p-value. Both
+is Kendall's correlation with compute on that side, and shuffling compute among the checkpoints gives its p-value. Both
 sides must be above what shuffled compute gives, at a level of 5 % each: of two sides that a change of size moves in
-opposite directions one has no more than that chance. Each side needs :data:`LEAST_ITEMS` items, and must be what it is
-called: right (or wrong) in most of the pairs that it is compared on, which were not asked when it was chosen.
+opposite directions one has no more than that chance. Each side needs as many items as an interval, and must be what it
+is called: right (or wrong) in most of the pairs that it is compared on, which were not asked when it was chosen.
 
 Each way of normalising log-likelihoods is looked at once, by its margin where there is one.
 """
@@ -84,8 +85,8 @@ def side_sums(accuracy: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.
     """
     models = len(scores)
     known = ~(np.isnan(scores).any(axis=0) | np.isnan(accuracy).any(axis=0))
-    first, second = np.triu_indices(models, 1)
-    signs, counts, hits = np.zeros((3, len(first), 2), np.int64)
+    pairs = models * (models - 1) // 2
+    signs, counts, hits = np.zeros((3, pairs, 2), np.int64)
     columns = np.flatnonzero(known)
     for start in range(0, len(columns), _BLOCK):
         block = np.ascontiguousarray(scores[:, columns[start : start + _BLOCK]])
@@ -130,8 +131,7 @@ def skill(shuffles: Shuffles, followed: Mapping[str, tuple[np.ndarray, np.ndarra
         )
         matrices[:, 2 * place : 2 * place + 2] = signs / np.maximum(totals, 1)
     values = order @ matrices
-    # Sums of many signs in single precision.
-    shares = shuffles.p_values(shuffles.pairs(matrices), values, 1e-6)
+    shares = shuffles.p_values(shuffles.pairs(matrices), values)
     result = {}
     for place, name in enumerate(followed):
         found = []

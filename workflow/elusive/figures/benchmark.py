@@ -52,9 +52,9 @@ def write_benchmark(
     """Draw and describe figures of one benchmark.
 
     ``metrics``, ``correlations``, ``single_choices`` (choices): one table of each a family; ``means_table``,
-    ``statistics``, ``null_bands``, ``null_curves``: the tables means, correlation_statistics, null_bands and null_curves;
-    ``items``: the benchmark's items table; ``families``: name -> label, in drawing order; ``outputs``: kind of figure -> where to write. Only
-    kinds that are asked for are drawn.
+    ``statistics``, ``null_bands``, ``null_curves``: the tables means, correlation_statistics, null_bands and
+    null_curves; ``items``: the benchmark's items table; ``families``: name -> label, in drawing order; ``outputs``:
+    kind of figure -> where to write. Only kinds that are asked for are drawn.
     """
     about = (read_benchmark(items), families)
     name = about[0].name
