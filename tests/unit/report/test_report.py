@@ -61,7 +61,8 @@ def _packed(page: str, name: str) -> dict:
 
 
 def _shown(page: str, name: str) -> pd.DataFrame:
-    return unpack_table(_packed(page, name))
+    found = re.search(rf'<script type="text/plain" id="data-{name}">([^<]+)</script>', page)
+    return unpack_table(unpack_text(found.group(1)))
 
 
 def _section(page: str, name: str) -> str:

@@ -47,7 +47,7 @@ logger = logs.get(__name__)
 LARGEST, SMALLEST, KEPT = 6, 2, 2
 
 #: Log-likelihoods that the cards of all benchmarks of one page hold at most, the first family's own items aside.
-MOST_VALUES = 1_500_000
+MOST_VALUES = 1_200_000
 
 #: Characters of a question that are kept: its end, since the examples or the passage stand before what is asked.
 LONGEST = 4000

@@ -376,7 +376,7 @@ def write_report(
             kinds=kinds,
             figures=by_kind,
             shown_figures=shown_figures,
-            tables=packed,
+            tables={name: pack_text(table) for name, table in packed.items()},
             only_chain=only_chain,
             has_subjects=bool(frames["correlation_statistics"]["subject"].notna().any()),
             short=short,

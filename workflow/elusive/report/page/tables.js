@@ -9,9 +9,8 @@ const formats = {
 const tables = {};
 
 class DataTable {
-  constructor(node) {
+  constructor(node, packed) {
     this.name = node.dataset.table;
-    const packed = read(this.name);
     this.rows = packed.rows;
     this.columns = packed.columns.map(column => column.kind === "key"
       ? { ...column, codes: bytes(column.data, column.type) }
@@ -139,10 +138,17 @@ class DataTable {
   }
 }
 
-const build = node => {
-  if (tables[node.dataset.table]) return;
-  tables[node.dataset.table] = new DataTable(node);
-  tables[node.dataset.table].fill();
+const begun = new Set();
+const build = async node => {
+  const name = node.dataset.table;
+  if (begun.has(name)) return;
+  begun.add(name);
+  if (!("DecompressionStream" in window)) {
+    make("p", `This table needs a browser of 2023 or newer; it is in tables/${name}.csv.`, node, "note");
+    return;
+  }
+  tables[name] = new DataTable(node, await inflate(document.getElementById("data-" + name).textContent));
+  tables[name].fill();
 };
 for (const details of document.querySelectorAll("details.full"))
   details.addEventListener("toggle", () => { if (details.open) build(details.querySelector(".data-table")); });
