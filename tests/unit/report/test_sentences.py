@@ -41,6 +41,11 @@ def test_where_benchmarks_are_counted_and_named() -> None:
     assert sentences.on([a], 1) == "on A" and sentences.on([], 1) == "nowhere"
 
 
+def test_long_lists_end_in_a_count() -> None:
+    assert sentences.some(["A", "B"]) == "A and B" and sentences.some(list("ABC"), 3) == "A, B and C"
+    assert sentences.some(list("ABCDE"), 3) == "A, B and 3 more"
+
+
 def test_what_follows_compute() -> None:
     some = strip({"A": level(0.6, 0.3, 0.2, "FFF"), "B": level(0.5, 0.0, 0.0), "C": level(0.1, 0.0, 0.0, "CCC")})
     assert sentences.what_follows(some) == (

@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 
 from elusive.figures.data import Benchmark
-from elusive.figures.style import format_share, join
+from elusive.figures.style import format_share
+from elusive.report.sentences import some
 
 
 @dataclass(frozen=True)
@@ -56,15 +57,15 @@ def signal_text(found: Sequence[Signal]) -> str:
         return f"{where} some checkpoint is better than chance by more than two standard errors.{luck}"
     within = [s.benchmark.label for s in silent if s.below == 0]
     beneath = [f"{s.benchmark.label} ({s.below} of {s.checkpoints})" for s in silent if s.below]
-    where = join([s.benchmark.label for s in silent])
+    where = some([s.benchmark.label for s in silent])
     text = (
         f"On {where} no checkpoint is better than chance by more than two standard errors: there, low correlations of "
     )
     text += "accuracy partly mean that the models have no signal yet, not that the metric hides it."
     if within:
-        text += f" All checkpoints are within two standard errors of chance on {join(within)}."
+        text += f" All checkpoints are within two standard errors of chance on {some(within)}."
     if beneath:
-        text += f" Some are further below it on {join(beneath)}."
+        text += f" Some are further below it on {some(beneath)}."
     return f"{text}{luck}"
 
 
@@ -100,7 +101,7 @@ def notes(benchmarks: Sequence[Benchmark], models: Mapping[str, int]) -> list[st
     result = [f"{b.label}: {b.split_note}." for b in benchmarks if b.split_note]
     limited = [b for b in benchmarks if b.num_items < b.num_items_total]
     if limited:
-        counts = "; ".join(f"{b.label} {b.num_items:,} of {b.num_items_total:,}" for b in limited)
+        counts = some([f"{b.label} {b.num_items:,} of {b.num_items_total:,}" for b in limited])
         result.append(f"Not all items were used, but a random draw with a fixed seed: {counts}.")
     for label, count in models.items():
         if count <= 8:

@@ -30,6 +30,8 @@ logger = logs.get(__name__)
 TITLE = "Which scores follow compute, and where it is lost"
 #: Rows of the strip that are open at once.
 ROWS_SHOWN = 12
+#: Rows of other tables beyond which they scroll in a frame.
+ROWS_HIGH = 24
 #: Metrics whose mean scores the page can draw.
 MEANS = (*(m.column for m in METRICS), "log_p_vocab_incorrect", "accuracy_norm", "margin_log")
 _STATES = {
@@ -339,6 +341,7 @@ def write_report(
             plain=PLAIN,
             states=_STATES,
             rows_shown=ROWS_SHOWN,
+            rows_high=ROWS_HIGH,
             words=WORDS,
             sections=sections,
             benchmarks=benchmarks,

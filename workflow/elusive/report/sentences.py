@@ -45,6 +45,13 @@ def on(found: Sequence[Benchmark], total: int, named: int = NAMED) -> str:
     return f"on {len(found)} of {total} benchmarks{names}"
 
 
+def some(names: Sequence[str], most: int = 12) -> str:
+    """All names, or the first of them and how many more there are."""
+    if len(names) <= most:
+        return join(names)
+    return join([*names[: most - 1], f"{len(names) - most + 1} more"])
+
+
 def what_follows(strip: Strip) -> str:
     """Where the log-likelihood of the right answer and accuracy follow compute, fall with it, or neither."""
     total = len(strip.lines)
@@ -192,7 +199,7 @@ def answered_alike(
     if format_share(max(shares)) != numbers:
         numbers += f" to {format_share(max(shares))}"
     few = named is None or len(found) <= named or len(benchmarks) == 1
-    where = f"On {join([b.label for b in found])}" if few else on(found, len(benchmarks)).capitalize()
+    where = f"On {some([b.label for b in found])}" if few else on(found, len(benchmarks)).capitalize()
     items = "all items" if min(shares) == 1 else f"most items ({numbers})"
     return (
         f"{where} {items} are answered alike by every checkpoint, always right or always "
@@ -419,7 +426,7 @@ def opposite_means(headline: pd.DataFrame, benchmarks: Sequence[Benchmark], fami
                 if beyond and sign * median > 0 and sign * mean < 0:
                     where.append(f"{b.label} ({format_number(mean)}; median item {format_number(median)})")
             if where:
-                found.append(f"of {name} on {join(where)}")
+                found.append(f"of {name} on {some(where, 6)}")
         if found:
             sentences.append(
                 f"The mean score {verb} with compute although more than half of the items {other}, {'; '.join(found)}: "

@@ -170,9 +170,14 @@ const cellsOf = table => {
   return [head, ...rows.map(row => [...row.cells].flatMap((cell, i) => wide[i]
     ? [cell.dataset.v ?? cell.innerText.trim(), cell.dataset.low ?? "", cell.dataset.high ?? ""] : [text(cell)]))];
 };
+const csvTables = new Set();
 for (const table of document.querySelectorAll("table[data-csv]")) {
+  // What is folded below a table of the same name is a part of it.
+  if (csvTables.has(table.dataset.csv)) continue;
+  csvTables.add(table.dataset.csv);
   const tools = make("div", undefined, undefined, "table-tools");
-  button("CSV", tools, "plain get-csv", () => save(table.dataset.csv, csv(cellsOf(table))));
+  const parts = [...document.querySelectorAll(`table[data-csv="${CSS.escape(table.dataset.csv)}"]`)];
+  button("CSV", tools, "plain get-csv", () => save(table.dataset.csv, csv(parts.flatMap((part, i) => cellsOf(part).slice(i ? 1 : 0)))));
   // Below the strip stand the sentences: they come first.
   const answer = table.closest(".strip-figure")?.parentElement.querySelector(".answer");
   if (answer) answer.append(tools);
