@@ -6,6 +6,7 @@ recount the smaller ones.
 
 from __future__ import annotations
 
+import argparse
 import csv
 import os
 import sys
@@ -19,6 +20,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "workflow"))
 
 from transformers import PreTrainedTokenizerFast
 
+from elusive.files import atomic_path
 from elusive.items.archive import Archive
 from elusive.items.benchmarks import BENCHMARKS, Item
 from elusive.items.build import archive_set
@@ -112,7 +114,9 @@ def rows(archive: Path) -> Iterator[dict[str, object]]:
 
 
 if __name__ == "__main__":
-    with TABLE.open("w", encoding="utf-8", newline="") as file:
+    argparse.ArgumentParser(description=__doc__).parse_args()
+    # Beside the table, so that a run that ends early leaves it as it was.
+    with atomic_path(TABLE) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, ["benchmark", "num_fewshot", *Counted.__dataclass_fields__], lineterminator="\n")
         writer.writeheader()
         for row in rows(Path(os.environ[VARIABLE])):

@@ -10,6 +10,11 @@
 In one process with huggingface_hub, which reads its environment when it is imported, hand ``endpoint=hub.endpoint`` to
 its functions. Revisions are branches, tags (``repo.tag(name, commit)``), names like refs/convert/parquet, and commits.
 
+It takes uploads from whoever has the server's ``token``: repositories are made, large files (LFS) go to the store by
+one PUT each unless it has them, and a commit, on top of the parent that it names, is taken as a whole or refused.
+``hub.stored`` has what was uploaded to the store. Uploads go by the LFS protocol; Xet is not spoken, so
+:meth:`HubServer.environment` switches it off.
+
 What it answers: repository and revision info, tree listings (in pages, ``hub.page`` entries each), paths-info, refs,
 whoami, and files: small ones by a redirect to the resolve-cache, large ones (LFS: by suffix or size) by a redirect to a
 store on another host name, with X-Repo-Commit, X-Linked-ETag, X-Linked-Size and ETag headers and byte ranges. Errors
@@ -18,7 +23,8 @@ server's ``token``; ``gated=True`` shows everything but the files.
 
 Faults (:meth:`HubServer.fail`) hit requests whose ``repository@revision/file`` (files) or URL path (API) matches a
 pattern, ``times`` times: ``status`` (with ``retry_after`` and headers), ``drop`` (the connection is cut after ``after``
-bytes), ``corrupt`` (one byte differs), ``slow`` (``delay`` seconds before each 64 KiB), ``no-range`` (a range is
+bytes), ``cut`` (the connection ends after ``after`` bytes of what is sent to the server), ``corrupt`` (one byte
+differs), ``slow`` (``delay`` seconds before each 64 KiB), ``no-range`` (a range is
 ignored). ``hub.served`` counts bytes of file bodies by name of the file, ``hub.requests`` lists every request.
 
 It also answers as an HTTP proxy for any host, so that the use of proxies can be tested.
@@ -26,6 +32,7 @@ It also answers as an HTTP proxy for any host, so that the use of proxies can be
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import fnmatch
 import hashlib
@@ -37,6 +44,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 LFS_SUFFIXES = (".safetensors", ".bin", ".parquet", ".h5", ".msgpack", ".model", ".pt", ".zip", ".arrow")
@@ -101,6 +109,16 @@ class Repository:
         self.branches[branch] = commit
         return commit
 
+    def change(self, files: Mapping[str, File | None], branch: str = "main") -> str:
+        """Make a commit in which the ``files`` are new or others, or gone where None; returns the commit."""
+        before = self.commits.get(self.branches.get(branch, ""), {})
+        after = {name: file for name, file in {**before, **files}.items() if file is not None}
+        said = json.dumps([self.name, branch, len(self.commits), sorted((n, f.etag) for n, f in after.items())])
+        commit = hashlib.sha1(said.encode()).hexdigest()
+        self.commits[commit] = after
+        self.branches[branch] = commit
+        return commit
+
     def tag(self, name: str, commit: str) -> None:
         self.tags[name] = commit
 
@@ -126,6 +144,7 @@ class HubServer:
         self.token, self.page = token, page
         self.repositories: dict[tuple[str, str], Repository] = {}
         self.served: Counter[str] = Counter()
+        self.stored: dict[str, bytes] = {}
         self.requests: list[tuple[str, str, dict[str, str]]] = []
         self._faults: list[Fault] = []
         self._lock = threading.Lock()
@@ -154,11 +173,12 @@ class HubServer:
         cleared = dict.fromkeys(("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY", "HF_HUB_OFFLINE"), "")
         places = {"HF_HOME": home, "HF_HUB_CACHE": home / "hub", "HF_DATASETS_CACHE": home / "datasets"}
         own = {"HF_ENDPOINT": self.endpoint, "HF_TOKEN": token, "HF_HUB_DISABLE_TELEMETRY": "1"}
+        own |= {"HF_HUB_DISABLE_XET": "1"}
         return cleared | own | {name: str(path) for name, path in places.items()}
 
     def fail(self, pattern: str, kind: str, times: int = 1, **options: object) -> None:
         """Let the next ``times`` requests for what matches ``pattern`` go wrong; see the module's docstring."""
-        assert kind in ("status", "drop", "corrupt", "slow", "no-range"), kind
+        assert kind in ("status", "drop", "cut", "corrupt", "slow", "no-range"), kind
         self._faults.append(Fault(pattern, kind, times, options))
 
     def heal(self) -> None:
@@ -200,10 +220,18 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         self._answer()
 
+    def do_PUT(self) -> None:
+        self._answer()
+
     def _answer(self) -> None:
         url = urlsplit(self.path)
         self._query = parse_qs(url.query)
-        self._body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        length = int(self.headers.get("Content-Length") or 0)
+        if length and (fault := self.hub.take_fault(url.path, ("cut",))):
+            self.rfile.read(min(length, fault.options.get("after", length // 2)))
+            self.close_connection = True
+            return
+        self._body = self.rfile.read(length)
         self.hub.requests.append((self.command, url.path, {k.lower(): v for k, v in self.headers.items()}))
         try:
             self._fault(url.path)
@@ -229,12 +257,20 @@ class _Handler(BaseHTTPRequestHandler):
                 if not self._authorized:
                     raise _Refused(401, "", "Invalid username or password.")
                 self._json({"type": "user", "name": "someone", "orgs": [], "auth": {"type": "access_token"}})
+            case ["api", "repos", "create"]:
+                self._create()
+            case ["api", "validate-yaml"]:
+                self._json({"errors": [], "warnings": []})
+            case ["uploads", oid]:
+                self._receive(oid)
             case ["api", "resolve-cache", kind, *rest]:
                 self._file(kind, rest, cached=True)
             case ["api", ("models" | "datasets") as kind, *rest]:
                 self._api(kind, rest)
             case ["store", kind, *rest]:
                 self._file(kind, rest, stored=True)
+            case ["datasets", owner, name, "info", "lfs", "objects", "batch"] if name.endswith(".git"):
+                self._batch("datasets", [owner, name.removesuffix(".git")])
             case ["datasets", *rest]:
                 self._file("datasets", rest)
             case _:
@@ -284,6 +320,10 @@ class _Handler(BaseHTTPRequestHandler):
                     if name.startswith("refs/convert/")
                 ]
                 self._json({**answer, "converts": converts})
+            case ["preupload", _]:
+                self._preupload(repository)
+            case ["commit", branch]:
+                self._take(repository, unquote(branch))
             case ["tree", revision, *path]:
                 self._tree(repository, revision, "/".join(map(unquote, path)))
             case ["paths-info", revision]:
@@ -297,6 +337,73 @@ class _Handler(BaseHTTPRequestHandler):
                 self._json(found + [_folder(path) for path in asked if path.strip("/") in folders])
             case _:
                 raise _Refused(404, "", "Sorry, we can't find the page you are looking for.")
+
+    def _must_write(self) -> None:
+        if not self._authorized:
+            raise _Refused(403 if self.headers.get("Authorization") else 401, "", "You may not write here.")
+
+    def _create(self) -> None:
+        self._must_write()
+        asked = json.loads(self._body)
+        key = asked["type"], f"{asked['organization']}/{asked['name']}"
+        if key in self.hub.repositories:
+            raise _Refused(409, "", "You already created this repo")
+        repository = self.hub.add(key[1], type=key[0], private=asked.get("visibility") == "private")
+        repository.commit({".gitattributes": b"*.parquet filter=lfs diff=lfs merge=lfs -text\n"})
+        self._json({"url": f"{self.hub.endpoint}/{key[0]}s/{key[1]}", "name": key[1], "id": "0"})
+
+    def _preupload(self, repository: Repository) -> None:
+        self._must_write()
+        files = repository.commits.get(repository.branches.get("main", ""), {})
+        answers = []
+        for asked in json.loads(self._body)["files"]:
+            path = asked["path"]
+            lfs = path.endswith(LFS_SUFFIXES) or asked["size"] > LFS_BYTES
+            known = {"oid": files[path].etag} if path in files else {}
+            answers.append({"path": path, "uploadMode": "lfs" if lfs else "regular", "shouldIgnore": False, **known})
+        self._json({"files": answers})
+
+    def _batch(self, kind: str, rest: list[str]) -> None:
+        """Where the large files that the store lacks are to be sent."""
+        self._repository(kind, rest)
+        self._must_write()
+        answers: list[dict[str, Any]] = []
+        for asked in json.loads(self._body)["objects"]:
+            upload = {"href": f"{self.hub.store}/uploads/{asked['oid']}"}
+            known = asked["oid"] in self.hub.stored
+            answers.append({**asked, **({} if known else {"actions": {"upload": upload}})})
+        self._json({"transfer": "basic", "objects": answers})
+
+    def _receive(self, oid: str) -> None:
+        """A large file for the store; the address was signed when it was given out."""
+        if hashlib.sha256(self._body).hexdigest() != oid:
+            raise _Refused(400, "", "The content is not that of the checksum")
+        self.hub.stored[oid] = self._body
+        self._send(200, b"", {})
+
+    def _take(self, repository: Repository, branch: str) -> None:
+        """A commit, as a whole or not at all."""
+        self._must_write()
+        head = repository.branches.get(branch)
+        files: dict[str, File | None] = {}
+        for line in self._body.splitlines():
+            entry = json.loads(line)
+            value = entry["value"]
+            match entry["key"]:
+                case "header":
+                    if value.get("parentCommit") not in (None, head):
+                        raise _Refused(412, "", "A commit has happened since. Please refresh and try again.")
+                case "file":
+                    files[value["path"]] = File.of(value["path"], base64.b64decode(value["content"]))
+                case "lfsFile":
+                    if value["oid"] not in self.hub.stored:
+                        raise _Refused(400, "", f"{value['path']} was not uploaded")
+                    files[value["path"]] = File.of(value["path"], self.hub.stored[value["oid"]])
+                case "deletedFile":
+                    files[value["path"]] = None
+        commit = repository.change(files, branch)
+        kind = f"{repository.type}s"
+        self._json({"commitUrl": f"{self.hub.endpoint}/{kind}/{repository.name}/commit/{commit}", "commitOid": commit})
 
     def _info(self, repository: Repository, revision: str) -> None:
         commit, files = self._commit(repository, revision)

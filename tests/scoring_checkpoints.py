@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import subprocess
@@ -47,7 +48,7 @@ def random_model(config: transformers.PretrainedConfig, seed: int = 0) -> transf
         for name, parameter in model.named_parameters():
             if parameter.ndim >= 2:
                 parameter.normal_(0.0, 0.08)
-            elif "norm" not in name and "ln" not in name:
+            elif "norm" not in name.lower() and "ln" not in name:
                 parameter.normal_(0.0, 0.02)
     return model
 
@@ -88,9 +89,8 @@ def lm_eval_scores(model, tokenizer, pairs, max_length=None, **options):
         tokenizer=tokenizer,
         batch_size=1,
         max_length=max_length,
-        add_bos_token=False,
         softmax_dtype="float32",
-        **{"logits_cache": False, **options},
+        **{"logits_cache": False, "add_bos_token": False, **options},
     )
     requests = [
         Instance(request_type="loglikelihood", doc={}, arguments=pair, idx=i, metadata=("", 0, 1))
@@ -98,6 +98,38 @@ def lm_eval_scores(model, tokenizer, pairs, max_length=None, **options):
     ]
     values, greedy = zip(*lm_eval.loglikelihood(requests, disable_tqdm=True), strict=True)
     return np.array(values), np.array(greedy)
+
+
+def plain_scores(model, requests):
+    """Log-likelihoods of requests by a model that has never run before, for every sequence anew."""
+    values = []
+    for i in range(len(requests)):
+        with torch.no_grad():
+            logits = copy.deepcopy(model)(torch.from_numpy(requests.fed(i).astype(np.int64))[None]).logits[0]
+        targets = torch.from_numpy(requests.targets(i).astype(np.int64))
+        rows = torch.log_softmax(logits[-len(targets) :].double(), dim=-1)
+        values.append(float(rows[torch.arange(len(targets)), targets].sum()))
+    return np.array(values)
+
+
+def lm_eval_token_scores(model, tokenizer, requests, max_length):
+    """lm-eval's log-likelihoods of the same tokens, one sequence at a time and by a fresh model each time."""
+    values = []
+    for i in range(len(requests)):
+        lm_eval = HFLM(
+            pretrained=copy.deepcopy(model),
+            tokenizer=tokenizer,
+            backend="causal",
+            batch_size=1,
+            max_length=max_length,
+            softmax_dtype="float32",
+            logits_cache=False,
+        )
+        fed, targets = requests.fed(i).tolist(), requests.targets(i).tolist()
+        context = fed[: len(fed) + 1 - len(targets)]
+        ((value, _),) = lm_eval._loglikelihood_tokens([(("", ""), context, targets)], disable_tqdm=True)
+        values.append(value)
+    return np.array(values)
 
 
 def start_python(code: str, *arguments: str, **options: object) -> subprocess.Popen[str]:

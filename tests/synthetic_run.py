@@ -20,6 +20,7 @@ import pyarrow as pa
 from elusive import tables
 from elusive.analysis.aggregates import write_aggregates
 from elusive.analysis.attribution import write_attribution
+from elusive.analysis.audit import write_audit
 from elusive.analysis.authors import write_authors_variants
 from elusive.analysis.ceiling import write_ceiling
 from elusive.analysis.checkpoints import write_checkpoints
@@ -209,6 +210,14 @@ def make_run(
     write_null_bands(families=described, items=run.items(), **outputs("null_bands"), **curves)
     paths = {name: tuple(outputs(name).values()) for name in TABLES}
     write_over_checkpoints(metrics=metrics, items=run.items(), outputs=paths)
+    write_audit(
+        logprobs=run.logprobs(),
+        metrics={(f, b): root / f"metrics/{f}/{b}.parquet" for f in families for b in benchmarks},
+        items=dict(zip(benchmarks, run.items(), strict=True)),
+        means=run.table("means"),
+        families=described,
+        **outputs("audit"),
+    )
     write_authors_variants(metrics=metrics, **outputs("authors_variants"))
     write_scores(metrics=sorted(root.glob("metrics/*/*.parquet")), **outputs("scores"))
     write_checkpoints(checkpoints=checkpoints.to_dict("records"), training=training, **outputs("checkpoints"))
@@ -267,6 +276,7 @@ def make_planted_reference(
             families={"planted": members},
             benchmark=benchmark,
             outputs={"planted": root / f"metrics/planted/{benchmark}.parquet"},
+            allow_duplicates=["planted"],
         )
     (root / "tables").mkdir(exist_ok=True)
     scores = root / "tables/scores.parquet"
@@ -407,7 +417,7 @@ def _write_logprobs(
 
 def draw_figure(run: SyntheticRun, name: str, folder: Path) -> dict[str, Path]:
     """Draw the figure called ``name`` (as in the report) of a synthetic run; the paths of its files."""
-    from elusive.figures import accuracy, attribution, benchmark, example, loss, mechanism, statistics
+    from elusive.figures import accuracy, attribution, benchmark, example, loss, mechanism, statistics, subjects
 
     kind, _, rest = name.partition("/")
     suffixes = {"png": "png", "pdf": "pdf", "caption": "txt", "data": "csv"}
@@ -430,15 +440,16 @@ def draw_figure(run: SyntheticRun, name: str, folder: Path) -> dict[str, Path]:
             families=run.families,
             outputs={kind: outputs},
         )
-    elif kind in ("statistics", "subjects"):
-        method = rest.split("-")[-1]
-        subjects = {rest.split("-")[0]: outputs} if kind == "subjects" else {}
+    elif kind == "statistics":
+        intervals = run.table("checkpoint_intervals")
         statistics.write_statistics(
-            statistics=run.table("correlation_statistics"),
-            intervals=run.table("checkpoint_intervals"),
-            method=method,
-            subjects=subjects,
-            **everything | {"outputs": files(f"statistics/{method}")},
+            statistics=run.table("correlation_statistics"), intervals=intervals, method=rest, **everything
+        )
+    elif kind == "subjects":
+        name, method = rest.split("-")
+        items = run.root / f"items/{name}.parquet"
+        subjects.write_subjects(
+            statistics=run.table("correlation_statistics"), method=method, **everything | {"items": items}
         )
     elif kind == "mechanism":
         tables = {"mechanism": run.table("mechanism"), "drops": run.table("mechanism_drops")}

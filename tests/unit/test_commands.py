@@ -47,7 +47,7 @@ def test_help_of_a_command(command, capsys):
     text = capsys.readouterr().out
     assert f"usage: python -m elusive {command}" in text
     assert "--log" in text
-    assert "--output" in text
+    assert "--output" in text or command == "push", "what is pushed leaves the machine"
 
 
 @pytest.mark.parametrize("arguments", [["--help"], *([command, "--help"] for command in COMMANDS), ["train"]])

@@ -34,7 +34,7 @@ def test_files_are_those_that_the_parser_finds(script):
         waiting += imported - found
         found |= imported
     assert {path for path in dependencies.files(script) if path.suffix == ".py"} == found
-    assert dependencies.LIBRARY / "tables.py" in found
+    assert dependencies.LIBRARY / "logs.py" in found
 
 
 @pytest.fixture

@@ -8,10 +8,10 @@ import pytest
 LIBRARY = Path(__file__).parents[2] / "workflow" / "elusive"
 
 #: The stages in the order of the flow. ``configuration`` knows what benchmarks there are, so ``items`` comes first.
-STAGES = ("items", "configuration", "plan", "ladder", "hub", "scoring", "analysis", "figures", "report")
-GROUND = ("errors", "files", "logs", "tables", "environment", "dependencies")
+STAGES = ("items", "configuration", "plan", "ladder", "hub", "scoring", "analysis", "figures", "report", "publish")
+GROUND = ("errors", "files", "logs", "tables", "environment", "dependencies", "runs")
 #: What the ground floor's modules may use of each other.
-BELOW = {"files": ("errors",), "logs": ("errors",), "tables": ("errors", "files")}
+BELOW = {"files": ("errors",), "logs": ("errors",), "runs": ("errors", "files"), "tables": ("errors", "files")}
 
 MODULES = sorted(path.relative_to(LIBRARY) for path in LIBRARY.rglob("*.py"))
 

@@ -63,18 +63,22 @@ class Run:
 
     def planned(self, *arguments: str) -> dict[str, int]:
         """Rule -> number of jobs that Snakemake would run."""
-        text = self.succeed("-n", *arguments)
-        if "Job stats:" not in text:
-            assert "Nothing to be done" in text, text[-2000:]
-            return {}
-        lines = text.split("Job stats:")[1].split("\n\n")[0].strip().splitlines()[2:]
-        return {rule: int(count) for rule, count in (line.split() for line in lines) if rule != "total"}
+        return jobs(self.succeed("-n", *arguments))
 
     def files(self, pattern: str) -> dict[str, tuple[bytes, int]]:
         """Path below results/ -> bytes and modification time in ns."""
         results = self.directory / "results"
         found = sorted(path for path in results.glob(pattern) if path.is_file())
         return {str(path.relative_to(results)): (path.read_bytes(), path.stat().st_mtime_ns) for path in found}
+
+
+def jobs(printed: str) -> dict[str, int]:
+    """Rule -> number of jobs, of what Snakemake printed."""
+    if "Job stats:" not in printed:
+        assert "Nothing to be done" in printed, printed[-2000:]
+        return {}
+    lines = printed.split("Job stats:")[1].split("\n\n")[0].strip().splitlines()[2:]
+    return {rule: int(count) for rule, count in (line.split() for line in lines) if rule != "total"}
 
 
 def copy_repository(target: Path) -> Path:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
 from collections import Counter
 
 import numpy as np
@@ -244,3 +246,63 @@ def test_a_repository_that_is_not_there_ends_with_its_reason(copy, config):
     assert (planned["download"], planned["score"]) == (1, 1), "another repository is another model"
     said = copy.fail("results/logprobs/olmo2/early-1/arc_easy.parquet", "--retries", "0")
     assert "there is no repository tests/olmo3" in said
+
+
+def test_kept_weights_stay_whatever_is_said_of_the_items(copy, config):
+    copy.configure(config | {"hub": {"keep": True}})
+    of(copy, "olmo", 1).unlink()
+    copy.succeed("results/logprobs/olmo/early-1/arc_easy.parquet")
+    weights = copy.directory / "results/checkpoints/olmo/early-1/model.safetensors"
+    before = weights.stat().st_ino, weights.stat().st_mtime_ns
+    other = {"hub": {"keep": True}, "benchmarks": [{"name": "arc_easy", "limit": 3}, {"name": "sciq", "limit": 3}]}
+    copy.configure(config | other)
+    assert copy.planned("results/logprobs/olmo/early-1/arc_easy.parquet") == {"items": 2, "score": 1}
+    copy.succeed("results/logprobs/olmo/early-1/arc_easy.parquet")
+    assert (weights.stat().st_ino, weights.stat().st_mtime_ns) == before
+
+
+def test_a_checkpoint_without_weights_of_an_interrupted_run_is_fetched_anew(copy, server):
+    """What stands for weights that nobody needs says nothing of what is needed in the next run."""
+    target = "results/logprobs/gpt2/early-1/arc_easy.parquet"
+    left = copy.directory / "results/checkpoints/gpt2/early-1"
+    left.mkdir(parents=True)
+    commit = server.repositories["model", "tests/gpt2"].branches["step1"]
+    source = {"repo": "tests/gpt2", "revision": "step1", "commit": commit, "weights": False}
+    (left / "source.json").write_text(json.dumps(source))
+    assert copy.planned(target) == {"download": 1, "score": 1}
+    of(copy, "gpt2", 1).unlink()
+    (copy.directory / "results/finished/gpt2/early-1/arc_easy.parquet").unlink()
+    copy.succeed(target)
+    assert "scored gpt2/early-1" in (copy.directory / "results/logs/score/gpt2/early-1.log").read_text()
+    assert not left.exists() and copy.planned(target) == {}
+
+
+def test_a_failed_run_ends_though_a_download_waits(copy, config, server):
+    of(copy, "llama", 1).unlink()
+    (copy.directory / "results/finished/llama/early-1/arc_easy.parquet").unlink()
+    # A checkpoint that nobody scores lies there, from now on.
+    lying = copy.directory / "results/checkpoints/other/step1"
+    lying.mkdir(parents=True)
+    (lying / "source.json").write_text("{}")
+    os.utime(lying / "source.json", (2**31, 2**31))
+    # Long enough for the download to begin to wait, and wrong at its end.
+    row = json.dumps({"q": "What is it?", "c": ["this", "that"], "g": 0})
+    (copy.directory / "rows.jsonl").write_text(f"{row}\n" * 200_000 + "no JSON\n")
+    own = {"name": "own", "file": "rows.jsonl", "context": "{{ q }}", "choices": "c", "gold": "g"}
+    copy.configure(config | {"benchmarks": [*config["benchmarks"], own], "scoring": {"batches": "each"}})
+    served, log = server.served.copy(), copy.directory / "results/logs/download/llama/early-1.log"
+    process = subprocess.Popen(
+        copy.command("results/logprobs/llama/early-1/arc_easy.parquet", "results/items/own.parquet"),
+        cwd=copy.directory,
+        env=copy.environment(),
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    said, _ = process.communicate(timeout=1200)
+    assert process.returncode == 1
+    assert "rows.jsonl" in said and "At least one job did not complete successfully" in said
+    assert server.served == served, "nothing was downloaded"
+    text = log.read_text()
+    assert "waiting for scoring: 1 checkpoints lie there (other/step1)" in text
+    assert "another job of this run has failed, so this one does not go on" in text

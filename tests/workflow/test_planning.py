@@ -59,3 +59,23 @@ def test_what_is_done_stays_done_and_is_free(copy_of_finished, small_config):
     run.configure(small_config | {"budget": {"jobs": 6}})
     run.succeed("results/logprobs/small-d32/step2/openbookqa.parquet")
     assert "19 of 24" in run.succeed("plan")
+
+
+def test_what_is_no_longer_asked_for_is_listed_and_removed(copy_of_finished, small_config):
+    run = copy_of_finished
+    before = made(run)
+    assert "0 files and directories" in run.succeed("leftovers")
+    gone, *kept = small_config["benchmarks"]
+    run.configure(small_config | {"benchmarks": kept, "families": small_config["families"][:1]})
+    assert "leftovers.txt: does not list what this configuration leaves over" in run.fail("remove_leftovers")
+    listed = run.succeed("leftovers")
+    for name in ("items", "logprobs/small-d64/step4", "finished/small-d64/step4", "metrics/small", "choices/small"):
+        assert f"results/{name}/{gone['name']}.parquet" in listed
+    assert "results/metrics/small-data/mmlu.parquet" in listed
+    assert made(run) - before == {"leftovers.txt", "logs/leftovers.log", "logs/remove_leftovers.log"}
+    run.succeed("remove_leftovers")
+    after = made(run)
+    assert not [name for name in after if gone["name"] in name or "small-data" in name]
+    assert {name for name in before - after if gone["name"] not in name and "small-data" not in name} == set()
+    assert run.planned("results/logprobs/small-d64/step4/mmlu.parquet")["score"] == 1
+    assert "removed" in (run.directory / "results/logs/remove_leftovers.log").read_text()

@@ -1,5 +1,6 @@
 """The real Snakefile from the archive to the report: what it makes, and what it does not make twice."""
 
+import contextlib
 import json
 import os
 import re
@@ -12,6 +13,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from elusive import runs
 from elusive.tables import SCHEMAS, read_metadata, read_table
 from runs import Run, copy_repository
 
@@ -197,9 +199,9 @@ def test_a_killed_run_loses_no_finished_job(repository, tmp_path, small_config, 
         process.wait()
     assert process.returncode == -signal.SIGKILL, "the run ended before it could be killed"
     kept = run.files("logprobs/*/*/*") | run.files("checkpoints/*/*/*") | run.files("items/*")
-    # As after a loss of power, the lock is still there: Snakemake says what to do.
-    run.succeed("--unlock")
-    run.succeed(*ANALYSIS)
+    assert list((run.directory / ".snakemake/locks").iterdir()), "as after a loss of power"
+    said = run.succeed(*ANALYSIS)
+    assert f"the run of process {process.pid}, which was killed, has left its lock behind, which is removed" in said
     after = run.files("logprobs/*/*/*") | run.files("checkpoints/*/*/*") | run.files("items/*")
     assert {name: content for name, (content, _) in after.items()}.items() <= {
         name: content for pattern in ("*/*", "*/*/*/*") for name, (content, _) in finished.files(pattern).items()
@@ -208,6 +210,51 @@ def test_a_killed_run_loses_no_finished_job(repository, tmp_path, small_config, 
     # What was finished is still the same file, apart from the one checkpoint that was being scored or recorded.
     assert len({name.split("/")[2] + name.split("/")[1] for name in kept.keys() - untouched if "logprobs" in name}) <= 2
     assert all(name in untouched for name in kept if name.startswith(("items/", "checkpoints/")))
+
+
+@pytest.fixture
+def orphans():
+    """Numbers of processes that must not outlive the test."""
+    numbers: list[int] = []
+    yield numbers
+    for number in numbers:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(number, signal.SIGKILL)
+
+
+def test_a_killed_run_whose_jobs_go_on_keeps_its_lock(repository, tmp_path, small_config, archive_path, orphans):
+    small_config["ladder"]["checkpoints"] = [2, 4, 10**7]
+    run = Run(repository, tmp_path / "killed", small_config, archive_path)
+    process = subprocess.Popen(
+        run.command("results/checkpoints/small-d32/step2"),
+        cwd=run.directory,
+        env=run.environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    item, log = "results/items/arc_easy.parquet", run.directory / "results/logs/train/small-d32.log"
+    try:
+        while not (log.exists() and "step" in log.read_text()):
+            assert process.poll() is None
+            time.sleep(0.05)
+        (record,) = (run.directory / ".snakemake/elusive-runs").glob("*.json")
+        orphans += runs._jobs_of(record)
+    finally:
+        process.kill()
+        process.wait()
+    said = run.fail(item)
+    left = re.search(r"has left jobs at work \(process ([\d, ]+)\): its lock is left as it is", said)
+    assert left and "Directory cannot be locked" in said
+    # A dry run touches nothing.
+    run.succeed("-n", item)
+    assert list((run.directory / ".snakemake/locks").iterdir())
+    for number in map(int, left[1].split(", ")):
+        os.kill(number, signal.SIGKILL)
+    while "has left jobs at work" in (said := run.snakemake(item).stdout):
+        time.sleep(0.1)
+    assert "has left its lock behind, which is removed" in said
+    assert (run.directory / item).exists() and not list((run.directory / ".snakemake/locks").glob("*"))
+    assert not list((run.directory / ".snakemake/elusive-runs").glob("*.json"))
 
 
 def test_snakemake_makes_its_own_report(copy_of_finished):

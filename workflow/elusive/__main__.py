@@ -20,7 +20,8 @@ COMMANDS = {
         "run_corpus",
     ),
     "train": ("train a model of the ladder", "ladder.command", "add_train_arguments", "run_train"),
-    "download": ("download a checkpoint from the hub", "hub.command", "add_arguments", "run"),
+    "download": ("download a checkpoint from the hub", "scoring.command", "add_download_arguments", "run_download"),
+    "push": ("upload a published data set to the hub", "publish.command", "add_push_arguments", "run_push"),
     "score": ("score a checkpoint on benchmarks", "scoring.command", "add_arguments", "run"),
 }
 

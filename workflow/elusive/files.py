@@ -13,6 +13,9 @@ from pathlib import Path
 
 from elusive.errors import ElusiveError
 
+#: Bytes of a file that is read whenever Snakemake parses the workflow.
+_SMALL = 2**16
+
 
 @contextlib.contextmanager
 def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
@@ -65,3 +68,16 @@ def sha256_files(paths: list[Path]) -> str:
     for path in sorted(paths, key=lambda p: p.name):
         digest.update(f"{path.name}\0{sha256_file(path)}\n".encode())
     return digest.hexdigest()
+
+
+def identity(path: str | os.PathLike[str]) -> str:
+    """What tells a file from another one that is put in its place: its content where it is small, else what the disk
+    knows of it. Empty where there is none.
+    """
+    try:
+        about = os.stat(path)
+        if about.st_size <= _SMALL:
+            return f"{os.path.basename(path)} {sha256_file(path)}"
+    except OSError:
+        return ""
+    return f"{os.path.basename(path)} {about.st_size} {about.st_mtime_ns} {about.st_ino}"

@@ -2,15 +2,16 @@
 
 Every table is Parquet with zstd compression and one row group order that depends on the data alone, so that two
 runs give the same bytes. Extra columns are allowed, the ones below never miss. The Parquet key-value metadata
-``elusive`` carries a JSON object saying where the table came from.
+``elusive`` carries a JSON object saying where the table came from, ``elusive_schema`` the version of this contract.
 """
 
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,12 @@ from elusive.errors import ElusiveError
 from elusive.files import atomic_path
 
 METADATA_KEY = b"elusive"
+
+#: Version of the contract below: of the tables, their columns in order, types, units, and where nulls may be. It stands
+#: in every file. A test holds a digest of each version, so that the contract cannot change under an old number; who
+#: changes what a column means under the same name and type raises it as well.
+SCHEMA_VERSION = 2
+SCHEMA_KEY = b"elusive_schema"
 
 
 @dataclass(frozen=True)
@@ -58,6 +65,10 @@ _FAMILY = _Column("family", pa.string(), "name of the family of checkpoints")
 _BENCHMARK = _Column("benchmark", pa.string(), "name of the benchmark")
 _ITEM = _Column("item", pa.string(), "id of the item, unique within its benchmark")
 _SUBJECT = _Column("subject", pa.string(), "subject of the item; null for benchmarks without subjects", nullable=True)
+_CLUSTER = _Column("cluster", pa.string(), "equal for items that ask about the same text; null for others", "", True)
+_DATASET = _Column("dataset", pa.string(), "repository of the data set on the hub, or name of the file", "", True)
+_REVISION = _Column("revision", pa.string(), "commit of that repository; null if not known", "", True)
+_SPLIT = _Column("split", pa.string(), "its split; null for a file", "", True)
 _WHOLE = replace(_SUBJECT, meaning="subject that the row is of; null for the whole benchmark")
 _NUM_CHOICES = _Column("num_choices", pa.int8(), "K, number of choices of the item")
 _METRIC = _Column("metric", pa.string(), "name of the metric, a column of the metrics tables")
@@ -87,9 +98,17 @@ SCHEMAS: dict[str, pa.Schema] = {
         _ITEM,
         _SUBJECT,
         _Column(
-            "contexts", pa.list_(pa.string()), "what stands before the scored text: one per choice, or one for all"
+            "contexts",
+            pa.list_(pa.string()),
+            "what stands before the scored text: one per choice, or one for all; null where texts are not known",
+            nullable=True,
         ),
-        _Column("continuations", pa.list_(pa.string()), "the scored text: one per choice, or one for all"),
+        _Column(
+            "continuations",
+            pa.list_(pa.string()),
+            "the scored text: one per choice, or one for all; null where texts are not known",
+            nullable=True,
+        ),
         _Column("gold", pa.int8(), "index of the correct choice, from 0"),
         _NUM_CHOICES,
     ),
@@ -377,6 +396,21 @@ SCHEMAS: dict[str, pa.Schema] = {
         _Column("above_shuffled", pa.bool_(), "whether p_value is at most 0.025", "", True),
         _Column("note", pa.string(), "why a correlation or its p_value is missing; null if none is", nullable=True),
     ),
+    "audit": _schema(
+        _FAMILY,
+        _Column("kind", pa.string(), "equal, off_trend, truncated, dropped, warning, ties or mixture"),
+        replace(_MODEL, meaning="name of the model; null where it is about several", nullable=True),
+        replace(_CHECKPOINT, meaning="name of the checkpoint; null where it is about several", nullable=True),
+        replace(_BENCHMARK, meaning="name of the benchmark; null where it is about all", nullable=True),
+        _score(
+            "value",
+            "share of the items concerned (truncated, dropped, ties), or distance (off_trend) in units of the range of "
+            "the other checkpoints",
+            "",
+            True,
+        ),
+        _Column("text", pa.string(), "what there is to look at, as a sentence"),
+    ),
     "scores": _schema(
         _MODEL,
         _CHECKPOINT,
@@ -498,6 +532,105 @@ SCHEMAS: dict[str, pa.Schema] = {
         _Column("note", pa.string(), "why the two are not comparable", nullable=True),
         _Column("source", pa.string(), "where the published value stands"),
     ),
+    "published_choices": _schema(
+        _MODEL,
+        _CHECKPOINT,
+        _BENCHMARK,
+        _ITEM,
+        _Column("choice", pa.int8(), "index of the choice, from 0"),
+        _Column("is_gold", pa.bool_(), "whether the choice is the correct one"),
+        _Column("log_likelihood", pa.float64(), "natural log of P(continuation | context), summed over tokens", "nats"),
+        _Column("num_tokens", pa.int32(), "tokens of the continuation; null if not known", "tokens", True),
+        _Column("num_bytes", pa.int32(), "UTF-8 bytes of the choice's text; null if not known", "bytes", True),
+        _Column("num_chars", pa.int32(), "characters of the choice's text; null if not known", "characters", True),
+        _Column(
+            "is_greedy",
+            pa.bool_(),
+            "whether each token of the continuation is the likeliest one at its place; null if not known",
+            "",
+            True,
+        ),
+        _SUBJECT,
+        _CLUSTER,
+    ),
+    "published_items": _schema(
+        _BENCHMARK,
+        _ITEM,
+        _SUBJECT,
+        _CLUSTER,
+        _Column("gold", pa.int8(), "index of the correct choice, from 0"),
+        _NUM_CHOICES,
+        _DATASET,
+        _REVISION,
+        _SPLIT,
+        _Column(
+            "prompt_sha256",
+            pa.string(),
+            "SHA-256 of the list of contexts as JSON without spaces, in UTF-8; null if the texts are not known",
+            "",
+            True,
+        ),
+        _Column(
+            "choices_sha256",
+            pa.string(),
+            "SHA-256 of the list of scored continuations as JSON without spaces, in UTF-8; null if they are not known",
+            "",
+            True,
+        ),
+    ),
+    "published_runs": _schema(
+        _MODEL,
+        _CHECKPOINT,
+        _BENCHMARK,
+        _NUM_ITEMS,
+        _Column("source", pa.string(), "where the model comes from: hub, local, ladder, or a format of logs", "", True),
+        _Column("repo", pa.string(), "its repository on the hub", "", True),
+        _Column("revision", pa.string(), "the hub's commit of the weights, or SHA-256 over their files", "", True),
+        _Column("dtype", pa.string(), "type of weights and activations", "", True),
+        _Column("device", pa.string(), "kind of processor that computed the log-likelihoods", "", True),
+        _Column("protocol", pa.string(), "how items were asked", "", True),
+        _Column("metadata", pa.string(), "all that is recorded of the log-likelihoods, as a JSON object"),
+    ),
+    "families": _schema(
+        _FAMILY,
+        _Column("label", pa.string(), "how figures and the report call the family"),
+        _Column("plotted", pa.bool_(), "whether figures show the family"),
+        _MODEL,
+        _CHECKPOINT,
+    ),
+    "benchmarks": _schema(
+        _BENCHMARK,
+        _Column("label", pa.string(), "how figures and the report call the benchmark"),
+        _NUM_ITEMS,
+        _Column("num_items_total", pa.int32(), "number of items of the split, or of the file", "", True),
+        _Column("num_subjects", pa.int32(), "number of subjects among the items; 0 without subjects"),
+        _Column("chance", pa.float64(), "expected accuracy of guessing: mean over items of 1/K"),
+        _DATASET,
+        _REVISION,
+        _SPLIT,
+        _Column("split_note", pa.string(), "in what the split departs from the one that is usual", "", True),
+        _Column("origin", pa.string(), "where the items were found", "", True),
+        _Column("protocol", pa.string(), "how items were asked", "", True),
+        _Column("num_fewshot", pa.int32(), "solved examples before each question", "", True),
+        _Column("license", pa.string(), "licence of the benchmark's texts; null if none could be found", "", True),
+        _Column("license_source", pa.string(), "where the licence, or that there is none, is stated", "", True),
+        _Column("license_note", pa.string(), "what else must be known of it", "", True),
+        _Column("homepage", pa.string(), "page of the benchmark", "", True),
+        _Column("citation", pa.string(), "BibTeX entry of the benchmark", "", True),
+        _Column("texts", pa.bool_(), "whether the texts of the items are part of the data set"),
+    ),
+    "metric_descriptions": _schema(
+        _METRIC,
+        _Column("description", pa.string(), "what the metric is"),
+        _Column("unit", pa.string(), "unit of its values", "", True),
+        _Column(
+            "higher_is_better",
+            pa.bool_(),
+            "whether a larger value is a better one; null where neither is",
+            nullable=True,
+        ),
+        _Column("in_chain", pa.bool_(), "whether it is a step of the chain from log p_vocab to accuracy"),
+    ),
 }
 
 #: table name -> columns that a table may have after the required ones, with their types, meanings and units.
@@ -510,7 +643,9 @@ OPTIONAL: dict[str, pa.Schema] = {
             "",
             True,
         ),
-        _Column("cluster", pa.string(), "equal for items that ask about the same text; null for others", "", True),
+        _CLUSTER,
+        _Column("prompt_sha256", pa.string(), "of a published item without texts, as published", "", True),
+        _Column("choices_sha256", pa.string(), "of a published item without texts, as published", "", True),
     ),
     "logprobs": _schema(
         _Column("log_likelihood_unconditional", pa.float64(), "log-likelihood behind an empty context", "nats", True),
@@ -540,6 +675,14 @@ OPTIONAL: dict[str, pa.Schema] = {
         _score("margin_pmi", "margin_log of log-likelihoods minus those behind an empty context", "nats", True),
         _score("accuracy_pmi", "accuracy of log-likelihoods minus those behind an empty context", "", True),
     ),
+    "published_choices": _schema(
+        _Column("log_likelihood_unconditional", pa.float64(), "log-likelihood behind an empty context", "nats", True),
+    ),
+    "published_items": _schema(
+        _Column("contexts", pa.list_(pa.string()), "what stands before the scored text; null if kept back", "", True),
+        _Column("continuations", pa.list_(pa.string()), "the scored text; null if kept back", "", True),
+        _Column("choices", pa.list_(pa.string()), "text whose length num_chars is; null if kept back", "", True),
+    ),
     "correlation_statistics": _schema(
         _Column("num_clusters", pa.int32(), "number of clusters in which items are drawn for the intervals", "", True),
         *_with_interval(
@@ -564,6 +707,12 @@ _FILES = {
     "metrics": "metrics/{family}/{benchmark}.parquet",
     "correlations": "correlations/{family}/{benchmark}.parquet",
     "choices": "choices/{family}/{benchmark}.parquet",
+    "published_choices": "publish/data/choices.parquet",
+    "published_items": "publish/data/items.parquet",
+    "published_runs": "publish/data/runs.parquet",
+    "families": "publish/data/families.parquet",
+    "benchmarks": "publish/data/benchmarks.parquet",
+    "metric_descriptions": "publish/data/metrics.parquet",
 }
 
 
@@ -600,9 +749,41 @@ def write_table(
 
     Required columns come first in the contract's order, extra ones after them in the order given. Columns that the
     contract knows carry their meaning and unit as the Arrow field's metadata ``description`` and ``unit``. ``metadata``
-    is stored as JSON (sorted keys) under the key ``elusive``. Raises :class:`ElusiveError` on a missing column, a
-    value that does not fit its type, or a null where the contract has none.
+    is stored as JSON (sorted keys) under the key ``elusive``, the version of the contract under ``elusive_schema``.
+    Raises :class:`ElusiveError` on a missing column, a value that does not fit its type, or a null where the contract
+    has none.
     """
+    write_parts([table], path, name, metadata)
+
+
+def write_parts(
+    parts: Iterable[pa.Table],
+    path: str | os.PathLike[str],
+    name: str,
+    metadata: dict[str, Any] | None = None,
+    split: Iterable[str] = (),
+) -> None:
+    """Write the tables ``parts``, at least one, as one file, as :func:`write_table` does.
+
+    Each part begins a row group, so that it can be read without the others, and only one is held at a time. All have
+    the columns of the first. The numbers in the columns ``split`` are stored byte by byte (byte-stream split), which
+    compresses better where few of them are equal.
+    """
+    note = {METADATA_KEY: json.dumps(metadata or {}, sort_keys=True).encode(), SCHEMA_KEY: str(SCHEMA_VERSION).encode()}
+    fitted = (_fitted(part, path, name).replace_schema_metadata(note) for part in parts)
+    first = next(fitted)
+    encodings = {column: "BYTE_STREAM_SPLIT" for column in split if column in first.column_names}
+    options: dict[str, Any] = {"compression": "zstd"}
+    if encodings:
+        rest = [column for column in first.column_names if column not in encodings]
+        options |= {"use_dictionary": rest, "column_encoding": encodings}
+    with atomic_path(path) as temporary, pq.ParquetWriter(temporary, first.schema, **options) as writer:
+        for table in itertools.chain([first], fitted):
+            writer.write_table(table)
+
+
+def _fitted(table: pa.Table, path: str | os.PathLike[str], name: str) -> pa.Table:
+    """``table`` with the columns, types and descriptions of the contract; see :func:`write_table`."""
     required = SCHEMAS[name]
     known = {field.name: field for field in OPTIONAL.get(name, ())}
     extra = [known.get(field.name, field) for field in table.schema if field.name not in required.names]
@@ -617,18 +798,14 @@ def write_table(
     for field in required:
         if not field.nullable and table[field.name].null_count:
             raise ElusiveError(f"{path}: column {field.name!r} of a {name} table may not hold nulls")
-    table = table.cast(schema)
-    note = json.dumps(metadata or {}, sort_keys=True)
-    table = table.replace_schema_metadata({METADATA_KEY: note.encode()})
-    with atomic_path(path) as temporary:
-        pq.write_table(table, temporary, compression="zstd")
+    return table.cast(schema)
 
 
 def read_table(path: str | os.PathLike[str], name: str, columns: list[str] | None = None) -> pa.Table:
     """Read the table ``name`` from ``path`` and check its columns and types against the contract.
 
-    Raises :class:`ElusiveError` when the file is missing, is not (or only the first part of) a Parquet file, or
-    lacks a required column.
+    A file without a version of the contract is read as one of this version. Raises :class:`ElusiveError` when the file
+    is missing, is not (or only the first part of) a Parquet file, lacks a required column, or has a later version.
     """
     try:
         # memory_map and threads change nothing in the result; one thread keeps a job within its `threads:`.
@@ -640,6 +817,7 @@ def read_table(path: str | os.PathLike[str], name: str, columns: list[str] | Non
         raise ElusiveError(
             f"{path}: not a readable Parquet file ({error}). It may be truncated: delete it and run again"
         ) from error
+    check_version((table.schema.metadata or {}).get(SCHEMA_KEY), path)
     wanted = SCHEMAS[name] if columns is None else [f for f in SCHEMAS[name] if f.name in columns]
     for field in wanted:
         if field.name not in table.column_names:
@@ -648,6 +826,35 @@ def read_table(path: str | os.PathLike[str], name: str, columns: list[str] | Non
             found = table.schema.field(field.name).type
             raise ElusiveError(f"{path}: column {field.name!r} has type {found}, a {name} table has {field.type}")
     return table
+
+
+def check_version(version: bytes | str | int | None, path: str | os.PathLike[str]) -> None:
+    """Raise :class:`ElusiveError` when ``path`` has a later ``version`` of the contract than is known here."""
+    if version is None:
+        return
+    try:
+        number = int(version)
+    except ValueError:
+        raise ElusiveError(f"{path}: has the schema version {version!r}, which is no number") from None
+    if number > SCHEMA_VERSION:
+        raise ElusiveError(
+            f"{path}: has schema version {number}, and this version of elusive knows them up to {SCHEMA_VERSION}: "
+            "update it"
+        )
+
+
+def contract_digests() -> dict[str, str]:
+    """Table name -> digest of its contract: columns in order, types, units, nulls, and which may be missing."""
+    result = {}
+    for name, required in SCHEMAS.items():
+        described = [
+            [field.name, str(field.type), field.nullable, (field.metadata or {}).get(b"unit", b"").decode(), must]
+            for fields, must in ((required, True), (OPTIONAL.get(name, ()), False))
+            for field in fields
+        ]
+        text = json.dumps([_FILES.get(name), described])
+        result[name] = hashlib.sha256(text.encode()).hexdigest()[:16]
+    return result
 
 
 def write_csv(table: pa.Table, output: str | os.PathLike[str]) -> None:

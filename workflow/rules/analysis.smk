@@ -21,6 +21,7 @@ rule metrics:
     params:
         code=get_code("metrics"),
         families=get_described_families(),
+        allow_duplicates=get_families_with_duplicates(),
     message:
         "Metrics on {wildcards.benchmark}"
     script:
@@ -228,6 +229,31 @@ rule scores:
         "../scripts/scores.py"
 
 
+rule audit:
+    input:
+        logprobs=get_member_logprobs(),
+        metrics=expand(METRICS, family=REGISTRY.families, benchmark=REGISTRY.benchmarks),
+        items_table=expand(ITEMS, benchmark=REGISTRY.benchmarks),
+        means=get_table("means")["parquet"],
+    output:
+        **get_table("audit"),
+    log:
+        "results/logs/audit.log",
+    benchmark:
+        "results/benchmarks/audit.tsv"
+    localrule: True
+    conda:
+        "../../envs/elusive.yaml"
+    params:
+        code=get_code("audit"),
+        families=get_described_families(),
+        benchmarks=list(REGISTRY.benchmarks),
+    message:
+        "What to look at before one trusts the numbers"
+    script:
+        "../scripts/audit.py"
+
+
 rule checkpoints:
     input:
         training=get_training_records(),
@@ -243,6 +269,7 @@ rule checkpoints:
     params:
         code=get_code("checkpoints"),
         checkpoints=[REGISTRY.describe(member) for member in get_all_checkpoints()],
+        losses=get_published_losses(),
     message:
         "Table of checkpoints"
     script:
@@ -286,7 +313,7 @@ rule reference:
         "../../envs/elusive.yaml"
     params:
         code=get_code("reference"),
-        trained=[model.name for model in REGISTRY.ladder_models],
+        trained=[model.name for model in REGISTRY.models.values() if model.trained_here],
     message:
         "Comparison with published accuracies"
     script:

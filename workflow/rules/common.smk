@@ -11,7 +11,7 @@ ROOT = Path(workflow.current_basedir).parents[1]
 CONFIG = str(ROOT / "config.yaml")
 sys.path.insert(0, str(ROOT / "workflow"))
 
-from elusive import dependencies, environment
+from elusive import dependencies, environment, files, runs
 from elusive.configuration import registry
 from elusive.configuration.schema import check_syntax
 from elusive.errors import ElusiveError
@@ -47,12 +47,14 @@ wildcard_constraints:
 ITEMS = "results/items/{benchmark}.parquet"
 CHECKPOINT = "results/checkpoints/{model}/{checkpoint}"
 LOGPROBS = "results/logprobs/{model}/{checkpoint}/{benchmark}.parquet"
+PARTIAL = "results/checkpoints/.partial/{model}/{checkpoint}"
 FINISHED = "results/finished/{model}/{checkpoint}/{benchmark}.parquet"
 METRICS = "results/metrics/{family}/{benchmark}.parquet"
 CORRELATIONS = "results/correlations/{family}/{benchmark}.parquet"
 CHOICES = "results/choices/{family}/{benchmark}.parquet"
 TABLE = "results/tables/{table}.{format}"
 FIGURE = "results/figures/{figure}.{format}"
+FIGURE_FORMATS = ("png", "pdf", "txt", "csv")
 
 
 def get_table(table):
@@ -72,12 +74,62 @@ def get_code(script):
     return dependencies.digest(ROOT / "workflow" / "scripts" / f"{script}.py")
 
 
-def rerun_interrupted_jobs():
-    """What `--rerun-incomplete` does, and safe here: outputs appear complete or not at all.
+def get_identities(paths):
+    """What tells files of the user's own from others that are put in their place, be these newer or older."""
+    return [files.identity(path) for path in paths]
 
-    Snakemake has its settings only after it has read the Snakefile, so functions that look up inputs call this.
+
+def prepare_run():
+    """Settings that Snakemake has only after it has read the Snakefile; functions that look up inputs call this.
+
+    What `--rerun-incomplete` does is safe here: outputs appear complete or not at all. And a run that does jobs takes
+    away the lock of one that was killed, and lets its jobs see how it goes on.
     """
     workflow.dag_settings.force_incomplete = True
+    if workflow.executor_plugin and workflow.is_main_process and not workflow.dryrun and not workflow.touch:
+        follow_run()
+
+
+@functools.cache
+def follow_run():
+    home = Path(workflow.persistence.path)
+    for said in runs.release_locks(home):
+        logger.warning(said)
+    runs.follow(home, get_locks, is_run_ending, count_pending_items, local=workflow.local_exec)
+
+
+def get_locks():
+    # Snakemake makes no more known of its locks than whether there are any.
+    return list(getattr(workflow.persistence, "_lockfile", {}).values())
+
+
+@functools.cache
+def get_items_jobs():
+    # In a workflow that imports this one, its name comes before the rule's.
+    return [job for job in workflow.dag.needrun_jobs() if job.rule.name.endswith("items")]
+
+
+def count_pending_items():
+    """How many items tables this run has still to make; None before it has begun."""
+    if workflow.scheduler is None:
+        return None
+    failed = workflow.scheduler.failed
+    return sum(not workflow.dag.finished(job) and job not in failed for job in get_items_jobs())
+
+
+def is_run_ending():
+    """Whether the run starts no more jobs, since one has failed or somebody has asked for its end."""
+    scheduler = workflow.scheduler
+    failed = scheduler and scheduler.failed and not scheduler.keepgoing
+    return bool(failed or getattr(scheduler, "_user_kill", None))
+
+
+def get_benchmark_labels():
+    return [benchmark.label for benchmark in REGISTRY.benchmarks.values()]
+
+
+def get_benchmark_label(wildcards):
+    return REGISTRY.benchmarks[wildcards.benchmark].label
 
 
 def get_family_labels():
@@ -100,6 +152,12 @@ def get_described_families():
     return {
         name: [REGISTRY.describe(member) for member in family.members] for name, family in REGISTRY.families.items()
     }
+
+
+def get_names_of_benchmarks(published):
+    """A pattern of the benchmarks whose items come from a published data set, or from elsewhere."""
+    found = [name for name, each in REGISTRY.benchmarks.items() if (each.source == "published") == published]
+    return "|".join(found) or "(?!)"
 
 
 def get_all_checkpoints():

@@ -9,6 +9,8 @@ if REGISTRY.hub_models and "download" not in workflow.global_resources:
     workflow.register_resource("download", DOWNLOADS_AT_ONCE)
 
 
+# The items tables are no inputs, though the job looks at them: weights that are kept stay good when items change, and
+# Snakemake's ancient() hides other reasons to run a job. The job waits until the run has made what it makes of them.
 rule download:
     output:
         get_download_output(),

@@ -28,6 +28,7 @@ rule figure_benchmark:
         "../../envs/elusive.yaml"
     params:
         code=get_code("figure_benchmark"),
+        label=get_benchmark_label,
         families=get_plotted_families(),
         kinds=get_benchmark_figures(),
     message:
@@ -43,7 +44,6 @@ rule figure_statistics:
         items_table=expand(ITEMS, benchmark=REGISTRY.benchmarks),
     output:
         **get_figure("statistics/{method}", "statistics"),
-        **get_figures({name: f"subjects/{name}-{{method}}" for name in get_benchmarks_with_subjects()}),
     log:
         "results/logs/figures/statistics/{method}.log",
     benchmark:
@@ -53,12 +53,34 @@ rule figure_statistics:
         "../../envs/elusive.yaml"
     params:
         code=get_code("figure_statistics"),
+        labels=get_benchmark_labels(),
         families=get_plotted_families(),
-        subjects=get_benchmarks_with_subjects(),
     message:
         "Figure: correlation statistics of all benchmarks ({wildcards.method})"
     script:
         "../scripts/figure_statistics.py"
+
+
+rule figure_subjects:
+    input:
+        statistics=get_table("correlation_statistics")["parquet"],
+        items_table=ITEMS,
+    output:
+        **get_figure("subjects/{benchmark}-{method}", "subjects"),
+    log:
+        "results/logs/figures/subjects/{benchmark}-{method}.log",
+    benchmark:
+        "results/benchmarks/figures/subjects/{benchmark}-{method}.tsv"
+    localrule: True
+    conda:
+        "../../envs/elusive.yaml"
+    params:
+        code=get_code("figure_subjects"),
+        families=get_plotted_families(),
+    message:
+        "Figure: subjects of {wildcards.benchmark} ({wildcards.method})"
+    script:
+        "../scripts/figure_subjects.py"
 
 
 rule figure_attribution:
@@ -76,6 +98,7 @@ rule figure_attribution:
         "../../envs/elusive.yaml"
     params:
         code=get_code("figure_attribution"),
+        labels=get_benchmark_labels(),
         families=get_plotted_families(),
     message:
         "Figure: what each transformation of the chain costs ({wildcards.method})"
@@ -99,6 +122,7 @@ rule figure_mechanism:
         "../../envs/elusive.yaml"
     params:
         code=get_code("figure_mechanism"),
+        labels=get_benchmark_labels(),
         families=get_plotted_families(),
     message:
         "Figure: how the loss at p_choices depends on the choices"
@@ -122,6 +146,7 @@ rule figure_accuracy:
         "../../envs/elusive.yaml"
     params:
         code=get_code("figure_accuracy"),
+        labels=get_benchmark_labels(),
         families=get_plotted_families(),
         members=get_family_members(),
     message:

@@ -31,11 +31,14 @@ rule items:
         "results/logs/items/{benchmark}.log",
     benchmark:
         "results/benchmarks/items/{benchmark}.tsv"
+    wildcard_constraints:
+        benchmark=get_names_of_benchmarks(published=False),
     localrule: True
     conda:
         "../../envs/elusive.yaml"
     params:
         spec=get_items_spec,
+        own_files=get_items_identities,
         version=2,
     message:
         "Items of {wildcards.benchmark}"

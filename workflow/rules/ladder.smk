@@ -6,7 +6,7 @@ include: "lookups/ladder.smk"
 
 rule corpus:
     input:
-        ARCHIVE,
+        get_corpus_source,
     output:
         multiext(f"{CORPUS}/", "train.npy", "validation.npy", "corpus.json"),
         tokenizer=directory(TOKENIZER),

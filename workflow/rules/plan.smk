@@ -30,3 +30,24 @@ rule plan:
         "What remains to be done, and what it would cost: results/plan.txt"
     script:
         "../scripts/plan.py"
+
+
+for name, removes in {"leftovers": False, "remove_leftovers": True}.items():
+
+    rule:
+        name:
+            name
+        log:
+            f"results/logs/{name}.log",
+        localrule: True
+        conda:
+            "../../envs/elusive.yaml"
+        params:
+            files=[str(file) for file in CONFIG_FILES],
+            patterns=get_all_patterns,
+            paths=get_unnamed_patterns,
+            removes=removes,
+        message:
+            "Results that the configuration no longer has: results/leftovers.txt"
+        script:
+            "../scripts/leftovers.py"

@@ -20,6 +20,7 @@ rule drilldown:
         "../../envs/elusive.yaml"
     params:
         code=get_code("drilldown"),
+        label=get_benchmark_label,
         families=list(get_plotted_families()),
         members={name: get_described_families()[name] for name in get_plotted_families()},
         benchmarks=len(REGISTRY.benchmarks),
@@ -50,6 +51,7 @@ rule report:
         "../../envs/elusive.yaml"
     params:
         code=get_code("report"),
+        labels=get_benchmark_labels(),
         figures=get_all_figures(),
         tables=REPORT_TABLES,
         families=get_family_labels(),

@@ -19,6 +19,8 @@ for batch, benchmarks in REGISTRY.batches.items():
             f"results/logs/{batch}/{{model}}/{{checkpoint}}.log",
         benchmark:
             f"results/benchmarks/{batch}/{{model}}/{{checkpoint}}.tsv"
+        wildcard_constraints:
+            model="|".join(model.name for model in REGISTRY.scored_models) or "(?!)",
         conda:
             "../../envs/elusive.yaml"
         threads: REGISTRY.scoring["threads"]
@@ -28,6 +30,7 @@ for batch, benchmarks in REGISTRY.batches.items():
             runtime=get_score_runtime(batch),
         params:
             spec=get_score_spec(batch),
+            own_files=get_local_identities,
             settings=get_score_settings,
             tokens=lambda wildcards, output: str(get_results(output[0], LOGPROBS) / "tokens"),
             finished=lambda wildcards, output: str(get_results(output[0], LOGPROBS) / "finished"),

@@ -10,6 +10,7 @@ if __name__ == "__main__":
         write_checkpoints(
             checkpoints=snakemake.params.checkpoints,
             training=[Path(directory) / "training.json" for directory in snakemake.input.training],
+            losses={(model, checkpoint): loss for model, checkpoint, loss in snakemake.params.losses},
             output_parquet=snakemake.output.parquet,
             output_csv=snakemake.output.csv,
         )

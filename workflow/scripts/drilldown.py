@@ -10,6 +10,7 @@ if __name__ == "__main__":
             items=snakemake.input.items_table,
             correlations=dict(zip(snakemake.params.families, snakemake.input.correlations, strict=True)),
             members=snakemake.params.members,
+            label=snakemake.params.label,
             output=snakemake.output[0],
             values=MOST_VALUES // snakemake.params.benchmarks,
         )

@@ -2,6 +2,7 @@
 
 from elusive import logs
 from elusive.figures.accuracy import write_accuracy
+from elusive.figures.data import labelled
 from elusive.figures.save import grouped
 
 if __name__ == "__main__":
@@ -10,7 +11,7 @@ if __name__ == "__main__":
         write_accuracy(
             scores=snakemake.input.scores,
             means=snakemake.input.means,
-            items=snakemake.input.items_table,
+            items=labelled(snakemake.input.items_table, snakemake.params.labels),
             families=snakemake.params.families,
             members=snakemake.params.members,
             outputs=outputs["accuracy"],

@@ -2,12 +2,13 @@
 
 from elusive import logs
 from elusive.figures.attribution import write_attribution
+from elusive.figures.data import labelled
 
 if __name__ == "__main__":
     with logs.to_file(snakemake.log[0]):
         write_attribution(
             attribution=snakemake.input.attribution,
-            items=snakemake.input.items_table,
+            items=labelled(snakemake.input.items_table, snakemake.params.labels),
             families=snakemake.params.families,
             method=snakemake.wildcards.method,
             outputs=dict(snakemake.output.items()),

@@ -2,6 +2,7 @@
 
 from elusive import logs
 from elusive.figures.benchmark import write_benchmark
+from elusive.figures.data import Labelled
 from elusive.figures.save import grouped
 
 if __name__ == "__main__":
@@ -14,7 +15,7 @@ if __name__ == "__main__":
             statistics=snakemake.input.statistics,
             null_bands=snakemake.input.null_bands,
             null_curves=snakemake.input.null_curves,
-            items=snakemake.input.items_table,
+            items=Labelled(snakemake.input.items_table, snakemake.params.label),
             families=snakemake.params.families,
             outputs=grouped(dict(snakemake.output.items()), snakemake.params.kinds),
         )

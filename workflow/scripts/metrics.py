@@ -13,5 +13,9 @@ if __name__ == "__main__":
             "families": families,
             "benchmark": snakemake.wildcards.benchmark,
         }
-        write_metrics(**scored, outputs=dict(zip(families, snakemake.output.metrics, strict=True)))
+        write_metrics(
+            **scored,
+            outputs=dict(zip(families, snakemake.output.metrics, strict=True)),
+            allow_duplicates=snakemake.params.allow_duplicates,
+        )
         write_choices(**scored, outputs=dict(zip(families, snakemake.output.choices, strict=True)))

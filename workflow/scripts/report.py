@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from elusive import logs
+from elusive.figures.data import labelled
 from elusive.report.report import Tables, write_report
 from elusive.report.run import write_record
 
@@ -11,7 +12,7 @@ if __name__ == "__main__":
         # The folder of Snakemake's benchmarks lies beside the page's, wherever the workflow's results are.
         write_record(snakemake.output.record, Path(snakemake.output.record).parent / "benchmarks")
         write_report(
-            items=snakemake.input.items_table,
+            items=labelled(snakemake.input.items_table, snakemake.params.labels),
             logprobs=snakemake.input.logprobs,
             summary=Tables(**{name: snakemake.input[name] for name in snakemake.params.tables}),
             drilldowns=snakemake.input.drilldowns,

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 from lm_eval.api.task import ConfigurableTask
 from scipy import special
 
+from elusive.analysis.choices import write_choices
 from elusive.analysis.metrics import METRICS, VARIANTS, choice_metrics, variant_metrics, write_metrics
 from elusive.errors import ElusiveError
 from elusive.tables import SCHEMAS, read_metadata, read_table, write_table
@@ -366,3 +368,60 @@ def test_compute_is_the_registrys_and_families_share_checkpoints(tmp_path):
     ]
     both = found.join(pl.read_parquet(alone), on=["model", "checkpoint", "item"], suffix="_all")
     assert both["brier"].equals(both["brier_all"].alias("brier"))
+
+
+def drop_items(path, items):
+    """Make a logprobs table one that was scored without these items."""
+    table, metadata = read_table(path, "logprobs"), read_metadata(path)
+    kept = table.filter(pc.invert(pc.is_in(table["item"], pa.array(items, pa.string()))))
+    write_table(kept, path, "logprobs", metadata | {"dropped_items": items})
+
+
+def test_an_item_that_one_checkpoint_was_not_scored_on_is_left_out_for_all(tmp_path, caplog):
+    run = random_run(tmp_path, items=12)
+    whole = tmp_path / "whole.parquet"
+    write_family(**run, output=whole)
+    drop_items(run["logprobs"][1], ["i3", "i7"])
+    drop_items(run["logprobs"][4], ["i7", "i11"])
+    with caplog.at_level("INFO", "elusive"):
+        write_family(**run, output=tmp_path / "less.parquet")
+    assert "3 of 12 items are left out, since a checkpoint could not be scored on them" in caplog.text
+    assert read_metadata(tmp_path / "less.parquet")["dropped_items"] == ["i11", "i3", "i7"]
+    assert read_metadata(whole)["dropped_items"] == []
+    expected = pl.read_parquet(whole).filter(~pl.col("item").is_in(["i11", "i3", "i7"]))
+    assert len(expected) == 6 * 9
+    assert pl.read_parquet(tmp_path / "less.parquet").equals(expected)
+
+
+def test_so_in_families_of_other_checkpoints_and_in_the_choices(tmp_path):
+    """All that belongs to a benchmark has the same items."""
+    run = random_run(tmp_path, items=12)
+    drop_items(run["logprobs"][1], ["i3"])
+    every = members(run["logprobs"])
+    families = {"first": every[:3], "last": every[3:]}
+    for write, kind in ((write_metrics, "metrics"), (write_choices, "choices")):
+        outputs = {name: tmp_path / f"{kind}-{name}.parquet" for name in families}
+        write(logprobs=run["logprobs"], items=run["items"], families=families, benchmark="quiz", outputs=outputs)
+        for path in outputs.values():
+            assert pl.read_parquet(path)["item"].unique().sort().to_list() == sorted(
+                {f"i{n}" for n in range(12)} - {"i3"}
+            )
+
+
+def test_an_item_that_is_missing_without_a_word_is_an_error(tmp_path):
+    run = random_run(tmp_path, items=12)
+    drop_items(run["logprobs"][1], ["i3"])
+    metadata = read_metadata(run["logprobs"][1])
+    write_table(
+        read_table(run["logprobs"][1], "logprobs"), run["logprobs"][1], "logprobs", metadata | {"dropped_items": []}
+    )
+    with pytest.raises(ElusiveError, match="item 'i3', choice 0 has no log-likelihood"):
+        write_family(**run, output=tmp_path / "out.parquet")
+
+
+def test_a_benchmark_of_which_every_item_is_dropped(tmp_path):
+    run = random_run(tmp_path, items=2)
+    drop_items(run["logprobs"][0], ["i0"])
+    drop_items(run["logprobs"][1], ["i1"])
+    with pytest.raises(ElusiveError, match="no item is left that every checkpoint was scored on"):
+        write_family(**run, output=tmp_path / "out.parquet")

@@ -3,6 +3,7 @@
 import copy
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +13,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from elusive.configuration import messages, registry, schema
+from elusive.configuration import catalogue, messages, registry, schema
 from elusive.configuration.models import flops, ladder_parameters
 from elusive.configuration.registry import load
 from elusive.configuration.schema import check_syntax
@@ -20,6 +21,7 @@ from elusive.errors import ElusiveError
 from elusive.items.benchmarks import BENCHMARKS
 from elusive.items.sources import ARCHIVED
 from elusive.ladder.training import MAX_LENGTH
+from local_checkpoints import PARAMETERS, llama_tensors, write_checkpoint
 
 ROOT = Path(__file__).parents[3]
 DEFAULT = yaml.safe_load((ROOT / "config.yaml").read_text())
@@ -34,7 +36,7 @@ BASE = {
         {"name": "ladder-size", "members": ["ladder-*/step160"]},
     ],
     "benchmarks": [{"name": name, "limit": 400} for name in ("arc_easy", "sciq", "piqa", "mmlu")],
-    "scoring": {"device": "auto", "token_budget": None, "threads": 1, "batches": "all"},
+    "scoring": {"device": "auto", "token_budget": None, "threads": 1, "on_unscorable": "error", "batches": "all"},
 }
 NAMES = [entry["name"] for entry in BASE["benchmarks"]]
 
@@ -48,13 +50,12 @@ def config():
 def local(tmp_path):
     """A model in directories of the user's own."""
     for step in ("step1", "step2", "step3", "final"):
-        (tmp_path / "mine" / step).mkdir(parents=True)
-        (tmp_path / "mine" / step / "config.json").write_text("{}")
+        write_checkpoint(tmp_path / "mine" / step)
     return {
         "name": "mine",
         "source": "local",
         "path": str(tmp_path / "mine" / "{checkpoint}"),
-        "parameters": 1000,
+        "parameters": PARAMETERS,
         "tokens_per_step": 10,
         "checkpoints": ["step1", "step3", "step2"],
     }
@@ -140,7 +141,7 @@ def test_loading_leaves_the_configuration_alone(config):
     assert loaded.ladder["checkpoints"] == [40, 80, 160]
 
 
-@pytest.mark.parametrize("section", ["ladder", "scoring", "plan", "budget"])
+@pytest.mark.parametrize("section", ["ladder", "scoring", "plan", "budget", "publish"])
 def test_the_default_file_shows_every_key_with_its_default(section):
     properties = SCHEMA["$defs"][section]["properties"]
     assert DEFAULT[section] == {key: entry["default"] for key, entry in properties.items()}
@@ -148,7 +149,7 @@ def test_the_default_file_shows_every_key_with_its_default(section):
     assert set(DEFAULT) == set(SCHEMA["properties"])
 
 
-@pytest.mark.parametrize("section", ["ladder", "scoring", "plan", "budget"])
+@pytest.mark.parametrize("section", ["ladder", "scoring", "plan", "budget", "publish"])
 def test_a_section_left_out_has_the_defaults(section):
     config = copy.deepcopy(DEFAULT)
     del config[section]
@@ -169,12 +170,10 @@ def commented(word):
 
 def test_the_commented_examples_are_valid(config, local, own, tmp_path):
     model, benchmark = commented("mine"), commented("quiz")
-    names = set(SCHEMA["$defs"]["localModel"]["properties"]) - {"parameters_nonembedding"}
-    assert set(model) == names
-    model["path"] = local["path"]
+    assert set(model) == set(SCHEMA["$defs"]["localModel"]["properties"]) - {"parameters_nonembedding"}
+    model |= {"path": local["path"], "parameters": PARAMETERS}
     for step in model["checkpoints"]:
-        (tmp_path / "mine" / step).mkdir(exist_ok=True)
-        (tmp_path / "mine" / step / "config.json").write_text("{}")
+        write_checkpoint(tmp_path / "mine" / step)
     config["models"] += [model, commented("theirs")]
     benchmark["file"] = own["file"]
     config["benchmarks"].append(benchmark)
@@ -242,12 +241,10 @@ def test_parameters_grow_with_every_size(vocabulary, heads, layers):
 def test_local_model(config, local):
     model = load(with_local(config, local)).models["mine"]
     assert [(c.name, c.tokens, c.flops) for c in model.checkpoints] == [
-        ("step1", 10, 6e4),
-        ("step2", 20, 12e4),
-        ("step3", 30, 18e4),
+        (f"step{step}", 10 * step, 6 * PARAMETERS * 10 * step) for step in (1, 2, 3)
     ]
     assert model.checkpoints[0].path == local["path"].replace("{checkpoint}", "step1")
-    assert (model.dtype, model.add_bos_token, model.parameters_nonembedding) == ("float32", False, None)
+    assert (model.dtype, model.add_bos_token, model.parameters_nonembedding) == ("float32", None, None)
 
 
 def test_tokens_of_a_checkpoint_overrule_the_step(config, local):
@@ -259,6 +256,261 @@ def test_tokens_of_a_checkpoint_overrule_the_step(config, local):
 @pytest.mark.parametrize("value", [True, False, None])
 def test_add_bos_token(config, local, value):
     assert load(with_local(config, local, add_bos_token=value)).models["mine"].add_bos_token is value
+
+
+def test_bos_is_the_tokenizers_own_unless_the_paper_says_otherwise(config, local):
+    """Described models are as lm-eval's default; built-in ones as the paper, which added none; the ladder adds none."""
+    described = load(with_models(config, {**local}, THEIRS)).models
+    assert [described[name].add_bos_token for name in ("mine", "theirs")] == [None, None]
+    names = list(catalogue.load())
+    built_in = load(with_models(config, *({"name": name} for name in names))).models
+    assert {model.add_bos_token for model in built_in.values()} == {False}
+    assert {model.add_bos_token for model in load(copy.deepcopy(BASE)).models.values()} == {False}
+
+
+@pytest.mark.parametrize("source", ["local", "hub", "built-in"])
+def test_options_of_a_scoring_job(config, local, source):
+    entries = {"local": local, "hub": THEIRS, "built-in": {"name": "pythia-14m"}}
+    (model,) = load(with_models(config, entries[source])).models.values()
+    assert (model.max_length, model.scoring_options) == (None, {})
+    (model,) = load(with_models(config, entries[source] | {"max_length": 16})).models.values()
+    assert (model.max_length, model.scoring_options) == (16, {"max_length": 16})
+    assert "max_length: 0 is not allowed" in message(with_models(config, entries[source] | {"max_length": 0}))
+
+
+def test_code_of_a_local_model(config, local):
+    (model,) = load(with_local(config, local, trust_remote_code=True)).models.values()
+    assert (model.trust_remote_code, model.scoring_options) == (True, {"trust_remote_code": True})
+
+
+# --- names that say a step
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "1000",
+        "step1000",
+        "Step1000",
+        "steps1000",
+        "step-1000",
+        "step_1000",
+        "step.1000",
+        "step01000",
+        "global_step1000",
+        "global_step_1000",
+        "global-step-1000",
+        "globalstep1000",
+        "iter1000",
+        "iter_0001000",
+        "iteration-1000",
+        "checkpoint-1000",
+        "ckpt_1000",
+        "ckpt1000",
+    ],
+)
+def test_a_name_that_says_a_step(config, local, tmp_path, name):
+    write_checkpoint(tmp_path / "mine" / name)
+    loaded = load(with_local(config, local, checkpoints=[name, "step1", "step2"]))
+    assert loaded.checkpoint("mine", name).tokens == 10_000
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "seed3",
+        "s1000",
+        "run1",
+        "epoch3",
+        "tokens1000",
+        "part2",
+        "v2",
+        "mine-7",
+        "step1000b",
+        "step1e3",
+        "step1000-final",
+        "stage1-step1000",
+        "1B",
+        "b1000",
+        "rank0",
+        "size160",
+    ],
+)
+@pytest.mark.parametrize("source", ["local", "hub"])
+def test_a_name_that_says_something_else(config, local, tmp_path, name, source):
+    write_checkpoint(tmp_path / "mine" / name)
+    entry = {"local": local, "hub": THEIRS}[source]
+    text = message(with_models(config, entry | {"checkpoints": ["step1", "step2", name]}))
+    assert f"models[0].checkpoints[2]: the training tokens of {name!r} are not known: write {{name: {name}, tok" in text
+    assert "names that say a step, as step1000, global_step1000, iter_1000, checkpoint-1000, ckpt_1000 or 1000" in text
+    tokens = [{"name": other, "tokens": i + 5} for i, other in enumerate(["step1", "step2", name])]
+    assert load(with_models(config, entry | {"checkpoints": tokens})).checkpoint(entry["name"], name).tokens == 7
+
+
+# --- local checkpoints, before anything runs
+
+
+def without_parameters(local):
+    return {key: value for key, value in local.items() if key != "parameters"}
+
+
+def test_parameters_are_counted(config, local):
+    model = load(with_models(config, without_parameters(local))).models["mine"]
+    assert model.parameters == PARAMETERS
+    assert model.checkpoints[0].flops == 6 * PARAMETERS * 10
+
+
+def test_parameters_that_the_weights_have_not(config, local):
+    text = message(with_local(config, local, parameters=PARAMETERS + 1))
+    assert (
+        f"models[0].parameters: {PARAMETERS + 1} is not what the weights have, {PARAMETERS} (counted in step1" in text
+    )
+
+
+def test_parameters_of_an_architecture_that_is_not_known_are_believed(config, local, tmp_path):
+    """Where the rules do not hold for sure, loading decides."""
+    own = {"model_type": "mine", "auto_map": {"AutoModelForCausalLM": "modeling_mine.Mine"}}
+    for step in ("step1", "step2", "step3"):
+        (write_checkpoint(tmp_path / "mine" / step, **own) / "modeling_mine.py").write_text("")
+    assert load(with_local(config, local, parameters=7, trust_remote_code=True)).models["mine"].parameters == 7
+
+
+def test_checkpoints_of_different_models(config, local, tmp_path):
+    shapes = llama_tensors() | {"model.layers.1.self_attn.q_proj.bias": (4,)}
+    write_checkpoint(tmp_path / "mine" / "step3", shapes=shapes)
+    text = message(with_models(config, without_parameters(local)))
+    assert f"models[0].checkpoints[1]: step3 has {PARAMETERS + 4:,} parameters, step1 has {PARAMETERS:,}" in text
+    assert "not checkpoints of one model" in text
+
+
+def test_parameters_of_pickled_weights_are_needed(config, local, tmp_path):
+    for step in ("step1", "step2", "step3"):
+        weights = tmp_path / "mine" / step / "model.safetensors"
+        weights.rename(weights.with_name("pytorch_model.bin"))
+    text = message(with_models(config, without_parameters(local)))
+    assert "models[0]: the key 'parameters' is missing" in text and "those of mine are pickled (*.bin)" in text
+    assert load(with_local(config, local)).models["mine"].parameters == PARAMETERS
+
+
+def test_all_that_is_wrong_with_checkpoints_is_said_at_once(config, local, tmp_path):
+    (tmp_path / "mine" / "step1" / "tokenizer.json").unlink()
+    (tmp_path / "mine" / "step2" / "tokenizer.json").unlink()
+    (tmp_path / "mine" / "step3" / "adapter_config.json").write_text("{}")
+    other = local | {"name": "other", "path": str(tmp_path / "other" / "{checkpoint}"), "checkpoints": ["step7"]}
+    text = message(with_models(config, local, other))
+    lines = text.splitlines()
+    assert lines[0] == "4 local checkpoints cannot be scored:"
+    assert "models[0].checkpoints[0]: " in lines[1] and "step1 has no tokenizer" in lines[1]
+    assert lines[1].endswith("(the same holds for 1 more: step2)")
+    assert "models[0].checkpoints[1]: " in lines[2] and "step3 has an adapter (adapter_config.json)" in lines[2]
+    assert "models[1].checkpoints[0]: there is no directory" in lines[3]
+    assert len(lines) == 4
+
+
+def test_one_mistake_is_one_line(config, local, tmp_path):
+    (tmp_path / "mine" / "step2" / "model.safetensors").write_bytes(b"version https://git-lfs.github.com/spec/v1\n")
+    text = message(with_local(config, local))
+    assert len(text.splitlines()) == 1
+    assert (
+        "models[0].checkpoints[2]: " in text and "step2 holds model.safetensors, which is a pointer of Git LFS" in text
+    )
+
+
+def test_more_tokens_than_a_model_has_positions(config, local, tmp_path):
+    for step in ("step1", "step2", "step3"):
+        write_checkpoint(tmp_path / "mine" / step, shapes=llama_tensors() | {"transformer.wpe.weight": (32, 4)})
+    text = message(with_models(config, without_parameters(local) | {"max_length": 64}))
+    assert (
+        "step1 has 32 positions (transformer.wpe.weight), so it cannot be fed max_length = 64 tokens (the same" in text
+    )
+
+
+@pytest.mark.parametrize("kind", ["link of the file", "link of the directory", "symbolic link of the file"])
+def test_two_members_that_are_the_same_files(config, local, tmp_path, kind):
+    weights, copy_of = tmp_path / "mine" / "step3" / "model.safetensors", tmp_path / "mine" / "final"
+    (copy_of / "model.safetensors").unlink()
+    if kind == "link of the file":
+        os.link(weights, copy_of / "model.safetensors")
+    elif kind == "link of the directory":
+        shutil.rmtree(copy_of)
+        copy_of.symlink_to(weights.parent)
+    else:
+        (copy_of / "model.safetensors").symlink_to(weights)
+    checkpoints = [*local["checkpoints"], {"name": "final", "tokens": 1000}]
+    with_local(config, local, checkpoints=checkpoints)
+    text = message(config)
+    assert "families[0].members: mine/step3 (" in text and f") and mine/final ({copy_of}) of family 'f' have" in text
+    assert "allow_duplicates: true" in text
+    config["families"][0]["allow_duplicates"] = True
+    assert len(load(config).families["f"].members) == 4
+    # In different families they do not count twice.
+    config["families"] = [
+        {"name": "f", "members": ["mine/step*"]},
+        {"name": "g", "members": ["mine/step[12]", "mine/step1", "mine/step2", "mine/final"]},
+    ]
+    assert [family.allow_duplicates for family in load(config).families.values()] == [False, False]
+
+
+def test_two_members_that_are_the_same_revision(config):
+    again = THEIRS | {"name": "again", "checkpoints": ["step7", {"name": "x", "revision": "step2", "tokens": 9}]}
+    with_models(config, THEIRS, again)
+    text = message(config)
+    assert (
+        "again/x (owner/theirs@step2) and theirs/step2 (owner/theirs@step2) of family 'f' have the same weights" in text
+    )
+    config["families"][0]["allow_duplicates"] = True
+    assert len(load(config).families["f"].members) == 5
+    # Of another repository they are others.
+    assert len(load(with_models(config, THEIRS, again | {"repo": "owner/others"})).families["f"].members) == 5
+
+
+def test_equal_bytes_in_two_files_are_not_the_same_files(config, local):
+    """Whether weights are equal is known once they are read; here all three are."""
+    assert len(load(with_local(config, local)).families["f"].members) == 3
+
+
+# --- values of the command line
+
+
+def on_command_line(config, tmp_path, **sections):
+    """``config`` in a file, and over it what Snakemake makes of ``--config key='{…}'``: everything inside is text."""
+    file = tmp_path / "config.yaml"
+    file.write_text(yaml.safe_dump(config))
+    merged = copy.deepcopy(config)
+    for key, value in sections.items():
+        value = yaml.load(value, Loader=yaml.BaseLoader)
+        merged[key] = {**merged.get(key, {}), **value} if isinstance(value, dict) else value
+    before = copy.deepcopy(merged)
+    try:
+        return load(merged, [file])
+    finally:
+        assert merged == before
+
+
+def test_values_of_the_command_line_are_read_as_in_a_file(config, tmp_path):
+    loaded = on_command_line(config, tmp_path, scoring="{threads: 2, token_budget: null}", hub="{keep: true}")
+    assert (loaded.scoring["threads"], loaded.scoring["token_budget"], loaded.hub["keep"]) == (2, None, True)
+    loaded = on_command_line(config, tmp_path, benchmarks="[{name: piqa, limit: 5}, {name: mmlu, unconditional: true}]")
+    assert (loaded.benchmarks["piqa"].spec["limit"], loaded.benchmarks["mmlu"].unconditional) == (5, True)
+    models = "[{name: '7', source: ladder, width: 32, layers: 2}]"
+    loaded = on_command_line(config, tmp_path, models=models, families="[{name: f, members: ['*/*']}]")
+    assert loaded.models["7"].shape == {"width": 32, "layers": 2}
+    assert on_command_line(config, tmp_path, budget="{gpu_hours: 2.5}").budget["gpu_hours"] == 2.5
+
+
+def test_values_of_the_command_line_that_fit_no_type(config, tmp_path):
+    with pytest.raises(
+        ElusiveError, match=r"configuration \(--config\): scoring.threads: 'two' is not allowed: it must be"
+    ):
+        on_command_line(config, tmp_path, scoring="{threads: two}")
+    with pytest.raises(
+        ElusiveError, match=r"configuration \(--config\): scoring.threads: 0 is not allowed.*at least 1"
+    ):
+        on_command_line(config, tmp_path, scoring="{threads: 0}")
+    # What a file holds is not read a second time.
+    config["scoring"]["threads"] = "2"
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
+    assert "scoring.threads: '2' is not allowed" in message(config, [tmp_path / "config.yaml"])
 
 
 def test_path_relative_to_home(config, local, tmp_path, monkeypatch):
@@ -302,6 +554,15 @@ def test_checkpoints_without_training_do_not_make_a_family(config, local):
 def test_equal_compute_does_not_make_a_family(config, local):
     checkpoints = [{"name": name, "tokens": 5} for name in ("step1", "step2", "step3", "final")]
     assert "has 1 checkpoint(s) of distinct compute" in message(with_local(config, local, checkpoints=checkpoints))
+
+
+def test_a_file_in_the_home_directory(config, own, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    loaded = load(with_own(config, own, file="~/quiz.jsonl", shots_file="~/quiz.jsonl"))
+    assert loaded.benchmarks["quiz"].files == (own["file"], own["file"])
+    assert loaded.benchmarks["quiz"].spec["file"] == own["file"]
+    text = message(with_own(config, own, file="~no-such-user/quiz.jsonl"))
+    assert "benchmarks[1].file: '~no-such-user/quiz.jsonl' is of a user who does not exist" in text
 
 
 def test_own_benchmark(config, own):
@@ -367,7 +628,7 @@ def test_hub_model(config):
         ("final", "main", 70, 42e4, None),
     ]
     assert (model.source, model.repo, model.trust_remote_code, model.verified) == ("hub", "owner/theirs", False, None)
-    assert (model.dtype, model.add_bos_token, model.weights_bytes) == ("float32", False, 4000)
+    assert (model.dtype, model.add_bos_token, model.weights_bytes) == ("float32", None, 4000)
 
 
 def test_size_of_a_download(config):
@@ -801,7 +1062,11 @@ BUILT_IN_MISTAKES = {
     "misspelt source": ({"name": "mine", "sorce": "local"}, ["models[0].sorce: unknown key", "did you mean 'source'?"]),
     "misspelt key": (
         {"name": "pythia-14m", "checkpoint": ["step1"]},
-        ["models[0].checkpoint: unknown key", "'checkpoints'?", "(allowed: name, checkpoints, dtype, add_bos_token)"],
+        [
+            "models[0].checkpoint: unknown key",
+            "'checkpoints'?",
+            "(allowed: name, checkpoints, dtype, add_bos_token, max_length)",
+        ],
     ),
     "key of another kind": ({"name": "pythia-14m", "parameters": 3}, ["models[0].parameters: unknown key"]),
     "unknown checkpoint": (
@@ -864,8 +1129,8 @@ LOCAL_MISTAKES = {
     "number for a path": ({"path": 3}, ["path: 3 is not allowed", "text"]),
     "no parameters": ({"parameters": 0}, ["parameters: 0 is not allowed", "at least 1"]),
     "more without embeddings": (
-        {"parameters_nonembedding": 1001},
-        ["parameters_nonembedding: 1001 is more than", "1000"],
+        {"parameters_nonembedding": PARAMETERS + 1},
+        [f"parameters_nonembedding: {PARAMETERS + 1} is more than", str(PARAMETERS)],
     ),
     "unknown type": ({"dtype": "fp16"}, ["dtype: 'fp16' is not allowed", "float32, bfloat16, float16"]),
     "spelling of a type": ({"dtype": "Float32"}, ["dtype: 'Float32' is not allowed", "did you mean 'float32'?"]),
@@ -900,6 +1165,12 @@ OWN_MISTAKES = {
     "no file": ({"file": "nowhere.jsonl"}, ["key 'file': there is no file nowhere.jsonl"]),
     "unknown kind of file": ({"file": "quiz.txt"}, ["key 'file': quiz.txt must end in one of .jsonl, .json"]),
     "broken template": ({"context": "{{ q "}, ["key 'context': unexpected end of template", "'{{ q '"]),
+    "macro": ({"context": "{% macro m() %}{% endmacro %}{{ q }}"}, ["key 'context': {% macro %} is not allowed"]),
+    "loops within loops": (
+        {"context": "{% for a in q %}{% for b in q %}{% for c in q %}{% endfor %}{% endfor %}{% endfor %}"},
+        ["key 'context': loops may be two deep and not recursive"],
+    ),
+    "nested too deeply": ({"choices": "(" * 3000 + "a" + ")" * 3000}, ["key 'choices': nested too deeply: '((("]),
     "broken expression": ({"choices": "{{ a + }}"}, ["key 'choices': unexpected"]),
     "empty expression": ({"gold": ""}, ["key 'gold': "]),
     "unknown filter": ({"context": "{{ q | shout }}"}, ["key 'context': No filter named 'shout'"]),

@@ -9,6 +9,7 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import polars as pl
@@ -19,6 +20,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.text import Text
+from matplotlib.ticker import FixedFormatter
 from PIL import Image
 
 from elusive.errors import ElusiveError
@@ -33,16 +35,18 @@ from elusive.figures import (
     masses,
     means,
     pairs,
+    save,
     scores,
     statistics,
     style,
+    subjects,
     survival,
 )
 from elusive.figures.benchmark import METRICS_COLUMNS, read_correlations
 from elusive.figures.data import Benchmark, nesting, read_benchmark, read_frame, read_metrics
 from elusive.figures.null import Chance, null_curve, read_chance
 from elusive.files import sha256_file
-from elusive.report.report import KINDS
+from elusive.report.pictures import KINDS
 from synthetic_run import PER_BENCHMARK, SyntheticRun, draw_figure, make_run
 
 BENCHMARKS = ("arc_challenge", "mmlu", "piqa", "sciq")
@@ -106,7 +110,7 @@ def test_survival_steps_are_the_exact_survival_function(values: list[float]) -> 
 def test_survival_draws_every_family_in_every_panel(run: SyntheticRun) -> None:
     frame = pd.concat(read_frame(p, "correlations", _CORRELATION_COLUMNS) for p in run.correlations("arc_challenge"))
     benchmark = read_benchmark(run.root / "items/arc_challenge.parquet")
-    plot = survival.plot(frame, _bands(run, "arc_challenge"), benchmark, run.families)
+    plot = survival.plot(frame, _chance(run, "arc_challenge"), benchmark, run.families)
     drawn = plot.data.groupby(["panel", "family"], observed=True).size()
     assert len(drawn) == 5 * 3
     panels = list(plot.data["panel"].cat.categories)
@@ -114,7 +118,7 @@ def test_survival_draws_every_family_in_every_panel(run: SyntheticRun) -> None:
     assert [("Spearman" in p) for p in panels] == [True, False, True, True, True]
 
 
-def _bands(run: SyntheticRun, benchmark: str) -> Chance:
+def _chance(run: SyntheticRun, benchmark: str) -> Chance:
     return read_chance(run.table("null_bands"), run.table("null_curves"), benchmark, run.families)
 
 
@@ -124,7 +128,7 @@ _CORRELATION_COLUMNS = ["family", "metric", "method", "correlation", "num_models
 def test_survival_caption_states_the_shares_of_the_table(run: SyntheticRun) -> None:
     frame = pd.concat(read_frame(p, "correlations", _CORRELATION_COLUMNS) for p in run.correlations("sciq"))
     text = survival.caption_text(
-        frame, _bands(run, "sciq"), read_benchmark(run.root / "items/sciq.parquet"), run.families
+        frame, _chance(run, "sciq"), read_benchmark(run.root / "items/sciq.parquet"), run.families
     )
     rows = frame[(frame["family"] == "ladder") & (frame["method"] == "spearman")]
     accuracy_rows = rows.loc[rows["metric"] == "accuracy", "correlation"]
@@ -140,12 +144,12 @@ def test_a_family_without_any_defined_correlation_is_drawn_as_none(run: Syntheti
     frame = pd.concat(read_frame(p, "correlations", _CORRELATION_COLUMNS) for p in run.correlations("piqa"))
     gone = (frame["family"] == "ladder-sizes") & (frame["metric"] == "accuracy")
     frame.loc[gone, "correlation"] = np.nan
-    bands, benchmark = _bands(run, "piqa"), read_benchmark(run.root / "items/piqa.parquet")
-    survival.plot(frame, bands, benchmark, run.families).draw()
+    chance, benchmark = _chance(run, "piqa"), read_benchmark(run.root / "items/piqa.parquet")
+    survival.plot(frame, chance, benchmark, run.families).draw()
     notes = survival.undefined_shares(frame, run.families).set_index("family")
     assert notes.loc["Ladder, end of training (parameter scaling)", "text"] == "undefined: 100 %"
     frame.loc[frame["metric"] == "accuracy", "correlation"] = np.nan
-    text = survival.caption_text(frame, bands, benchmark, run.families)
+    text = survival.caption_text(frame, chance, benchmark, run.families)
     assert "unknown in accuracy" in text and "nan" not in text
     assert notes["y"].is_unique and (notes["panel"] == "Accuracy (Spearman)").all()
 
@@ -159,14 +163,14 @@ def test_statistics_marks_are_the_table(method: str, run: SyntheticRun) -> None:
     assert len(data) == 4 * len(BENCHMARKS) * metrics * 3
     assert ("p_vocab_correct" in set(data["metric"])) == (method == "pearson")
     # A mark's height says which benchmark it belongs to.
-    row = (len(BENCHMARKS) - 1 - data["y"].round()).astype(int)
+    row = (len(BENCHMARKS) - 1 - data["place"].round()).astype(int)
     keys = table[(table["method"] == method) & (table["nan_policy"] == "drop") & table["subject"].isna()]
     keys = keys.set_index(["benchmark", "metric", "family"])["median"]
     names = {label: name for name, label in run.families.items()}
     medians = data[data["panel"] == "median"]
     expected = [keys[BENCHMARKS[row[m.Index]], m.metric, names[m.family]] for m in medians.itertuples()]
     assert medians["value"].tolist() == expected
-    assert data.groupby(["panel", "y"], observed=True).size().max() == 1
+    assert data.groupby(["panel", "place"], observed=True).size().max() == 1
 
 
 def test_statistics_without_any_accuracy_are_drawn(run: SyntheticRun) -> None:
@@ -203,7 +207,6 @@ def test_accuracy_is_settled_outside_the_undecided_stretch(run: SyntheticRun) ->
 
 def test_points_are_limited_and_the_caption_says_so(run: SyntheticRun, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scores, "MAX_POINTS", 100)
-    monkeypatch.setattr(masses, "MAX_POINTS", 100)
     benchmark = read_benchmark(run.root / "items/piqa.parquet")
     frame = read_metrics(run.metrics("piqa"), run.families, METRICS_COLUMNS)
     third = list(scores.plot(frame, benchmark, run.families))[-1]
@@ -211,8 +214,7 @@ def test_points_are_limited_and_the_caption_says_so(run: SyntheticRun, monkeypat
     assert "“Ladder (all)” 100 of 2,100" in scores.caption_text(frame, benchmark, run.families)
     assert "(1 − p_choices)²" in scores.caption_text(frame, benchmark, run.families)
     frame = read_metrics(run.metrics("piqa"), run.families, METRICS_COLUMNS)
-    assert len(masses.plot(frame, benchmark, run.families).data) <= 300
-    assert "“Ladder (all)” 100 of 2,100" in masses.caption_text(frame, benchmark, run.families)
+    assert "“Ladder (all)” 2,100" in masses.caption_text(frame, benchmark, run.families)
 
 
 def test_masses_share_their_limits_and_are_powers_of_ten(run: SyntheticRun) -> None:
@@ -264,12 +266,33 @@ def test_data_of_a_figure_are_what_it_draws(run: SyntheticRun, tmp_path: Path) -
     data = pl.read_csv(draw_figure(run, "scores/piqa", tmp_path)["data"])
     assert data["part"].unique().sort().to_list() == [1, 2, 3]
     dots = data.filter(part=3).drop_nulls("brier")
-    for name, label in run.families.items():
+    columns = ["brier", "p_choices_correct"]
+    for name in run.families:  # names, not labels; seven digits
         metrics = pl.read_parquet(run.root / f"metrics/{name}/piqa.parquet")
-        drawn = dots.filter(family=label).sort("brier", "p_choices_correct")
-        assert drawn.select("brier", "p_choices_correct").equals(
-            metrics.select("brier", "p_choices_correct").sort("brier", "p_choices_correct")
-        )
+        drawn = dots.filter(family=name).select(columns).sort(columns)
+        assert drawn.equals(metrics.select(pl.col(columns).round_sig_figs(7)).sort(columns))
+    statistic = pl.read_csv(draw_figure(run, "statistics/pearson", tmp_path)["data"])
+    assert statistic.columns == ["panel", "benchmark", "metric", "family", "value", "low", "high"]
+    assert set(statistic["family"]) == set(run.families)
+
+
+def test_axes_have_minus_signs() -> None:
+    figure = plt.figure()
+    axis = figure.add_subplot().xaxis
+    axis.set_major_formatter(FixedFormatter(["-1", "-0.5", "0", "a-b", "-x"]))
+    save._print_minus_signs(axis)
+    assert axis.get_major_formatter().seq == ["−1", "−0.5", "0", "a-b", "-x"]
+    plt.close(figure)
+
+
+def test_colours_of_metrics_stand_out_from_white_paper() -> None:
+    def luminance(colour: str) -> float:
+        parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+        linear = [v / 12.92 if v <= 0.04045 else ((v + 0.055) / 1.055) ** 2.4 for v in parts]
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+    for metric in style.METRICS:
+        assert 1.05 / (luminance(metric.colour) + 0.05) >= 3, metric.plain
 
 
 def test_breaks_of_scales() -> None:
@@ -287,7 +310,9 @@ def test_means_over_any_range_of_compute_are_drawn(spread: float, run: Synthetic
     own = own.assign(flops=2.9e8 * spread**place)
     benchmark = read_benchmark(run.root / "items/piqa.parquet")
     means.plot(own, _members(run), benchmark, run.families).draw()
-    means.plot_masses(own, _members(run), benchmark, run.families).draw()
+    scored = _metrics(run, "piqa")
+    scored = scored.assign(flops=2.9e8 * scored["flops"] / scored["flops"].min())
+    means.plot_masses(own, scored, benchmark, run.families).draw()
 
 
 def test_nine_families_still_differ() -> None:
@@ -316,7 +341,7 @@ def _members(run: SyntheticRun) -> pd.DataFrame:
 
 
 def test_null_curve_is_the_distribution_of_the_table(run: SyntheticRun) -> None:
-    chance = _bands(run, "piqa")
+    chance = _chance(run, "piqa")
     # Kendall's tau of five checkpoints: all 120 orders have 0 to 10 inversions.
     orders = list(itertools.permutations(range(5)))
     tau = np.array([1 - sum(b < a for a, b in itertools.combinations(order, 2)) / 5 for order in orders])
@@ -337,21 +362,43 @@ def test_null_curve_is_the_distribution_of_the_table(run: SyntheticRun) -> None:
 @given(st.lists(st.floats(-1, 1), min_size=1, max_size=30))
 def test_a_density_has_area_one(values: list[float]) -> None:
     y = distributions.density(np.array([*values, np.nan]))
-    area = float(np.sum((y[1:] + y[:-1]) / 2 * np.diff(distributions.GRID)))
-    assert area == pytest.approx(1, abs=0.01) and (y >= 0).all()
+    assert (y * np.diff(distributions.EDGES)).sum() == pytest.approx(1) and (y >= 0).all()
+    chance = distributions.null_density(*survival.survival_steps(np.array(values)))
+    assert (chance * np.diff(distributions.EDGES)).sum() == pytest.approx(1)
+
+
+def test_the_density_of_chance_is_exact() -> None:
+    """Every order of five ranks is as likely; values at an end of a stretch belong to the one above."""
+    found = [1 - sum((i - r) ** 2 for i, r in enumerate(o)) / 20 for o in itertools.permutations(range(5))]
+    values, counts = np.unique(np.round(found, 9), return_counts=True)
+    above = 1 - np.cumsum(counts) / len(found)
+    x, y = np.repeat(values, 2), np.repeat(np.concatenate([[1.0], above]), 2)[1:-1]
+    corners = np.concatenate([[-1.0], x, [1.0]]), np.concatenate([[1.0], y, [0.0]])
+    np.testing.assert_allclose(distributions.null_density(*corners), distributions.density(np.array(found)), atol=1e-9)
+    straight = distributions.null_density(np.array([-1.0, 1.0]), np.array([1.0, 0.0]))
+    np.testing.assert_allclose(straight, 0.5)
+
+
+def test_densities_need_many_checkpoints(run: SyntheticRun) -> None:
+    frame, chance = read_correlations(run.correlations("piqa")), _chance(run, "piqa")
+    about = (read_benchmark(run.root / "items/piqa.parquet"), run.families)
+    drawn = distributions.plot_density(frame, chance, *about).data
+    assert set(drawn["family"]) == {"Ladder (all)"}, "the others have 7 and 5 checkpoints"
+    text = distributions.density_caption(frame, chance, *about)
+    assert all(f"“{label}”" in text.split("Not drawn")[1] for label in list(run.families.values())[1:])
 
 
 def test_distributions_draw_each_method_that_sees_a_metric(run: SyntheticRun) -> None:
     frame = read_correlations(run.correlations("piqa"))
     about = (read_benchmark(run.root / "items/piqa.parquet"), run.families)
     for plot in (
-        distributions.plot_survival(frame, _bands(run, "piqa"), *about),
-        distributions.plot_density(frame, *about),
+        distributions.plot_survival(frame, _chance(run, "piqa"), *about),
+        distributions.plot_density(frame, _chance(run, "piqa"), *about),
     ):
         panels = set(zip(plot.data["metric"], plot.data["method"], strict=True))
         assert len(panels) == 5 + 4 + 4
         assert [method for metric, method in panels if metric == "p_vocab_correct"] == ["pearson"]
-    drawn = distributions.plot_survival(frame, _bands(run, "piqa"), *about).data
+    drawn = distributions.plot_survival(frame, _chance(run, "piqa"), *about).data
     own = drawn[(drawn["metric"] == "brier") & (drawn["method"] == "kendall") & (drawn["family"] == "Ladder (all)")]
     rows = frame[(frame["metric"] == "brier") & (frame["method"] == "kendall") & (frame["family"] == "ladder")]
     for x, y in zip(own["x"].iloc[1:-1], own["y"].iloc[1:-1], strict=True):
@@ -380,13 +427,20 @@ def test_means_are_the_table_and_chance_is_even_shares(run: SyntheticRun) -> Non
 
 def test_cross_entropy_and_mass_are_those_of_the_metrics(run: SyntheticRun) -> None:
     table = pq.read_table(run.table("means")).to_pandas()
-    data = means.mass_means(table[table["benchmark"] == "piqa"], _members(run), run.families)
-    assert len(data) == 4 * (35 + 7 + 5)
+    data = means.mass_means(table[table["benchmark"] == "piqa"], _metrics(run, "piqa"), run.families)
+    assert len(data) == 5 * (35 + 7 + 5)
     metrics = _metrics(run, "piqa")
     own = metrics[metrics["family"] == "ladder-sizes"].groupby("flops")
     drawn = data[(data["family"] == run.families["ladder-sizes"]) & (data["curve"] == "all wrong choices together")]
     entropy = drawn[drawn["panel"] == means.CROSS_ENTROPY].sort_values("flops")
     assert entropy["value"].tolist() == pytest.approx((-own["log_p_vocab_incorrect"].mean()).tolist(), abs=1e-9)
+    gaps = data[(data["family"] == run.families["ladder-sizes"]) & (data["panel"] == means.DIFFERENCE)]
+    paired = (metrics["log_p_vocab_correct"] - metrics["log_p_vocab_incorrect"]).groupby(
+        [metrics["family"], metrics["flops"]]
+    )
+    mean, error = paired.mean()["ladder-sizes"], paired.std()["ladder-sizes"] / np.sqrt(60)
+    assert gaps.sort_values("flops")["value"].tolist() == pytest.approx(mean.tolist(), abs=1e-9)
+    assert gaps.sort_values("flops")["se"].tolist() == pytest.approx(error.tolist(), abs=1e-9)
     mass = drawn[drawn["panel"] == means.MASS].sort_values("flops")
     exact = own["log_p_vocab_incorrect"].apply(lambda rows: np.log10(np.exp(rows).mean()))
     assert mass["value"].tolist() == pytest.approx(exact.tolist(), abs=1e-9)
@@ -401,22 +455,44 @@ def test_statistics_by_family_are_the_table(run: SyntheticRun) -> None:
     expected = chosen.assign(family=chosen["family"].map(run.families)).set_index(keys)["auc"]
     areas = data[data["panel"] == statistics.STATISTICS["auc"]]
     assert areas["value"].tolist() == expected.loc[list(areas[keys].itertuples(index=False, name=None))].tolist()
-    assert data.groupby(["metric", "panel", "y"], observed=True).size().max() == 1
+    assert data.groupby(["metric", "panel", "place"], observed=True).size().max() == 1
 
 
-def test_subjects_are_rows_of_the_statistics(run: SyntheticRun) -> None:
+def test_subjects_of_few_items_are_left_out_and_others_pooled(run: SyntheticRun, monkeypatch) -> None:
     table = statistics.read_statistics(run.table("correlation_statistics"))
     benchmark = read_benchmark(run.root / "items/mmlu.parquet")
-    frame, rows = statistics.subject_rows(table, benchmark)
-    assert [row.label for row in rows] == ["MMLU, all", "subject 0", "subject 1", "subject 2"]
-    data = statistics.plot(frame, rows, run.families, "spearman").data
-    assert len(data.dropna(subset=["value"])) == 4 * 4 * 4 * 3
-    one = data[(data["panel"] == "mean") & (data["benchmark"] == "subject_1") & (data["metric"] == "brier")]
-    asked = table[(table["subject"] == "subject_1") & (table["metric"] == "brier") & (table["method"] == "spearman")]
-    asked = asked[asked["nan_policy"] == "drop"].set_index("family")["mean"]
-    assert dict(zip(one["family"], one["value"], strict=True)) == {run.families[f]: v for f, v in asked.items()}
-    kept, few = statistics.subject_rows(table, benchmark, most=2)
-    assert len(few) == 3 and set(kept["benchmark"]) == {row.name for row in few}
+    about = (table, benchmark, run.families, "spearman")
+    assert subjects.tidy(*about).empty, "20 items each"
+    assert "no subject has 30 items" in subjects.caption_text(*about)
+    assert subjects.plot(*about).data["note"].tolist() == ["no subject has 30 items"]
+    monkeypatch.setattr(subjects, "MIN_ITEMS", 20)
+    data = subjects.plot(*about).data
+    assert len(data) == 3 * 4 * 3 and set(data["subject"]) == {"subject_0", "subject_1", "subject_2"}
+    asked = table[(table["metric"] == "brier") & (table["method"] == "spearman") & (table["nan_policy"] == "zero")]
+    asked = asked[asked["subject"] == "subject_1"].set_index("family")["mean"]
+    one = data[(data["subject"] == "subject_1") & (data["metric"] == "brier")]
+    assert dict(zip(one["family"], one["mean"], strict=True)) == {run.families[f]: v for f, v in asked.items()}
+
+
+@given(st.lists(st.tuples(st.floats(-1, 1), st.floats(0.01, 1)), min_size=2, max_size=30))
+def test_pooled_means_lie_between_their_own_and_a_common_one(pairs: list[tuple[float, float]]) -> None:
+    means, errors = (np.array(column) for column in zip(*pairs, strict=True))
+    found = subjects.pooled(means, errors)
+    low, high = means.min() - 1e-12, means.max() + 1e-12
+    assert ((found >= low) & (found <= high)).all()
+    kept = (found - found.mean()).std() <= means.std() + 1e-12
+    assert kept
+
+
+def test_pooling_removes_noise_and_keeps_differences() -> None:
+    noise = np.random.default_rng(0)
+    errors = np.full(400, 0.2)
+    alike = subjects.pooled(0.3 + errors * noise.normal(size=400), errors)
+    assert np.ptp(alike) < 0.2 and alike.mean() == pytest.approx(0.3, abs=0.03)
+    truth = noise.normal(0.0, 0.4, size=400)
+    measured = truth + errors * noise.normal(size=400)
+    assert ((subjects.pooled(measured, errors) - truth) ** 2).mean() < 0.85 * ((measured - truth) ** 2).mean()
+    assert subjects.pooled(np.array([0.7]), np.array([0.5])).tolist() == [0.7]
 
 
 def test_spans_of_chance_follow_from_the_shuffled_mean(run: SyntheticRun) -> None:
@@ -502,7 +578,7 @@ def test_dollar_signs_in_labels_are_drawn(run: SyntheticRun) -> None:
     benchmark = replace(read_benchmark(run.root / "items/piqa.parquet"), label="$1 or $2")
     frame, single = read_correlations(run.correlations("piqa")), _choices(run, "piqa")
     for plot in (
-        survival.plot(frame, _bands(run, "piqa"), benchmark, families),
+        survival.plot(frame, _chance(run, "piqa"), benchmark, families),
         choices.plot(single, frame, benchmark, families),
         masses.plot(_metrics(run, "piqa"), benchmark, families),
     ):

@@ -61,6 +61,7 @@ def downloads(server, tmp_path):
 def command(server: HubServer, directory: Path, token: str = "", **options: object) -> dict:
     """How to run the command in a process of its own."""
     spec = {"repo": "org/tiny", "revision": "step1", "trust_remote_code": False}
+    settings = ["--settings", json.dumps({"model": "tiny", "checkpoint": "step1"})]
     places = [
         "--output",
         str(directory / "out"),
@@ -71,7 +72,7 @@ def command(server: HubServer, directory: Path, token: str = "", **options: obje
     ]
     own = {"PYTHONPATH": str(Path(elusive.__file__).parents[1])}
     return {
-        "args": [sys.executable, "-m", "elusive", "download", "--spec", json.dumps(spec), *places],
+        "args": [sys.executable, "-m", "elusive", "download", "--spec", json.dumps(spec), *settings, *places],
         "env": os.environ | server.environment(directory / "home", token) | own | options,
         "stderr": subprocess.PIPE,
         "text": True,

@@ -175,7 +175,7 @@ def test_without_limit_every_item_is_kept(archive_path, tmp_path):
     build_items({"name": "openbookqa"}, tmp_path / "all.parquet", archive_path)
     build_items({"name": "openbookqa", "limit": 500}, tmp_path / "limit.parquet", archive_path)
     metadata = read_metadata(tmp_path / "all.parquet")
-    assert (metadata["limit"], metadata["seed"], metadata["num_items_total"]) == (None, 0, 500)
+    assert (metadata["limit"], metadata["seed"], metadata["num_items_total"]) == (None, None, 500)
     assert (tmp_path / "all.parquet").read_bytes() == (tmp_path / "limit.parquet").read_bytes()
 
 
@@ -258,3 +258,24 @@ def test_nothing_heavy_is_imported_to_check_a_configuration():
         [sys.executable, "-c", code], env={"PYTHONPATH": str(WORKFLOW)}, capture_output=True, text=True
     )
     assert done.stdout.strip() == "[]", done.stderr
+
+
+# --- built-in benchmarks from a file of somebody's
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("goal", "null", "ValueError: the field 'goal' is null"),
+        ("goal", "NaN", "ValueError: the field 'goal' is nan"),
+        ("label", "null", "ValueError: the field 'label' is null"),
+        ("sol1", '"\\ud83d"', "UnicodeEncodeError: .*surrogates not allowed"),
+    ],
+)
+def test_a_field_that_would_leave_its_mark_in_a_prompt(tmp_path, field, value, message):
+    """Without it the prompt would say None or nan."""
+    row = {"goal": '"g"', "sol1": '"a"', "sol2": '"b"', "label": "0"} | {field: value}
+    file = tmp_path / "piqa.jsonl"
+    file.write_text("{" + ", ".join(f'"{name}": {text}' for name, text in row.items()) + "}\n")
+    with pytest.raises(ElusiveError, match=rf"piqa: .*piqa\.jsonl: line 1 is not as in .*: {message}"):
+        build_items({"name": "piqa", "source": "file", "file": str(file)}, tmp_path / "x.parquet", None)

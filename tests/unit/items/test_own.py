@@ -72,6 +72,161 @@ def test_quotation_marks_of_a_tsv_file_are_text(tmp_path):
     assert item.choices == ("''", '"')
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        # As text there are two rows, quoted one, whose first field has a line break and a tab.
+        'right\twrong\n"x\ty\nz"\tw\n',
+        # As pandas writes texts with line breaks and tabs.
+        'question\tright\twrong\n"one\nand two"\t"a\tb"\tc\n',
+    ],
+)
+def test_a_tsv_file_of_two_readings(tmp_path, content):
+    file = tmp_path / "rows.tsv"
+    file.write_text(content)
+    with pytest.raises(ElusiveError, match=r"rows\.tsv: quotation marks can be read in two ways"):
+        build_items(_spec(file, id=None, context="{{ right }}"), tmp_path / "x.parquet", None)
+
+
+def test_objects_a_line_in_a_json_file(tmp_path):
+    lines = "".join(json.dumps(row) + "\r\n" for row in ROWS)
+    file = tmp_path / "rows.json"
+    file.write_bytes(b"\xef\xbb\xbf" + lines.encode())
+    build_items(_spec(file), tmp_path / "x.parquet", None)
+    assert load_items(tmp_path / "x.parquet").items == _items(tmp_path, ROWS)
+
+
+def test_line_separators_within_texts(tmp_path):
+    """U+2028 and its like end no line of JSON."""
+    rows = [{**ROWS[0], "question": "a\u2028b\x85c\x0bd\x0ce"}]
+    file = tmp_path / "rows.jsonl"
+    file.write_text(json.dumps(rows[0], ensure_ascii=False) + "\n", encoding="utf-8")
+    build_items(_spec(file), tmp_path / "x.parquet", None)
+    assert load_items(tmp_path / "x.parquet").items[0].contexts == ("Q: a\u2028b\x85c\x0bd\x0ce\nA:",)
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_ends_of_lines(tmp_path, end):
+    file = tmp_path / "rows.csv"
+    file.write_bytes(end.join(["question,right,wrong", 'q,"r\rs",w', ""]).encode())
+    build_items(_spec(file, id=None), tmp_path / "x.parquet", None)
+    assert load_items(tmp_path / "x.parquet").items[0].choices == ("w", "r\rs")
+
+
+def test_long_fields(tmp_path):
+    (item,) = _items(tmp_path, [{**ROWS[0], "question": "x" * 200_000}], ".csv")
+    assert len(item.contexts[0]) == 200_000 + len("Q: \nA:")
+    assert csv.field_size_limit() == 131072
+
+
+def test_lists_as_text_of_a_cell(tmp_path):
+    rows = [
+        {"question": "q", "options": json.dumps(["six", 'e"ight']), "answer": "B"},
+        {"question": "q", "options": str(["six", "e'ight"]), "answer": "a"},
+    ]
+    first, second = _items(tmp_path, rows, ".csv", choices="options | parse", gold="answer | letter", id=None)
+    assert (first.choices, first.gold) == (("six", 'e"ight'), 1)
+    assert (second.choices, second.gold) == (("six", "e'ight"), 0)
+    rows[1]["options"] = "['six' 'eight']"
+    with pytest.raises(ElusiveError, match=r"line 3: choices: two texts without a comma between them, as numpy prints"):
+        _items(tmp_path, rows, ".csv", choices="options | parse", gold="answer | letter", id=None)
+
+
+def test_a_field_that_is_called_as_a_method_of_mappings(tmp_path):
+    row = {"question": "q", "choices": {"values": ["a", "b"], "items": "c"}, "answer": 1}
+    (item,) = _items(tmp_path, [row], context="{{ choices.items }}", choices="choices.values", gold="answer", id=None)
+    assert (item.contexts, item.choices) == (("c",), ("a", "b"))
+
+
+def test_nan_and_null_are_missing(tmp_path):
+    file = tmp_path / "rows.jsonl"
+    file.write_text('{"question": "q", "note": NaN, "more": null, "right": "r", "wrong": "w"}\n')
+    build_items(_spec(file, id=None, context="{{ question }}{{ note or more or '-' }}"), tmp_path / "x.parquet", None)
+    assert load_items(tmp_path / "x.parquet").items[0].contexts == ("q-",)
+    with pytest.raises(ElusiveError, match=r"line 1: context: a field is nan, a missing value; .*; note is nan"):
+        build_items(_spec(file, id=None, context="{{ note }}"), tmp_path / "x.parquet", None)
+
+
+def test_a_file_in_the_home_directory(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    _write(tmp_path / "rows.jsonl", ROWS)
+    build_items(_spec("~/rows.jsonl"), tmp_path / "x.parquet", None)
+    assert len(load_items(tmp_path / "x.parquet").items) == 3
+    with pytest.raises(
+        ElusiveError, match=r"benchmark 'mine': key 'file': '~no-such-user/x.csv' is of a user who does"
+    ):
+        validate_own(_spec("~no-such-user/x.csv"))
+
+
+# --- notes
+
+
+def _notes(tmp_path, rows, **changes):
+    _items(tmp_path, rows, **{"choices": "options", "gold": "answer", "id": None, **changes})
+    return read_metadata(tmp_path / "mine.parquet").get("notes")
+
+
+def _quiz(number, **changes):
+    return {"question": f"q{number}", "options": [f"a{number}", f"b{number}"], "answer": number % 2, **changes}
+
+
+def test_nothing_is_noted_of_a_sound_file(tmp_path):
+    assert _notes(tmp_path, [_quiz(n) for n in range(40)]) is None
+
+
+def test_repeated_questions_are_noted(tmp_path, caplog):
+    caplog.set_level("WARNING")
+    rows = [_quiz(0), _quiz(1), _quiz(1), _quiz(2), _quiz(2, options=["b2", "a2"], answer=0)]
+    assert _notes(tmp_path, rows) == [
+        "items repeat an earlier one, question and choices: mine-00002 (as mine-00001)",
+        "items repeat an earlier one, question and choices, and have another right choice: mine-00004 (as mine-00003)",
+    ]
+    assert "mine: items repeat an earlier one, question and choices: mine-00002" in caplog.text
+    assert _notes(tmp_path, [_quiz(2), _quiz(2, options=["b2", "a2"], answer=1)]) == [
+        "items repeat an earlier one, question and choices: mine-00001 (as mine-00000)"
+    ]
+    # The same question with other choices is another one.
+    assert _notes(tmp_path, [_quiz(1), _quiz(1, options=["c", "d"])]) is None
+
+
+def test_repeated_questions_behind_solved_examples_are_noted(tmp_path):
+    pool = _write(tmp_path / "pool.jsonl", [_quiz(n) for n in range(30, 50)])
+    rows = [_quiz(n % 3) for n in range(6)]
+    (note,) = _notes(tmp_path, rows, shots_file=str(pool), num_fewshot=3)
+    assert note.endswith("mine-00003 (as mine-00000), mine-00004 (as mine-00001), mine-00005 (as mine-00002)")
+
+
+def test_choices_that_are_the_same_are_noted(tmp_path):
+    rows = [_quiz(0), _quiz(1, options=["x", "y", "x"], answer=1), _quiz(2, options=["x", "y", "x"], answer=2)]
+    assert _notes(tmp_path, rows) == [
+        "items have two choices that are the same: mine-00001, mine-00002",
+        "the right choice is one of these, so that its place decides: mine-00002",
+    ]
+
+
+def test_a_gold_index_that_is_never_0_is_noted(tmp_path):
+    rows = [_quiz(n, answer=1) for n in range(7)]
+    expected = ["the right choice is never the first one in 7 items: is gold counted from 0?"]
+    assert _notes(tmp_path, rows) == expected
+    assert _notes(tmp_path, rows[:6]) is None, "1 in 64 is chance"
+    assert _notes(tmp_path, rows, gold="1") is None, "as the template says"
+    assert _notes(tmp_path, [*rows, _quiz(8)]) is None
+
+
+def test_damaged_texts_and_blanks_are_noted(tmp_path):
+    rows = [_quiz(0, question="caf\ufffd"), _quiz(1, options=[" a", "b"])]
+    assert _notes(tmp_path, rows) == [
+        "texts hold the character U+FFFD, which a wrong encoding leaves: mine-00000",
+        "choices begin or end with white space, besides the delimiter ' ': mine-00001",
+    ]
+    assert len(_notes(tmp_path, rows, delimiter="")) == 1
+
+
+def test_long_lists_of_ids_are_cut(tmp_path):
+    (note,) = _notes(tmp_path, [_quiz(0)] * 9)
+    assert note.endswith("mine-00005 (as mine-00000), … 8 in all")
+
+
 def test_clusters(tmp_path):
     items = _items(tmp_path, ROWS, cluster="area")
     assert items[0].cluster == items[1].cluster is not None
@@ -159,16 +314,41 @@ def test_lists_and_records_of_the_hub(tmp_path):
     assert item == BENCHMARKS["arc_easy"].render(row)
 
 
-ROW = {"question": "q", "options": ["a", "b"], "answer": 0, "nothing": None}
+ROW = {"question": "q", "options": ["a", "b"], "answer": 0, "nothing": None, "key": "A"}
 BASE = {"context": "{{ question }}", "choices": "options", "gold": "answer", "id": None}
 
 
 @pytest.mark.parametrize(
     ("changes", "row", "message"),
     [
-        ({}, {"answer": 2}, r"gold: 2 is out of range, choices are counted 0 to 1"),
+        ({}, {"answer": 2}, r"gold: 2 is out of range, choices are counted 0 to 1; answer is 2"),
+        ({}, {"answer": ""}, r"gold: expected the index of a choice, found ''"),
+        ({}, {"answer": "1_0"}, r"gold: expected the index of a choice, found '1_0'"),
+        ({}, {"answer": "1.0"}, r"gold: expected the index of a choice, found '1\.0'"),
+        ({}, {"answer": ["B"]}, r"gold: expected text, found \['B'\]; .*; answer is \['B'\]"),
+        ({}, {"answer": float("nan")}, r"gold: a field is nan, a missing value; .*; answer is nan"),
+        ({"gold": "'ABCD'.index(key)"}, {"key": ""}, r"gold: 'ABCD'\.index\(''\) looks for nothing; .*`letter`"),
+        ({"gold": "'ABCD'.index(key)"}, {"key": "AB"}, r"gold: 'ABCD'\.index\('AB'\) looks for several char"),
+        ({"gold": "'ABCD'.index(key)"}, {"key": 7}, r"gold: 'ABCD'\.index\(7\) looks for text; .*; key is 7"),
+        ({"gold": "'ABCD'.index(key)"}, {"key": "E"}, r"gold: substring not found; key is 'E'"),
+        (
+            {"gold": "key | letter"},
+            {"key": ""},
+            r"gold: expected a single letter from A to Z, found ''; key is ''",
+        ),
+        ({"gold": "key | letter"}, {"key": "C"}, r"gold: 2 is out of range, .*; key is 'C'"),
+        ({"gold": "answer | int"}, {"answer": ""}, r"gold: expected a whole number, found ''; answer is ''"),
+        ({"gold": "answer | int"}, {"answer": "x"}, r"gold: expected a whole number, found 'x'"),
+        ({}, {"options": ["a", "\ud83d"]}, r"choices: half of a character \('\\ud83d', a lone surrogate\) in"),
+        ({}, {"question": "\udc00"}, r"context: half of a character"),
+        ({}, {"question": ["a", "b"]}, r"context: expected text, found \['a', 'b'\]; .*join\(', '\)"),
+        ({}, {"question": {"a": 1}}, r"context: expected text, found \{'a': 1\}"),
+        ({}, {"question": float("inf")}, r"context: a field is inf"),
+        ({"context": "{{ 'Q: ' ~ question }}"}, {"question": None}, r"context: a field is null"),
+        ({"context": "{{ question | upper }}"}, {"question": None}, r"context: a field is null"),
+        ({"context": "{{ question.upper }}"}, {}, r"context: expected text, found <built-in method upper"),
         ({}, {"answer": -1}, r"gold: -1 is out of range"),
-        ({}, {"answer": "B"}, r"gold: expected the index of a choice, found 'B'; .*'ABCD'\.index\(field\)"),
+        ({}, {"answer": "B"}, r"gold: expected the index of a choice, found 'B'; .*answer \| letter; answer is 'B'"),
         ({}, {"answer": 0.5}, r"gold: expected the index of a choice, found 0\.5"),
         ({}, {"answer": None}, r"gold: a field is null"),
         ({}, {"options": ["a"]}, r"choices: 2 to 127 are needed, found 1"),
@@ -177,7 +357,11 @@ BASE = {"context": "{{ question }}", "choices": "options", "gold": "answer", "id
         ({}, {"options": ["a", " "]}, r"choices: number 1 \(counted from 0\) is empty"),
         ({}, {"options": ["a", None]}, r"choices: a field is null"),
         ({}, {"options": ["a", ["b"]]}, r"choices: expected text, found \['b'\]"),
-        ({}, {"options": "ab"}, r"choices: expected a list, found 'ab'"),
+        (
+            {},
+            {"options": "ab"},
+            r"choices: expected a list, found 'ab'; a list .* by the filter `parse`; options is 'ab'",
+        ),
         ({"context": "{{ qestion }}"}, {}, r"context: 'qestion' is undefined; .* question, options, answer, nothing"),
         ({"context": "{{ nothing }}"}, {}, r"context: a field is null"),
         ({"choices": "opions"}, {}, r"choices: 'opions' is undefined; .* question, options"),
@@ -199,7 +383,7 @@ def test_bad_row(tmp_path, changes, row, message):
 
 
 def test_repeated_id(tmp_path):
-    with pytest.raises(ElusiveError, match=r"rows\.csv: row 3: id: 'one' is already that of row 1"):
+    with pytest.raises(ElusiveError, match=r"rows\.csv: line 4: id: 'one' is already that of line 2"):
         _items(tmp_path, [*ROWS[:2], ROWS[0]], ".csv")
 
 
@@ -210,17 +394,40 @@ def test_repeated_id(tmp_path):
         ("a.jsonl", b"[1]\n", "line 1: expected an object with named fields, found list"),
         ("a.jsonl", b"\n", "has no rows"),
         ("a.json", b"[{]", "not JSON"),
-        ("a.json", b'{"question": ["q"]}', "expected a list of objects, found dict"),
+        ("a.json", b'{"question": ["q"]}', "expected a list of objects or an object a line, found dict"),
         ("a.json", b'["q"]', "row 1: expected an object with named fields, found str"),
-        ("a.csv", b"question,right,wrong\nq,r\n", "row 1: not as many fields as the header has"),
-        ("a.csv", b"question,right,wrong\nq,r,w,x\n", "row 1: not as many fields as the header has"),
+        ("a.csv", b"question,right,wrong\nq,r\n", r"line 2: not as many fields as the header has \(2, not 3\)"),
+        ("a.csv", b"question,right,wrong\nq,r,w,x\n", "line 2: not as many fields as the header has"),
         ("a.csv", b"question,right,right\nq,r,w\n", "the header names a field twice"),
         ("a.csv", b'question,right,wrong\n"q"x,r,w\n', "line 2: not CSV"),
         ("a.csv", b"", "has no rows"),
-        ("a.tsv", b"question\tright\twrong\nq\tr\n", "row 1: not as many fields as the header has"),
+        ("a.tsv", b"question\tright\twrong\nq\tr\n", "line 2: not as many fields as the header has"),
         ("a.tsv", b"question\tright\tright\nq\tr\tw\n", "the header names a field twice"),
         ("a.tsv", b"question\tright\twrong\n", "has no rows"),
-        ("a.csv", b"question,right,wrong\n\xff,r,w\n", "is not UTF-8 text"),
+        ("a.csv", b"question,right,wrong\n\xff,r,w\n", r"line 2: is not UTF-8 text \(invalid start byte\)"),
+        ("a.csv", "question,right,wrong\nq,r,w\n".encode("utf-16"), "line 1: is not UTF-8 text"),
+        ("a.csv", "question,right,wrong\nq,r,w\n".encode("utf-16-le"), "line 1: holds NUL characters, as UTF-16 has"),
+        ("a.jsonl", "{}\n".encode("utf-16-be"), "line 1: holds NUL characters"),
+        ("a.csv", b'question,right,wrong\nq, "r, s",w\n', "line 2: a quotation mark stands behind a blank"),
+        ("a.csv", b'question,right,wrong\nq, "r",w\n', "line 2: a quotation mark stands behind a blank"),
+        ("a.csv", b'question,right,wrong\nq,r,w\nq, "r,w\n', "line 3: a quotation mark stands behind a blank"),
+        ("a.csv", b"question,right,wrong\n\rq,r,w\n", "line 2: not CSV: a carriage return within a line"),
+        ("a.tsv", b"question\tright\twrong\nq\tr\rs\tw\n", "line 2: not TSV: a carriage return within a line"),
+        ("a.tsv", b"question\tright\twrong\nq\tr\tw\n\n\tr\tw\n", "line 3: is empty, and rows follow it"),
+        ("a.csv", b'question,right,wrong\nq,"r,w\n', "line 2: not CSV: unexpected end of data"),
+        ("a.tsv", b'question\tright\twrong\n"He said ""hi"""\tr\tw\n', 'line 2: "He said ""hi""" stands in quotation'),
+        ("a.tsv", b'question\tright\twrong\n"q"\tr\tw\na\t"b\tc\n', 'line 2: "q" stands in quotation marks'),
+        (
+            "a.jsonl",
+            b'{"question": "a", "question": "b"}\n',
+            "line 1: not JSON: an object has the key 'question' twice",
+        ),
+        ("a.jsonl", b"{}\n" + b"[" * 100_000, "line 2: not JSON: nested too deeply"),
+        ("a.jsonl", b'{"question": ' + b"1" * 5000 + b"}", "line 1: not JSON: Exceeds the limit"),
+        ("a.json", b'{"question": "a"}\n["b"]\n', "line 2: expected an object with named fields, found list"),
+        ("a.json", b'{"question": "a"}\n{"question"\n', "line 2: not JSON: "),
+        ("a.json", b"[1] [2]", "not JSON: Extra data"),
+        ("a.json", b'[{"a": {"b": 1, "b": 2}}]', "not JSON: an object has the key 'b' twice"),
         ("a.parquet", b"PAR1 and no more", "not a readable Parquet file"),
         ("a.parquet", b"", "not a readable Parquet file"),
     ],

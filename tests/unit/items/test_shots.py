@@ -151,3 +151,14 @@ def test_own_benchmark_that_is_its_own_source_of_examples(archive_path, tmp_path
     # lm-eval calls this a validation split, and then never shows the question itself, as must be here.
     assert [request for item in items for request in item.requests()] == lm_eval_shots("piqa", rows, rows, 4)
     assert all(item.contexts[0].count(f"Question: {row['goal']}\n") == 1 for item, row in zip(items, rows, strict=True))
+
+
+def test_a_question_with_a_missing_value_is_not_its_own_example():
+    """NaN is not equal to itself, and a file that is read twice has it twice."""
+
+    def read():
+        return [{"question": f"q{n}", "note": float("nan")} for n in range(4)]
+
+    for row, shots in zip(read(), draw_shots(read(), read(), 3, without_question=True), strict=True):
+        assert row["question"] not in [shot["question"] for shot in shots]
+        assert len(shots) == 3

@@ -260,9 +260,14 @@ def test_a_table_under_its_second_name_needs_a_job_but_no_scoring(paths):
         touch(paths.finished.format(model="big", checkpoint="step1", benchmark=name))
     todo = estimate.remaining(asked, paths)
     assert todo.cells["big", "step1"] == () and todo.jobs["big", "step1"] == 1
-    assert ("big", "step1") in todo.downloads
-    job = Job("score", {"model": "big", "checkpoint": "step1"})
-    assert budget.todo_of(asked, paths, [job]).cells == {("big", "step1"): ()}
+    jobs = [Job(rule, {"model": "big", "checkpoint": "step1"}) for rule in ("download", "score")]
+    assert budget.todo_of(asked, paths, jobs).cells == {("big", "step1"): ()}
+    for keep in (False, True):
+        asked = load(hub={"keep": keep})
+        assert (("big", "step1") in estimate.remaining(asked, paths).downloads) == keep
+        assert bool(budget.todo_of(asked, paths, jobs).downloads) == keep
+    changed = [jobs[0], Job("score", {"model": "big", "checkpoint": "step1"}, changed=True)]
+    assert budget.todo_of(load(), paths, changed).downloads == {("big", "step1")}
 
 
 def test_checkpoints_shared_by_families_count_once_in_the_total(paths):

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
@@ -18,6 +20,7 @@ from elusive import tables
 from elusive.errors import ElusiveError
 from elusive.report.drilldown import (
     LONGEST,
+    NOT_KNOWN,
     cards_in_order,
     chance_threshold,
     question_and_choices,
@@ -160,3 +163,35 @@ def test_correlations_without_a_metric_are_an_error(run: SyntheticRun, tmp_path:
     correlations = inputs["correlations"] | {"ladder": tmp_path / "fewer.parquet"}
     with pytest.raises(ElusiveError, match=r"fewer\.parquet: has no rows for metric 'brier' by method 'spearman'"):
         write_drilldown(**inputs | {"correlations": correlations}, output=tmp_path / "a.json")
+
+
+def test_items_that_were_not_scored_are_not_shown(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", num_items=40, benchmarks=("sciq",))
+    inputs = drilldown_inputs(run, "sciq")
+    before = json.loads(run.drilldown("sciq").read_text(encoding="utf-8"))
+    lost = sorted(before["items"][card["at"]] for card in before["cards"])[:2]
+    path = inputs["logprobs"][3]
+    table, metadata = tables.read_table(path, "logprobs"), tables.read_metadata(path)
+    kept = table.filter(pc.invert(pc.is_in(table["item"], pa.array(lost))))
+    tables.write_table(kept, path, "logprobs", metadata | {"dropped_items": lost})
+    write_drilldown(**inputs, output=tmp_path / "out.json")
+    found = json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))
+    assert found["items"] == [item for item in before["items"] if item not in lost]
+    assert all(family["num_items"] <= 38 for family in found["families"].values())
+    kept = {before["items"][card["at"]]: card["question"] for card in before["cards"]}
+    assert all(card["question"] == kept[found["items"][card["at"]]] for card in found["cards"])
+
+
+def test_items_whose_text_is_not_known_are_shown_by_their_numbers(run: SyntheticRun, tmp_path: Path) -> None:
+    inputs = drilldown_inputs(run, "sciq")
+    table = tables.read_table(inputs["items"], "items")
+    for name in ("contexts", "continuations"):
+        place = table.column_names.index(name)
+        empty = pa.nulls(len(table), tables.SCHEMAS["items"].field(name).type)
+        table = table.set_column(place, tables.SCHEMAS["items"].field(name), empty)
+    tables.write_table(table, tmp_path / "items.parquet", "items", tables.read_metadata(inputs["items"]))
+    write_drilldown(**inputs | {"items": tmp_path / "items.parquet", "label": "Mine"}, output=tmp_path / "out.json")
+    found = json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))
+    assert found["label"] == "Mine"
+    assert {card["question"] for card in found["cards"]} == {NOT_KNOWN}
+    assert found["cards"][0]["choices"] == ["choice 1", "choice 2", "choice 3", "choice 4"]

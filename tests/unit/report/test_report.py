@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
@@ -67,6 +68,29 @@ def _shown(page: str, name: str) -> pd.DataFrame:
 
 def _section(page: str, name: str) -> str:
     return page.split(f'<section id="{name}"')[1].split("</section>")[0]
+
+
+def test_the_audit_is_there_when_it_has_something_to_say(page: str, run: SyntheticRun, tmp_path: Path) -> None:
+    assert "Audit" not in _text(page) and 'id="audit"' not in page
+    rows = [
+        {"family": family, "kind": "truncated", "text": f"m/{i} <cut>."} for family in ("a", "b") for i in range(15)
+    ]
+    rows.append({"family": "a", "kind": "off_trend", "text": "m/3: off."})
+    path = tmp_path / "audit.parquet"
+    columns = tables.SCHEMAS["audit"].names
+    tables.write_table(
+        pa.Table.from_pylist([dict.fromkeys(columns) | row for row in rows], tables.SCHEMAS["audit"]), path, "audit"
+    )
+    inputs = report_inputs(run, run.root / "figures")
+    inputs |= {"summary": replace(inputs["summary"], audit=path), "gallery": tmp_path / "figures.html"}
+    write_report(**inputs, output=tmp_path / "report.html")
+    audited = (tmp_path / "report.html").read_text(encoding="utf-8")
+    section = re.sub(r" #(?= )", "", _text(_section(audited, "audit")))
+    assert "Checkpoints off the trend of their run m/3: off. Prompts that were cut m/0 <cut>." in section
+    assert "m/11 <cut>. 3 more in the table." in section and "m/12" not in section
+    assert 'href="#audit"' in audited
+    assert "Before you trust the numbers: 16 findings of the audit" in _text(audited)
+    assert "findings of the audit" not in _text(page)
 
 
 def test_every_benchmark_family_and_figure_is_there(page: str, run: SyntheticRun) -> None:

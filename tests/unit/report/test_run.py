@@ -24,12 +24,19 @@ def test_provenance_lists_every_value_once() -> None:
     assert rows["Checkpoints scored"] == "3" and "Seed" not in rows
 
 
+def test_provenance_of_bos() -> None:
+    """Left to the tokenizer is recorded too."""
+    rows = dict(run.provenance([{"add_bos_token": None}] * 3 + [{"add_bos_token": False}] * 2 + [{}]))
+    assert rows["BOS token put first"] == "as the tokenizer does by itself, False, not recorded"
+
+
 def test_provenance_has_configuration_seed_and_day() -> None:
     rows = dict(run.provenance([{}], {"seed": 7, "models": []}, "2026-11-26"))
     assert rows["Seed"] == "7" and rows["Newest score, day (UTC)"] == "2026-11-26"
     assert rows["Configuration (SHA-256)"] == run.config_digest({"models": [], "seed": 7}), "whatever the keys' order"
     assert rows["Configuration (SHA-256)"] != run.config_digest({"models": [], "seed": 8})
-    assert re.fullmatch(r"[0-9a-f]{12}", rows["Columns of the tables (digest)"])
+    contract = rf"{tables.SCHEMA_VERSION} \(columns [0-9a-f]{{12}}\)"
+    assert re.fullmatch(contract, rows["Version of the tables' contract"])
 
 
 def test_the_schemas_digest_follows_columns_and_not_their_descriptions(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import hashlib
 import json
 import shutil
 import signal
@@ -15,16 +16,23 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
+import sentencepiece
 import torch
 import transformers
+from tokenizers import processors
 
+from elusive.configuration.directory import CheckpointDirectory
 from elusive.errors import ElusiveError
+from elusive.items.archive import Archive
 from elusive.items.build import build_items
 from elusive.scoring import cells as scoring_cells
-from elusive.scoring import command, imports, loading, loglikelihood
+from elusive.scoring import command, identity, imports, loading, loglikelihood
 from elusive.scoring import prompts as scoring_prompts
+from elusive.scoring.spec import Spec
+from elusive.scoring.tokenize import TokenCache
 from elusive.tables import SCHEMAS, content_hash, read_metadata, read_table, write_table
 from scoring_checkpoints import (
+    END,
     JOB,
     lm_eval_scores,
     neox_config,
@@ -114,6 +122,8 @@ def test_tables_fulfil_the_contract(scored, items, checkpoint):
             assert len(metadata[key]) == 64
         assert metadata["path"].startswith("packed+")
         assert set(metadata["versions"]) == {"elusive", "torch", "transformers"}
+        assert set(metadata["libraries"]) == {"transformers", "tokenizers"}
+        assert len(metadata["prompts"]) == len(metadata["token_ids"]) == 64
 
 
 def test_two_runs_give_the_same_bytes(scored, items, checkpoint, tmp_path):
@@ -172,11 +182,13 @@ def test_finished_tables_come_back_when_outputs_were_deleted(checkpoint, items, 
     assert read_metadata(paths[2])["add_bos_token"] is False
 
 
-@pytest.mark.parametrize("change", ["scorer", "dtype", "max_length", "add_bos_token", "weights", "items", "protocol"])
+@pytest.mark.parametrize("change", ["scorer", "dtype", "max_length", "add_bos_token", "weights", "code", "items"])
 def test_what_changes_results_is_scored_again(checkpoint, items, copy, tmp_path, monkeypatch, change):
     directory, sources, overrides = checkpoint, list(items), {}
     if change == "scorer":
-        monkeypatch.setattr(scoring_cells, "SCORER_VERSION", scoring_cells.SCORER_VERSION + 1)
+        monkeypatch.setattr(identity, "SCORER_VERSION", identity.SCORER_VERSION + 1)
+    elif change == "code":
+        overrides["trust_remote_code"] = True
     elif change in ("dtype", "max_length", "add_bos_token"):
         overrides[change] = {"dtype": "bfloat16", "max_length": 300, "add_bos_token": True}[change]
     elif change == "weights":
@@ -189,16 +201,232 @@ def test_what_changes_results_is_scored_again(checkpoint, items, copy, tmp_path,
         table = read_table(sources[1], "items")
         metadata = read_metadata(sources[1])
         sources[1] = tmp_path / "changed.parquet"
-        if change == "items":
-            table = table.slice(1)
-        else:
-            metadata["protocol"] = "another"
-        write_table(table, sources[1], "items", metadata)
-    before = [path.read_bytes() for path in copy]
+        write_table(table.slice(1), sources[1], "items", metadata)
+    again = scored_cells(monkeypatch)
     run(directory, sources, copy, **overrides)
-    after = [path.read_bytes() for path in copy]
-    changed = [1] if change in ("items", "protocol") else [0, 1, 2]
-    assert [i for i in range(3) if before[i] != after[i]] == changed
+    assert again == (["winogrande"] if change == "items" else list(BENCHMARKS))
+
+
+def rewritten(path: Path, target: Path, metadata: dict | None = None, **columns) -> Path:
+    """The items table at ``path`` with other ``metadata`` and, made of the present values of each, other columns."""
+    table = read_table(path, "items")
+    for name, make in columns.items():
+        old = table[name]
+        made = pa.chunked_array([pa.array(make(old.to_pylist()), old.type)])
+        table = table.set_column(table.schema.get_field_index(name), name, made)
+    write_table(table, target, "items", read_metadata(path) | (metadata or {}))
+    return target
+
+
+#: What an items table may say of the items without another word for the model to read.
+NOT_SCORED = {
+    "gold": {"gold": lambda golds: [(gold + 1) % 2 for gold in golds]},
+    "ids": {"item": lambda ids: [f"{name}-renamed" for name in ids]},
+    "subject": {"subject": lambda subjects: ["all of one" for _ in subjects]},
+    "cluster": {"cluster": lambda clusters: ["text" for _ in clusters]},
+    "texts of choices": {"choices": lambda rows: [[f"({text})" for text in row] for row in rows]},
+    "protocol": {"metadata": {"protocol": "under another name"}},
+}
+
+
+@pytest.mark.parametrize("change", NOT_SCORED)
+def test_what_is_not_scored_is_written_into_the_table_as_it_was(checkpoint, items, copy, tmp_path, change):
+    """Nothing heavy is loaded, and the table has the bytes of one that was scored with the items as they are now."""
+    other = rewritten(items[0], tmp_path / "changed.parquet", **NOT_SCORED[change])
+    before = state(copy)
+    code = JOB + "import sys\nprint([m for m in ('torch', 'transformers', 'tokenizers') if m in sys.modules])"
+    given = arguments(checkpoint, [other, *items[1:]], copy, parameters=198_144)
+    process = start_python(code, *given, stdout=subprocess.PIPE)
+    printed, _ = process.communicate(timeout=60)
+    assert (process.returncode, printed.strip()) == (0, "[]")
+    assert state(copy)[1:] == before[1:]
+    fresh = outputs(tmp_path / "fresh")
+    run(checkpoint, [other, *items[1:]], fresh, parameters=198_144)
+    assert copy[0].read_bytes() == fresh[0].read_bytes() != before[0][0]
+    golds = [row["gold"] for row in read_table(other, "items").to_pylist()]
+    table = read_table(copy[0], "logprobs").to_pylist()
+    assert [row["choice"] for row in table if row["is_gold"]] == golds
+
+
+def test_another_order_or_number_of_items_is_scored_again(checkpoint, items, copy, tmp_path, monkeypatch):
+    tables = iter([items[0], items[1]])
+    reordered = rewritten(next(tables), tmp_path / "a.parquet", contexts=lambda rows: rows[::-1])
+    merged = rewritten(
+        next(tables),
+        tmp_path / "b.parquet",
+        contexts=lambda rows: [[f"{context} " for context in row] for row in rows],
+    )
+    scored_again = scored_cells(monkeypatch)
+    run(checkpoint, [reordered, merged, items[2]], copy, parameters=198_144)
+    assert scored_again == ["arc_challenge", "winogrande"]
+
+
+def scored_cells(monkeypatch) -> list[str]:
+    """A list that gets the name of every benchmark that is scored from here on."""
+    names: list[str] = []
+    score_stale = scoring_cells._score_stale
+
+    def noted(spec, checkpoint, stale, *rest):
+        names.extend(cell.benchmark for cell in stale)
+        return score_stale(spec, checkpoint, stale, *rest)
+
+    monkeypatch.setattr(scoring_cells, "_score_stale", noted)
+    return names
+
+
+def with_metadata(path: Path, change) -> None:
+    """Let ``change`` make other metadata of the table's."""
+    write_table(read_table(path, "logprobs"), path, "logprobs", change(read_metadata(path)))
+
+
+def without_prompts(metadata: dict) -> dict:
+    """Metadata as tables have them whose fingerprint is over the items' whole content."""
+    decisive = {
+        "revision": metadata["revision"],
+        "items": metadata["items"],
+        "protocol": metadata["protocol"],
+        "dtype": "float32",
+        "add_bos_token": False,
+        "max_length": None,
+        "scorer": metadata["scorer"],
+    }
+    own = hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
+    kept = {key: metadata[key] for key in metadata if key not in ("prompts", "token_ids", "libraries")}
+    return kept | {"fingerprint": own}
+
+
+def test_tables_with_a_fingerprint_over_the_items_stay_valid(checkpoint, items, copy, tmp_path, monkeypatch):
+    whole = [read_table(path, "logprobs") for path in copy]
+    for path in copy:
+        with_metadata(path, without_prompts)
+    again = scored_cells(monkeypatch)
+    run(checkpoint, items, copy, parameters=198_144)
+    assert again == []
+    assert [read_table(path, "logprobs") for path in copy] == whole
+    metadata = read_metadata(copy[0])
+    assert metadata["prompts"] == identity.prompts_hash(read_table(items[0], "items"))
+    # From then on they are as good as others.
+    before = state(copy)
+    run(checkpoint, items, copy, parameters=198_144)
+    assert state(copy) == before
+    other = rewritten(items[0], tmp_path / "changed.parquet", **NOT_SCORED["gold"])
+    run(checkpoint, [other, *items[1:]], copy, parameters=198_144)
+    assert again == []
+
+
+@pytest.mark.parametrize("change", ["items", "protocol", "transformers"])
+def test_tables_with_a_fingerprint_over_the_items_are_valid_for_these_alone(
+    checkpoint, items, copy, tmp_path, monkeypatch, change
+):
+    def older(metadata):
+        made = without_prompts(metadata)
+        return made | ({"versions": {"transformers": "4.0.0"}} if change == "transformers" else {})
+
+    with_metadata(copy[0], older)
+    sources = list(items)
+    if change != "transformers":
+        made = NOT_SCORED["gold" if change == "items" else "protocol"]
+        sources[0] = rewritten(items[0], tmp_path / "changed.parquet", **made)
+    again = scored_cells(monkeypatch)
+    run(checkpoint, sources, copy, parameters=198_144)
+    assert again == ["arc_challenge"]
+
+
+def test_the_fingerprint_over_the_items_as_it_stands_in_tables(monkeypatch):
+    """Of the default run's ladder-d32/step80 on ARC-Easy."""
+    monkeypatch.setattr(identity, "SCORER_VERSION", 2)
+    found = identity.fingerprint_by_items(
+        Spec("ladder-d32", "step80", "ladder"),
+        "2738ab3e8fe09c41a32fc88379b8a3e70820f97c5bd2723cf8c3983a246d2e4a",
+        "15e46c1a43cfe75aa157ff85937b7ea5ba9e7d5577002a445271cef1efb7cc6b",
+        "lm-eval-0.4 zero-shot",
+        False,
+    )
+    assert found == "ac15a30edd7141832bc209fe9dda34b61fee2781d383d6a4d14fd5a1bdcf66b9"
+
+
+def test_another_version_of_a_library_that_gives_the_same_tokens_scores_nothing(
+    checkpoint, items, copy, monkeypatch, caplog
+):
+    version = identity.version
+    monkeypatch.setattr(identity, "version", lambda name: "99.0" if name == "tokenizers" else version(name))
+    again = scored_cells(monkeypatch)
+    with caplog.at_level("INFO", logger="elusive"):
+        run(checkpoint, items, copy, parameters=198_144)
+    assert again == []
+    assert "other versions of libraries give the same tokens: arc_challenge, winogrande, mmlu" in caplog.text
+    assert read_metadata(copy[0])["libraries"]["tokenizers"] == "99.0"
+    before = state(copy)
+    run(checkpoint, items, copy, parameters=198_144)
+    assert state(copy) == before
+
+
+def test_another_version_of_a_library_that_gives_other_tokens_scores_again(checkpoint, items, copy, monkeypatch):
+    version, tokenize = identity.version, scoring_prompts.tokenize
+    monkeypatch.setattr(identity, "version", lambda name: "99.0" if name == "transformers" else version(name))
+
+    def other(tokenizer, contexts, *rest):
+        changed = [context.replace("Question", "question") for context in contexts]
+        return tokenize(tokenizer, changed, *rest)
+
+    monkeypatch.setattr(scoring_prompts, "tokenize", other)
+    with_metadata(copy[2], lambda metadata: {k: v for k, v in metadata.items() if k != "token_ids"})
+    again = scored_cells(monkeypatch)
+    run(checkpoint, items, copy, parameters=198_144)
+    # WinoGrande's prompts have no such word; of the third table it is not known which tokens it was made with.
+    assert again == ["arc_challenge", "mmlu"]
+
+
+def test_a_table_that_lacks_items_keeps_its_numbers_where_ids_say_which(checkpoint, items, copy, tmp_path, monkeypatch):
+    whole, source = read_table(copy[0], "logprobs"), read_table(items[0], "items")
+    lost = source["item"].to_pylist()[3]
+    kept = whole.filter(pa.array([item != lost for item in whole["item"].to_pylist()]))
+    write_table(kept, copy[0], "logprobs", read_metadata(copy[0]) | {"dropped_items": [lost]})
+    again = scored_cells(monkeypatch)
+    other = rewritten(items[0], tmp_path / "gold.parquet", **NOT_SCORED["gold"])
+    run(checkpoint, [other, *items[1:]], copy, parameters=198_144, on_unscorable="drop")
+    assert again == []
+    table = read_table(copy[0], "logprobs")
+    assert table["log_likelihood"].equals(kept["log_likelihood"]) and table["item"].equals(kept["item"])
+    golds = {row["item"]: row["gold"] for row in read_table(other, "items").to_pylist()}
+    assert {row["item"]: row["choice"] for row in table.to_pylist() if row["is_gold"]} == {
+        item: gold for item, gold in golds.items() if item != lost
+    }
+    # With other ids nothing says which one is lacking.
+    renamed = rewritten(items[0], tmp_path / "ids.parquet", **NOT_SCORED["ids"])
+    run(checkpoint, [renamed, *items[1:]], copy, parameters=198_144, on_unscorable="drop")
+    assert again == ["arc_challenge"]
+    assert read_table(copy[0], "logprobs").num_rows == whole.num_rows
+
+
+def hub_directory(path: Path, commit: str, **source) -> Path:
+    path.mkdir()
+    (path / "source.json").write_text(json.dumps({"repo": "o/r", "revision": "main", "commit": commit, **source}))
+    return path
+
+
+def test_a_checkpoint_without_weights_serves_while_no_table_is_missing(checkpoint, items, tmp_path):
+    full = shutil.copytree(checkpoint, tmp_path / "full")
+    (full / "source.json").write_text(json.dumps({"repo": "o/r", "revision": "main", "commit": "c" * 40}))
+    finished, paths = tmp_path / "finished", outputs(tmp_path / "out")
+    options = {"finished": finished, "parameters": 198_144, "repo": "o/r", "revision": "main", "source": "hub"}
+    run(full, items, paths, **options)
+    made = state(paths)
+    for path in paths:
+        path.unlink()
+    empty = hub_directory(tmp_path / "empty", "c" * 40, weights=False)
+    run(empty, items, paths, **options)
+    assert state(paths) == made
+    paths[1].unlink()
+    (finished / "tiny" / "step1" / paths[1].name).unlink()
+    with pytest.raises(ElusiveError, match=r"empty: has no weights, .*now winogrande has none\. Run the same command"):
+        run(empty, items, paths, **options)
+    moved = hub_directory(tmp_path / "moved", "d" * 40, weights=False)
+    with pytest.raises(ElusiveError, match="now arc_challenge, winogrande, mmlu has none"):
+        run(moved, items, paths, **options)
+    unmarked = hub_directory(tmp_path / "unmarked", "c" * 40)
+    with pytest.raises(ElusiveError, match=r"has no config\.json"):
+        run(unmarked, items, paths, **options)
 
 
 def test_a_new_label_does_not_make_a_table_stale(checkpoint, items, copy, tmp_path):
@@ -279,7 +507,7 @@ def test_incomplete_checkpoints_are_named(checkpoint, items, tmp_path):
             run(directory, items[:1], target)
     broken = shutil.copytree(checkpoint, tmp_path / "broken")
     (broken / "model.safetensors").write_bytes((broken / "model.safetensors").read_bytes()[:5000])
-    with pytest.raises(ElusiveError, match="transformers cannot load this checkpoint"):
+    with pytest.raises(ElusiveError, match=r"model.safetensors: is cut off: its tensors are .+ bytes, of which"):
         run(broken, items[:1], target)
     assert not target[0].exists()
 
@@ -345,7 +573,7 @@ def test_cached_tokens_give_the_same_table(checkpoint, items, scored, tmp_path, 
     }
     command.run(argparse.Namespace(**given, outputs=outputs(tmp_path / "a"), token_cache=cache, finished=None))
     files = sorted(cache.iterdir())
-    assert len(files) == 3 + 1  # one for each benchmark, and the trial's
+    assert len(files) == 3 + 2  # one for each benchmark, the trial's, and what the tokenizer does by default
     largest = max(files, key=lambda path: path.stat().st_size)
     largest.write_bytes(largest.read_bytes()[:100])  # damaged: made anew
     calls = []
@@ -355,6 +583,92 @@ def test_cached_tokens_give_the_same_table(checkpoint, items, scored, tmp_path, 
     assert len(calls) == 1
     for name in ("a", "b"):
         assert [p.read_bytes() for p in outputs(tmp_path / name)] == [p.read_bytes() for p in scored]
+
+
+def test_two_tokenizers_of_the_same_files_share_no_tokens(archive_path, items, tmp_path):
+    """GPT-2's and Qwen2's classes cut text differently, and only the model's configuration says which one it is."""
+    tokenizer = train_tokenizer(archive_path, tmp_path / "tokenizer")
+    shape = {"vocab_size": 1024, "bos_token_id": 0, "eos_token_id": 0}
+    qwen2 = transformers.Qwen2Config(
+        **shape,
+        hidden_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        intermediate_size=96,
+        max_position_embeddings=512,
+    )
+    gpt2 = transformers.GPT2Config(**shape, n_embd=64, n_layer=2, n_head=4, n_positions=512)
+    alone, together = [], []
+    for name, config in (("gpt2", gpt2), ("qwen2", qwen2)):
+        directory = tmp_path / name
+        random_model(config).save_pretrained(directory)
+        shutil.copy(tokenizer / "tokenizer.json", directory)
+        for found, cache in ((alone, tmp_path / f"{name}-tokens"), (together, tmp_path / "tokens")):
+            path = tmp_path / f"{name}-{len(alone)}-{cache.name}.parquet"
+            given = arguments(directory, items[:1], [path], parameters=None)
+            parser = argparse.ArgumentParser()
+            command.add_arguments(parser)
+            command.run(parser.parse_args([*given, "--token-cache", str(cache)]))
+            found.append(read_table(path, "logprobs"))
+    assert alone[0]["num_tokens"] != alone[1]["num_tokens"], "or the test shows nothing"
+    assert together == alone
+    model = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "qwen2")
+    own = transformers.AutoTokenizer.from_pretrained(tmp_path / "qwen2")
+    rows = read_table(items[0], "items").to_pylist()
+    pairs = [(row["contexts"][0], text) for row in rows for text in row["continuations"]]
+    values, _ = lm_eval_scores(model, own, pairs)
+    np.testing.assert_allclose(together[1]["log_likelihood"], values, atol=1e-3)
+
+
+@pytest.mark.parametrize("change", ["prompts", "bos", "length", "class", "version", "sentencepiece", "files", "code"])
+def test_a_key_of_cached_tokens_has_all_that_decides_them(checkpoint, items, tmp_path, monkeypatch, change):
+    directory, version = shutil.copytree(checkpoint, tmp_path / "model"), identity.version
+    config = transformers.AutoConfig.from_pretrained(directory)
+    keys: list[str] = []
+
+    class Noted(TokenCache):
+        def get(self, decisive, make):
+            keys.append(json.dumps(decisive, sort_keys=True))
+            return scoring_prompts.pack([(np.array([1]), np.array([2]))])
+
+    def ask(source=items[0], **overrides):
+        made = Spec.from_mapping(json.loads(spec(**overrides)))
+        (cell,) = scoring_cells.cells(made, "revision", [source], [tmp_path / "out.parquet"])
+        scoring_prompts.Prompts(made, CheckpointDirectory.open(directory), config, Noted()).of(cell)
+
+    ask()
+    ask()
+    other = rewritten(items[0], tmp_path / "gold.parquet", **NOT_SCORED["gold"])
+    ask(other)
+    (directory / "config.json").write_text(json.dumps(json.loads(config.to_json_string()) | {"hidden_size": 4096}))
+    ask()
+    assert len(set(keys)) == 1, "sizes and gold have no part in it"
+    if change == "prompts":
+        ask(rewritten(items[0], tmp_path / "c.parquet", contexts=lambda rows: [["Q: what?"] for _ in rows]))
+    elif change in ("bos", "length"):
+        ask(**{"bos": {"add_bos_token": None}, "length": {"max_length": 100}}[change])
+    elif change == "class":
+        (directory / "config.json").write_text(json.dumps(config.to_dict() | {"tokenizer_class": "Qwen2Tokenizer"}))
+        ask()
+    elif change == "version":
+        monkeypatch.setattr(identity, "version", lambda name: "99.0" if name == "tokenizers" else version(name))
+        ask()
+    elif change == "sentencepiece":
+        (directory / "tokenizer.json").rename(directory / "tokenizer.model")
+        ask()
+        monkeypatch.setattr(identity, "version", lambda name: "99.0" if name == "sentencepiece" else version(name))
+        ask()
+        assert len(set(keys[-2:])) == 2
+    elif change == "files":
+        (directory / "tekken.json").write_text("{}")
+        ask()
+    else:
+        ask(trust_remote_code=True)
+        (directory / "tokenization_own.py").write_text("pass")
+        ask(trust_remote_code=True)
+        assert len(set(keys[-2:])) == 2
+    assert keys[-1] != keys[0]
 
 
 def test_unconditional_scores_are_those_behind_nothing(checkpoint, items, scored, copy):
@@ -378,15 +692,38 @@ def test_a_continuation_too_long_names_the_item(checkpoint, items, tmp_path):
         run(checkpoint, items[:1], [tmp_path / "out.parquet"], max_length=1)
 
 
-def test_a_log_likelihood_that_is_no_number_names_item_and_type(checkpoint, items, tmp_path):
+def test_weights_that_are_no_numbers_are_named(checkpoint, items, tmp_path):
     directory = shutil.copytree(checkpoint, tmp_path / "nan")
     model = transformers.AutoModelForCausalLM.from_pretrained(directory)
     with torch.no_grad():
         model.get_output_embeddings().weight[5, 0] = float("nan")
     model.save_pretrained(directory)
-    with pytest.raises(ElusiveError, match=r"log-likelihood of item '.+', choice 0 is nan in torch.float32"):
+    with pytest.raises(
+        ElusiveError, match=r"nan: .*1 of the values of 'lm_head.weight' are no finite numbers"
+    ) as error:
         run(directory, items[:1], [tmp_path / "out.parquet"])
+    assert str(directory) in str(error.value)
+    assert "float32" not in str(error.value), "no advice to do what was done"
     assert not (tmp_path / "out.parquet").exists()
+
+
+def test_a_log_likelihood_that_is_no_number_names_item_and_reason(checkpoint, items, tmp_path, monkeypatch):
+    """A token that no prompt of the trial has."""
+    everything = tokens_of(checkpoint, items[0])
+    trials = []
+    trial = scoring_prompts.Prompts.trial
+    monkeypatch.setattr(scoring_prompts.Prompts, "trial", lambda *args: trials.append(trial(*args)) or trials[-1])
+    run(checkpoint, items[:1], [tmp_path / "out.parquet"])
+    rare = min(set(everything.tokens.tolist()) - set(trials[0].tokens.tolist()))
+    directory = shutil.copytree(checkpoint, tmp_path / "nan")
+    model = transformers.AutoModelForCausalLM.from_pretrained(directory)
+    with torch.no_grad():
+        model.get_input_embeddings().weight[rare] = float("inf")
+    model.save_pretrained(directory)
+    with pytest.raises(
+        ElusiveError, match=r"log-likelihood of item '.+', choice \d is nan: .*'gpt_neox.embed_in.weight'"
+    ):
+        run(directory, items[:1], [tmp_path / "out.parquet"])
 
 
 def test_half_precision_is_close_to_single(checkpoint, items, scored, tmp_path):
@@ -537,3 +874,283 @@ def test_examples_before_every_question_of_an_own_benchmark_run_once(checkpoint,
     )
     found = read_table(tmp_path / "out.parquet", "logprobs")["log_likelihood"].to_numpy()
     np.testing.assert_allclose(found, expected, atol=1e-4, rtol=1e-6)
+
+
+def resaved(checkpoint, directory, tokenizer=None, model=None):
+    """A copy of the checkpoint with another tokenizer or model."""
+    shutil.copytree(checkpoint, directory)
+    if tokenizer is not None:
+        tokenizer.save_pretrained(directory)
+    if model is not None:
+        model.save_pretrained(directory)
+    return directory
+
+
+def own_items(path, rows, **options):
+    """The items table of own questions, {question, options, answer}."""
+    with path.with_suffix(".jsonl").open("w") as file:
+        file.writelines(json.dumps(row) + "\n" for row in rows)
+    own = {"name": path.stem, "file": str(path.with_suffix(".jsonl")), "choices": "options", "gold": "answer"}
+    build_items(own | {"context": "{{ question }}"} | options, path, None)
+    return path
+
+
+@pytest.mark.parametrize("place", ["choice", "context"])
+def test_tokens_that_the_model_does_not_have_name_the_item(checkpoint, tmp_path, place):
+    """A tokenizer with added tokens, and a model that was not resized for them."""
+    tokenizer = transformers.AutoTokenizer.from_pretrained(checkpoint)
+    tokenizer.add_tokens(["<unheard>"])
+    directory = resaved(checkpoint, tmp_path / "added", tokenizer)
+    rows = [{"question": f"which number is {n}?", "options": [f"it is {n}", "none"], "answer": 0} for n in range(20)]
+    if place == "choice":
+        rows[13]["options"][1] = "<unheard>"
+    else:
+        rows[13]["question"] = "<unheard> is what?"
+    items = own_items(tmp_path / "quiz.parquet", rows)
+    choice, part = (1, "the output layer") if place == "choice" else (0, "the embedding")
+    with pytest.raises(
+        ElusiveError,
+        match=rf"added: quiz: item '.*', choice {choice} has the token 1024, but {part} of the model has 1024 rows",
+    ):
+        run(directory, [items], [tmp_path / "out.parquet"])
+    assert not (tmp_path / "out.parquet").exists()
+    # In the item that the trial takes first as well.
+    with pytest.raises(ElusiveError, match=r"has the token 1024, but"):
+        run(directory, [own_items(tmp_path / "first.parquet", rows[13:])], [tmp_path / "out.parquet"])
+    model = transformers.AutoModelForCausalLM.from_pretrained(checkpoint)
+    model.resize_token_embeddings(1025)
+    run(resaved(directory, tmp_path / "resized", model=model), [items], [tmp_path / "out.parquet"])
+    assert np.isfinite(read_table(tmp_path / "out.parquet", "logprobs")["log_likelihood"].to_numpy()).all()
+
+
+def test_prompts_that_are_cut_are_counted(checkpoint, tmp_path, capsys):
+    rows = [{"question": "so " * n + "?", "options": ["yes", "no"], "answer": 0} for n in (1, 2, 30, 60)]
+    items = own_items(tmp_path / "quiz.parquet", rows)
+    run(checkpoint, [items], [tmp_path / "whole.parquet"])
+    metadata = read_metadata(tmp_path / "whole.parquet")
+    assert (metadata["max_length"], metadata["truncated_items"], metadata["warnings"]) == (512, 0, [])
+    run(checkpoint, [items], [tmp_path / "cut.parquet"], max_length=16)
+    metadata = read_metadata(tmp_path / "cut.parquet")
+    assert (metadata["max_length"], metadata["truncated_items"]) == (16, 2)
+    assert metadata["warnings"] == ["prompts longer than 16 tokens were cut, of 2 items"]
+    model = transformers.AutoModelForCausalLM.from_pretrained(checkpoint)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(checkpoint)
+    given = read_table(items, "items").to_pylist()
+    pairs = [(item["contexts"][0], text) for item in given for text in item["continuations"]]
+    expected, _ = lm_eval_scores(model, tokenizer, pairs, max_length=16)
+    found = read_table(tmp_path / "cut.parquet", "logprobs")["log_likelihood"].to_numpy()
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+    assert np.abs(found - read_table(tmp_path / "whole.parquet", "logprobs")["log_likelihood"].to_numpy()).max() > 0.01
+
+
+def test_an_exact_fit_is_not_cut(checkpoint, tmp_path):
+    tokenizer = transformers.AutoTokenizer.from_pretrained(checkpoint)
+    rows = [{"question": "so so so so?", "options": ["yes", "no"], "answer": 0}]
+    items = own_items(tmp_path / "quiz.parquet", rows)
+    fed = max(len(tokenizer(f"so so so so? {word}").input_ids) for word in ("yes", "no")) - 1
+    for length, cut in ((fed, 0), (fed - 1, 1)):
+        run(checkpoint, [items], [tmp_path / "out.parquet"], max_length=length)
+        assert read_metadata(tmp_path / "out.parquet")["truncated_items"] == cut
+
+
+def test_a_length_beyond_the_model_s_own(checkpoint, tmp_path):
+    rows = [{"question": "so " * n + "?", "options": ["yes", "no"], "answer": 0} for n in (1, 300, 700)]
+    items = own_items(tmp_path / "quiz.parquet", rows)
+    run(checkpoint, [items], [tmp_path / "out.parquet"], max_length=900)
+    metadata = read_metadata(tmp_path / "out.parquet")
+    assert (metadata["max_length"], metadata["truncated_items"]) == (900, 0)
+    assert metadata["warnings"] == ["max_length 900 exceeds the 512 tokens that the model is made for"]
+    learned = transformers.GPT2Config(vocab_size=1024, n_embd=64, n_layer=1, n_head=4, n_positions=512)
+    directory = save_checkpoint(random_model(learned), checkpoint, tmp_path / "learned")
+    with pytest.raises(
+        ElusiveError, match=r"learned: GPT2LMHeadModel cannot be run on a sequence of .* tokens: IndexError"
+    ):
+        run(directory, [items], [tmp_path / "out.parquet"], max_length=900)
+
+
+@pytest.mark.parametrize("value", [0, -5, 1.5, "512", True])
+def test_a_length_is_a_number_of_tokens(checkpoint, items, tmp_path, value):
+    with pytest.raises(ElusiveError, match=r"max_length .* is not a whole number of tokens"):
+        run(checkpoint, items[:1], [tmp_path / "out.parquet"], max_length=value)
+
+
+UNSCORABLE = [
+    {"question": "which number is 1?", "options": ["it is 1", "none"], "answer": 0},
+    {"question": "what do fish live in? in wat", "options": ["er", "none"], "answer": 0},  # " water" is one token
+    {"question": "which number is 3?", "options": ["it is 3", "none"], "answer": 0},
+]
+
+
+@pytest.mark.parametrize("unconditional", [False, True])
+def test_an_item_that_cannot_be_scored_ends_the_job_or_is_left_out(checkpoint, tmp_path, unconditional, capsys):
+    items = own_items(tmp_path / "quiz.parquet", UNSCORABLE, delimiter="")
+    whole = own_items(tmp_path / "rest.parquet", [UNSCORABLE[0], UNSCORABLE[2]], delimiter="")
+    options = {"unconditional": ["quiz", "rest"] if unconditional else []}
+    targets = [tmp_path / "out.parquet", tmp_path / "rest_out.parquet"]
+    with pytest.raises(
+        ElusiveError,
+        match=r"quiz: item '.*', choice 0: the continuation 'er' has no token .*set scoring.on_unscorable to drop",
+    ):
+        run(checkpoint, [items], targets[:1], **options)
+    assert not targets[0].exists()
+    run(checkpoint, [items, whole], targets, on_unscorable="drop", **options)
+    given = read_table(items, "items")["item"].to_pylist()
+    metadata = read_metadata(targets[0])
+    assert metadata["dropped_items"] == [given[1]]
+    assert "1 item cannot be scored and is left out" in metadata["warnings"]
+    table, rest = (read_table(path, "logprobs") for path in targets)
+    assert table["item"].to_pylist() == [given[0]] * 2 + [given[2]] * 2
+    for column in ("choice", "is_gold", "num_tokens", "num_chars", "is_greedy"):
+        assert table[column].to_pylist() == rest[column].to_pylist()
+    for column in ("log_likelihood", "log_likelihood_unconditional")[: 1 + unconditional]:
+        np.testing.assert_allclose(table[column], rest[column], atol=1e-4)
+    assert read_metadata(targets[1])["dropped_items"] == []
+
+
+def test_a_table_without_an_item_is_none_where_that_is_an_error(checkpoint, tmp_path):
+    items, target = own_items(tmp_path / "quiz.parquet", UNSCORABLE, delimiter=""), [tmp_path / "out.parquet"]
+    run(checkpoint, [items], target, on_unscorable="drop")
+    before = state(target)
+    run(checkpoint, [items], target, on_unscorable="drop")
+    assert state(target) == before
+    with pytest.raises(ElusiveError, match="has no token of its own"):
+        run(checkpoint, [items], target, on_unscorable="error")
+    # A whole table is one under either policy.
+    whole, other = own_items(tmp_path / "rest.parquet", UNSCORABLE[:1], delimiter=""), [tmp_path / "whole.parquet"]
+    run(checkpoint, [whole], other)
+    before = state(other)
+    run(checkpoint, [whole], other, on_unscorable="drop")
+    assert state(other) == before
+
+
+def test_cached_tokens_know_what_cannot_be_scored(checkpoint, tmp_path):
+    items, target = own_items(tmp_path / "quiz.parquet", UNSCORABLE, delimiter=""), tmp_path / "out.parquet"
+    given = {"settings": "{}", "checkpoint": [checkpoint], "items": [items], "outputs": [target]}
+    given |= {"token_cache": tmp_path / "tokens", "finished": None}
+    tables = []
+    for _ in range(2):
+        target.unlink(missing_ok=True)
+        command.run(argparse.Namespace(**given, spec=spec(device="cpu", on_unscorable="drop")))
+        tables.append(target.read_bytes())
+    assert tables[0] == tables[1]
+    target.unlink()
+    with pytest.raises(ElusiveError, match="the continuation 'er' has no token of its own"):
+        command.run(argparse.Namespace(**given, spec=spec(device="cpu")))
+
+
+def test_a_benchmark_of_which_nothing_can_be_scored(checkpoint, tmp_path):
+    items = own_items(tmp_path / "quiz.parquet", UNSCORABLE[1:2], delimiter="")
+    with pytest.raises(ElusiveError, match=r"quiz: no item can be scored; the first: .*has no token of its own"):
+        run(checkpoint, [items], [tmp_path / "out.parquet"], on_unscorable="drop")
+
+
+def test_policies_are_named(checkpoint, items, tmp_path):
+    with pytest.raises(ElusiveError, match="on_unscorable 'ignore' is not one of error, drop"):
+        run(checkpoint, items[:1], [tmp_path / "out.parquet"], on_unscorable="ignore")
+
+
+@pytest.fixture(scope="module")
+def begins(checkpoint, tmp_path_factory):
+    """The checkpoint with a tokenizer that puts BOS first by default."""
+    tokenizer = transformers.AutoTokenizer.from_pretrained(checkpoint)
+    tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(
+        single=f"{END} $A", special_tokens=[(END, tokenizer.bos_token_id)]
+    )
+    return resaved(checkpoint, tmp_path_factory.mktemp("begins") / "step1", tokenizer)
+
+
+@pytest.mark.parametrize("cached", [False, True])
+def test_a_tokenizer_s_default_that_is_overruled_is_said(begins, checkpoint, items, tmp_path, caplog, cached):
+    targets = {}
+    for name, directory, bos in (
+        ("own", begins, None),
+        ("off", begins, False),
+        ("on", begins, True),
+        ("none", checkpoint, False),
+        ("put", checkpoint, None),
+    ):
+        for _ in range(1 + cached):  # the second time the tokenizer is not read at all
+            targets[name] = tmp_path / f"{name}.parquet"
+            targets[name].unlink(missing_ok=True)
+            command.run(
+                argparse.Namespace(
+                    checkpoint=[directory],
+                    items=items[:1],
+                    outputs=[targets[name]],
+                    spec=spec(device="cpu", add_bos_token=bos),
+                    settings="{}",
+                    token_cache=tmp_path / "tokens" if cached else None,
+                    finished=None,
+                )
+            )
+    metadata = {name: read_metadata(path) for name, path in targets.items()}
+    assert {name: some["bos_overruled"] for name, some in metadata.items()} == {
+        **dict.fromkeys(("own", "on", "none", "put"), False),
+        "off": True,
+    }
+    (said,) = metadata["off"]["warnings"]
+    assert "by its own default adds special tokens (BOS)" in said and "add_bos_token: false" in said
+    assert said in caplog.text
+    assert all(metadata[name]["warnings"] == [] for name in ("own", "on", "none", "put"))
+    # The default is lm-eval's, the other the paper's.
+    tables = {name: read_table(path, "logprobs")["log_likelihood"].to_numpy() for name, path in targets.items()}
+    assert np.abs(tables["own"] - tables["off"]).max() > 0.1
+    assert (tables["own"] == tables["on"]).all()
+    model = transformers.AutoModelForCausalLM.from_pretrained(begins)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(begins)
+    given = read_table(items[0], "items").to_pylist()
+    pairs = [(item["contexts"][0], text) for item in given for text in item["continuations"]]
+    for name, bos in (("own", None), ("off", False)):
+        expected, _ = lm_eval_scores(model, tokenizer, pairs, add_bos_token=bos)
+        np.testing.assert_allclose(tables[name], expected, atol=1e-4)
+
+
+@pytest.fixture(scope="module")
+def sentencepieces(archive_path, tmp_path_factory):
+    """A SentencePiece model of 1,000 pieces, alone in a directory."""
+    with Archive(archive_path) as archive:
+        rows = archive.rows("sciq/none/validation")
+    directory = tmp_path_factory.mktemp("pieces")
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter([f"{row['support']} {row['question']}" for row in rows]),
+        model_prefix=str(directory / "tokenizer"),
+        vocab_size=1000,
+        model_type="bpe",
+        byte_fallback=True,
+        minloglevel=2,
+        **{"unk_id": 0, "bos_id": 1, "eos_id": 2, "pad_id": -1},
+    )
+    return directory / "tokenizer.model"
+
+
+def test_a_tokenizer_of_sentencepiece_alone_is_read(sentencepieces, items, tmp_path):
+    config = transformers.LlamaConfig(
+        vocab_size=1000, hidden_size=64, num_hidden_layers=1, num_attention_heads=4, intermediate_size=96
+    )
+    directory = tmp_path / "llama"
+    model = random_model(config)
+    model.save_pretrained(directory)
+    shutil.copy(sentencepieces, directory)
+    run(directory, items[:1], [tmp_path / "out.parquet"], add_bos_token=None)
+    table = read_table(tmp_path / "out.parquet", "logprobs")
+    given = read_table(items[0], "items").to_pylist()
+    pairs = [(item["contexts"][0], text) for item in given for text in item["continuations"]]
+    pieces = sentencepiece.SentencePieceProcessor(model_file=str(sentencepieces))
+    counts = [len(pieces.encode(context + text)) - len(pieces.encode(context)) for context, text in pairs]
+    assert table["num_tokens"].to_pylist() == counts
+    tokenizer = transformers.AutoTokenizer.from_pretrained(directory)
+    expected, _ = lm_eval_scores(model, tokenizer, pairs, add_bos_token=None)
+    np.testing.assert_allclose(table["log_likelihood"], expected, atol=1e-4)
+
+
+def test_a_tokenizer_that_is_not_what_sentencepiece_reads_is_refused(checkpoint, sentencepieces, items, tmp_path):
+    """transformers takes the pieces for those of the class that it chooses by the model's type."""
+    directory = shutil.copytree(checkpoint, tmp_path / "neox")
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        (directory / name).unlink()
+    shutil.copy(sentencepieces, directory)
+    with pytest.raises(ElusiveError, match=r"tokenizer.model: the \w+ that transformers makes of it splits 'What is"):
+        run(directory, items[:1], [tmp_path / "out.parquet"])
+    (directory / "tokenizer.model").write_bytes(b"aGVsbG8= 0\nd29ybGQ= 1\n")  # tiktoken's format
+    with pytest.raises(ElusiveError, match=r"tokenizer.model: is no SentencePiece model|cannot load"):
+        run(directory, items[:1], [tmp_path / "out.parquet"])

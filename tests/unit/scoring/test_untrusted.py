@@ -8,6 +8,7 @@ import pickle
 import shutil
 
 import pytest
+import safetensors.torch
 import torch
 import transformers
 
@@ -28,6 +29,10 @@ def original(archive_path, tmp_path_factory):
 @pytest.fixture
 def checkpoint(original, tmp_path):
     return shutil.copytree(original, tmp_path / "checkpoint")
+
+
+def weights_of(checkpoint):
+    return safetensors.torch.load_file(checkpoint / "model.safetensors")
 
 
 class Malicious:
@@ -79,6 +84,9 @@ def test_code_of_a_repository_runs_only_where_it_is_trusted(checkpoint, tmp_path
     config = json.loads((checkpoint / "config.json").read_text())
     classes = {"AutoConfig": "own.OwnConfig", "AutoModelForCausalLM": "own.OwnModel"}
     (checkpoint / "config.json").write_text(json.dumps(config | {"model_type": "own", "auto_map": classes}))
+    # transformers renames GPT-NeoX's tensors by its model_type alone.
+    named = {name.replace("embed_out", "lm_head"): tensor for name, tensor in weights_of(checkpoint).items()}
+    safetensors.torch.save_file(named, checkpoint / "model.safetensors", metadata={"format": "pt"})
     (checkpoint / "own.py").write_text(
         f"import os\nos.makedirs({str(tmp_path / 'ran')!r}, exist_ok=True)\n"
         "from transformers import GPTNeoXConfig, GPTNeoXForCausalLM\n"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pyarrow as pa
 
@@ -13,16 +13,21 @@ from elusive.tables import SCHEMAS, write_csv, write_table
 
 
 def write_checkpoints(
-    *, checkpoints: Sequence[Member], training: Sequence[FilePath], output_parquet: FilePath, output_csv: FilePath
+    *,
+    checkpoints: Sequence[Member],
+    training: Sequence[FilePath],
+    output_parquet: FilePath,
+    output_csv: FilePath,
+    losses: Mapping[tuple[str, str], float] | None = None,
 ) -> None:
     """Write the table ``checkpoints`` as Parquet and CSV, sorted by parameters, model, tokens and checkpoint.
 
     ``checkpoints`` are those of the registry, with ``parameters_nonembedding`` (None where it is not known) besides;
-    ``training`` holds the ``training.json`` of those that the workflow trained itself: without one,
-    ``validation_loss`` (nats per token) is null. ``flops_nonembedding`` is 6·N·D with the parameters outside the
-    embeddings.
+    ``training`` holds the ``training.json`` of those that the workflow trained itself, ``losses`` are those that a
+    published data set has of its (model, checkpoint): without one, ``validation_loss`` (nats per token) is null.
+    ``flops_nonembedding`` is 6·N·D with the parameters outside the embeddings.
     """
-    losses = {}
+    losses = dict(losses or {})
     for path in training:
         try:
             with open(path, encoding="utf-8") as file:

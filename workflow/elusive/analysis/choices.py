@@ -24,7 +24,7 @@ from scipy import stats
 
 from elusive import logs
 from elusive.analysis.correlations import METHODS, pearson, rank_correlations
-from elusive.analysis.metrics import Choices, FilePath, Member, by_checkpoint, match_choices
+from elusive.analysis.metrics import Choices, FilePath, Member, by_checkpoint, dropped_items, match_choices
 from elusive.errors import ElusiveError
 from elusive.tables import read_table, write_table
 
@@ -88,7 +88,8 @@ def write_choices(
     Arguments as of :func:`~elusive.analysis.metrics.write_metrics`. One row per item and choice, in items order.
     """
     items_table = read_table(items, "items", columns=["item", "subject", "gold", "num_choices"])
-    choices = Choices.of(items_table, items)
+    choices = Choices.of(items_table, items, dropped_items(logprobs))
+    items_table = choices.items
     start = np.cumsum(choices.num_choices) - choices.num_choices
     correct = np.repeat(start + choices.gold, choices.num_choices)
     paths = by_checkpoint(logprobs)

@@ -18,7 +18,7 @@ float64 ends; its logarithm beside it is not.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,6 +27,7 @@ import polars as pl
 import pyarrow as pa
 
 from elusive import logs
+from elusive.analysis import equality
 from elusive.errors import ElusiveError
 from elusive.files import sha256_file
 from elusive.tables import read_metadata, read_table, write_table
@@ -80,18 +81,24 @@ class Choices:
     """The choices that a benchmark's items offer, as the scoring of every checkpoint must cover them.
 
     ``frame`` has one row per item × choice (``item``, ``choice``, ``is_gold``), in items order, then choice;
-    ``gold`` and ``num_choices`` are int64 [items].
+    ``gold`` and ``num_choices`` are int64 [items]. ``dropped`` are items that are left out.
     """
 
     items: pa.Table
     frame: pl.DataFrame
     gold: np.ndarray
     num_choices: np.ndarray
+    dropped: frozenset[str] = frozenset()
 
     @classmethod
-    def of(cls, items: pa.Table, path: FilePath) -> Choices:
-        """The choices of the items table read from ``path``, which only error messages use."""
+    def of(cls, items: pa.Table, path: FilePath, dropped: Iterable[str] = ()) -> Choices:
+        """The choices of the items table read from ``path``, which only error messages use, less those ``dropped``."""
+        dropped = frozenset(dropped)
+        if dropped:
+            items = items.filter(pa.array([item not in dropped for item in items["item"].to_pylist()], pa.bool_()))
         gold, num_choices = (items[column].to_numpy().astype(np.int64) for column in ("gold", "num_choices"))
+        if len(items) == 0 and dropped:
+            raise ElusiveError(f"{path}: no item is left that every checkpoint was scored on ({len(dropped)} dropped)")
         if len(items) == 0:
             raise ElusiveError(f"{path}: the table has no items")
         bad = (num_choices < 2) | (gold < 0) | (gold >= num_choices)
@@ -107,7 +114,7 @@ class Choices:
             },
             schema={"item": pl.String, "choice": pl.Int8, "is_gold": pl.Boolean},
         )
-        return cls(items, frame, gold, num_choices)
+        return cls(items, frame, gold, num_choices, dropped)
 
 
 def choice_metrics(
@@ -204,12 +211,15 @@ def match_choices(choices: Choices, logprobs: pa.Table, path: FilePath) -> pl.Da
     """The rows of one checkpoint's ``logprobs`` in the order of ``choices``, one per item and choice.
 
     Columns: ``item``, ``choice``, ``is_gold``, ``log_likelihood``, ``num_tokens``, ``num_bytes``, ``num_chars``,
-    ``is_greedy`` and, where the table has it, ``log_likelihood_unconditional``. ``logprobs`` may be in any order.
+    ``is_greedy`` and, where the table has it, ``log_likelihood_unconditional``. ``logprobs`` may be in any order, and
+    may have the items that are dropped from ``choices``.
     Raises :class:`ElusiveError`, naming ``path`` and the first item concerned, when a choice is missing, superfluous or
     repeated, when ``is_gold`` disagrees, or when a log-likelihood is not finite.
     """
     extra = [name for name in (_UNCONDITIONAL,) if name in logprobs.column_names]
     found = pl.from_arrow(logprobs.select(["item", "choice", "is_gold", "log_likelihood", *_CHOICE_COLUMNS, *extra]))
+    if choices.dropped:
+        found = found.filter(~pl.col("item").is_in(list(choices.dropped)))
     joined = choices.frame.join(found, on=["item", "choice"], how="left", maintain_order="left", suffix="_found")
     # The order of the checks lets each rely on the ones before it.
     for what, rows in (
@@ -264,20 +274,33 @@ def write_metrics(
     families: Mapping[str, Sequence[Member]],
     benchmark: str,
     outputs: Mapping[str, FilePath],
+    allow_duplicates: Collection[str] = (),
 ) -> None:
     """Write the metrics tables of one benchmark, one per family, to ``outputs``.
 
     ``logprobs`` holds one logprobs table per checkpoint, in any order, all of them over the items of the table
     ``items``; ``families`` the members of each family. Rows are sorted by (flops, model, checkpoint), then in items
-    order. Raises :class:`ElusiveError` when a file does not fit the items, lacks its metadata or repeats a checkpoint,
-    or when a member has no file.
+    order. An item that one checkpoint could not be scored on is left out for all. Raises :class:`ElusiveError` when a
+    file does not fit the items, lacks its metadata or repeats a checkpoint, when a member has no file, or when two
+    members have equal weights or log-likelihoods and their family is none of ``allow_duplicates``.
     """
-    items_table = read_table(items, "items", columns=["item", "subject", "gold", "num_choices"])
-    choices = Choices.of(items_table, items)
+    dropped = dropped_items(logprobs)
+    whole = read_table(items, "items", ["item", "subject", "gold", "num_choices"])
+    choices = Choices.of(whole, items, dropped)
+    items_table = choices.items
+    if dropped:
+        logger.warning(
+            "metrics on %s: %d of %d items are left out, since a checkpoint could not be scored on them",
+            benchmark,
+            len(dropped),
+            len(whole),
+        )
     digest = sha256_file(items)
     paths = by_checkpoint(logprobs)
     # A checkpoint may belong to many families, and is read once.
     scores: dict[tuple[str, str], dict[str, np.ndarray]] = {}
+    revisions: dict[tuple[str, str], str | None] = {}
+    digests: dict[tuple[str, str], str] = {}
     for family, members in families.items():
         if not members:
             raise ElusiveError(f"family {family!r} has no checkpoints to compute metrics of")
@@ -288,6 +311,8 @@ def write_metrics(
                 raise ElusiveError(f"family {family!r}: no log-likelihoods of {'/'.join(key)} on {benchmark!r}")
             if key not in scores:
                 scores[key] = checkpoint_metrics(choices, read_table(paths[key], "logprobs"), paths[key])
+                revisions[key] = read_metadata(paths[key]).get("revision")
+                digests[key] = equality.scores_digest(scores[key])
             about = {column: convert(member[column]) for column, convert in _MEMBER.items()}
             tables.append(
                 pa.table(
@@ -299,14 +324,33 @@ def write_metrics(
                     }
                 )
             )
+        if family not in allow_duplicates:
+            _check_duplicates(family, members, revisions, digests, f"on all {len(items_table)} items of {benchmark}")
         metadata = {
             "family": family,
             "benchmark": benchmark,
             "members": [[table["model"][0].as_py(), table["checkpoint"][0].as_py()] for table in tables],
             "items": digest,
+            "dropped_items": dropped,
         }
         write_table(pa.concat_tables(tables).combine_chunks(), outputs[family], "metrics", metadata)
         logger.info("metrics of %s on %s: %d checkpoints × %d items", family, benchmark, len(tables), len(items_table))
+
+
+def _check_duplicates(
+    family: str,
+    members: Sequence[Member],
+    revisions: Mapping[tuple[str, str], str | None],
+    digests: Mapping[tuple[str, str], str],
+    where: str,
+) -> None:
+    if found := equality.twins(members, revisions, digests):
+        said = " ".join(equality.text(twin, where) for twin in found)
+        raise ElusiveError(
+            f"family {family!r}: {said} A checkpoint was copied or uploaded in the place of another; as independent "
+            "points they would narrow every interval. Leave one out, or write `allow_duplicates: true` in the family "
+            "if both are meant to count"
+        )
 
 
 def by_checkpoint(logprobs: Iterable[FilePath]) -> dict[tuple[str, str], FilePath]:
@@ -318,6 +362,11 @@ def by_checkpoint(logprobs: Iterable[FilePath]) -> dict[tuple[str, str], FilePat
             raise ElusiveError(f"{path}: {'/'.join(key)} is already in {paths[key]}")
         paths[key] = path
     return paths
+
+
+def dropped_items(logprobs: Iterable[FilePath]) -> list[str]:
+    """The items, in order, that some of the logprobs files say they were made without."""
+    return sorted({item for path in logprobs for item in read_metadata(path).get("dropped_items") or ()})
 
 
 def read_checkpoint(path: FilePath) -> tuple[str, str]:

@@ -2,5 +2,7 @@
 
 From the merged configuration, the schema and the catalogue of published models to the frozen ``Registry`` that every
 rule looks things up in. ``registry`` puts it together; ``models``, ``families`` and ``benchmarks`` each read their
-entries; ``messages`` words what is wrong; ``directory`` says what a checkpoint's directory must hold.
+entries, ``local`` those of models in directories; ``messages`` words what is wrong. ``directory`` says what a
+checkpoint's directory must hold, and ``inspection`` looks at one before anything runs, by the ``headers`` of its
+weights and by what is known of ``architectures``.
 """

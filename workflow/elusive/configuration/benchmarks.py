@@ -11,7 +11,7 @@ from typing import Any
 from elusive.configuration.messages import Blame, did_you_mean, suggestion
 from elusive.errors import ElusiveError
 from elusive.items.benchmarks import BENCHMARKS
-from elusive.items.sources import FILE_SUFFIXES, archive_has
+from elusive.items.sources import FILE_SUFFIXES, archive_has, user_path
 
 _TEMPLATE_KEYS = ("context", "contexts", "choices", "gold", "id", "subject", "cluster", "delimiter")
 _HUB_KEYS = ("dataset", "config", "split", "revision", "shots_split")
@@ -38,11 +38,19 @@ class Benchmark:
         builtin = BENCHMARKS.get(self.name)
         return bool(builtin.subjects and not builtin.subject) if builtin else "subject" in self.spec
 
+    def items_spec(self, seed: int) -> dict[str, Any]:
+        """What decides its items: not its label, nor a limit or ``seed`` that leaves none of them out."""
+        spec = {key: value for key, value in self.spec.items() if key != "label" and value is not None}
+        builtin = BENCHMARKS.get(self.name)
+        if builtin and spec.get("limit", 0) >= max(builtin.num_items.values()):
+            del spec["limit"]
+        return spec | ({"seed": seed} if "limit" in spec else {})
 
-def expand_patterns(entries: list[dict[str, Any]], blame: Blame) -> list[tuple[int, dict[str, Any]]]:
+
+def expand_patterns(entries: Iterable[tuple[int, dict[str, Any]]], blame: Blame) -> list[tuple[int, dict[str, Any]]]:
     """Position in the configuration, and entry, of each benchmark: one per built-in name that a pattern matches."""
     expanded: list[tuple[int, dict[str, Any]]] = []
-    for i, entry in enumerate(entries):
+    for i, entry in entries:
         pattern = entry["name"]
         if not _is_pattern(pattern):
             expanded.append((i, entry))
@@ -75,6 +83,12 @@ def build_benchmark(entry: dict[str, Any], index: int, sources: list[str], blame
     """The benchmark of an entry at ``index``; ``sources`` are the configuration's, in order of preference."""
     where = ["benchmarks", index]
     name = entry["name"]
+    for key in ("file", "shots_file"):
+        if key in entry:
+            try:
+                entry = entry | {key: str(user_path(entry[key]))}
+            except ElusiveError as error:
+                raise blame.error([*where, key], str(error)) from error
     unconditional = entry.get("unconditional", False)
     spec = {key: value for key, value in entry.items() if key != "unconditional"}
     if "file" in entry and "dataset" in entry:

@@ -10,11 +10,14 @@ from elusive.errors import ElusiveError
 from elusive.files import sha256_files
 
 CONFIG = "config.json"
-#: Says where downloaded weights come from: repository, revision as asked for, and the commit that it was.
+#: Says where downloaded weights come from: repository, revision as asked for, and the commit that it was; and whether
+#: they were left out, since no table needs them.
 SOURCE = "source.json"
 TOKENIZER = (
     "tokenizer.json",
     "tokenizer.model",
+    "spiece.model",
+    "sentencepiece.bpe.model",
     "vocab.json",
     "vocab.txt",
     "merges.txt",
@@ -23,7 +26,21 @@ TOKENIZER = (
     "added_tokens.json",
 )
 #: Any of these is a tokenizer of its own, the other files only add to it.
-TOKENIZER_ESSENTIAL = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt")
+TOKENIZER_ESSENTIAL = (
+    "tokenizer.json",
+    "tokenizer.model",
+    "spiece.model",
+    "sentencepiece.bpe.model",
+    "vocab.json",
+    "vocab.txt",
+)
+#: Weights in the order in which they are looked for. An index names the files that hold them.
+WEIGHTS = (
+    "model.safetensors",
+    "model.safetensors.index.json",
+    "pytorch_model.bin",
+    "pytorch_model.bin.index.json",
+)
 _WEIGHTS = ("*.safetensors", "pytorch_model*.bin", "*.index.json")
 
 
@@ -32,12 +49,13 @@ class CheckpointDirectory:
     """A directory in Hugging Face format.
 
     ``revision`` is the hub's commit of downloaded weights, else SHA-256 over the files that matter, as ``tokenizer``
-    is over the tokenizer's.
+    is over the tokenizer's. Without ``has_weights`` the directory stands for a commit whose weights nobody needs.
     """
 
     directory: Path
     revision: str
     tokenizer: str
+    has_weights: bool = True
 
     @classmethod
     def open(cls, directory: Path, revision: str | None = None, repo: str | None = None) -> CheckpointDirectory:
@@ -48,6 +66,8 @@ class CheckpointDirectory:
         """
         if not directory.is_dir():
             raise ElusiveError(f"{directory}: there is no such checkpoint directory")
+        if repo is not None and lacks_weights(directory):
+            return cls(directory, _commit(directory, repo, revision), sha256_files(_tokenizer(directory)), False)
         if not (directory / CONFIG).is_file():
             raise ElusiveError(f"{directory}: has no {CONFIG}, so it is no checkpoint in Hugging Face format")
         weights = _weights(directory)
@@ -63,9 +83,21 @@ class CheckpointDirectory:
         return cls(directory, revision, sha256_files(tokenizer))
 
 
+def lacks_weights(directory: Path) -> bool:
+    """Whether ``directory`` is one of the hub's whose weights were left out, since every table was there."""
+    try:
+        return json.loads((directory / SOURCE).read_text(encoding="utf-8")).get("weights") is False
+    except (OSError, ValueError, AttributeError):
+        return False
+
+
 def decisive_files(directory: Path) -> list[Path]:
-    """The files of a checkpoint that decide its scores: configuration, weights and tokenizer, as far as they exist."""
-    return [path for path in (directory / CONFIG, *_weights(directory), *_tokenizer(directory)) if path.is_file()]
+    """The files of a checkpoint that decide its scores, as far as they exist.
+
+    They are its configuration, weights and tokenizer, and its code, which is run where a model's entry trusts it.
+    """
+    files = (directory / CONFIG, *_weights(directory), *_tokenizer(directory), *sorted(directory.glob("*.py")))
+    return [path for path in files if path.is_file()]
 
 
 def _weights(directory: Path) -> list[Path]:

@@ -14,16 +14,24 @@ MIN_CHECKPOINTS = 3
 
 @dataclass(frozen=True)
 class Family:
-    """Checkpoints over which scores are correlated with compute, in order of FLOPs."""
+    """Checkpoints over which scores are correlated with compute, in order of FLOPs.
+
+    ``allow_duplicates``: members may have the same weights or scores.
+    """
 
     name: str
     label: str
     members: tuple[Checkpoint, ...]
     plotted: bool = True
+    allow_duplicates: bool = False
 
 
 def build_family(entry: dict[str, Any], index: int, models: dict[str, Model], blame: Blame) -> Family:
-    """The family of an entry at ``index``. Raises :class:`ElusiveError` for a pattern that matches no checkpoint."""
+    """The family of an entry at ``index``.
+
+    Raises :class:`ElusiveError` for a pattern that matches no checkpoint, for too few checkpoints, and for two with the
+    same weights unless the entry allows it.
+    """
     everything = [checkpoint for model in models.values() for checkpoint in model.checkpoints]
     members: dict[tuple[str, str], Checkpoint] = {}
     for i, pattern in enumerate(entry["members"]):
@@ -51,4 +59,32 @@ def build_family(entry: dict[str, Any], index: int, models: dict[str, Model], bl
             + ", ".join(f"{c.model}/{c.name} with {c.tokens} tokens" for c in members.values()),
         )
     ordered = tuple(sorted(members.values(), key=lambda c: (c.flops, c.model, c.name)))
-    return Family(entry["name"], entry.get("label", entry["name"]), ordered, entry.get("plotted", True))
+    allow_duplicates = entry.get("allow_duplicates", False)
+    if not allow_duplicates:
+        _check_duplicates(entry["name"], ordered, models, index, blame)
+    return Family(
+        entry["name"], entry.get("label", entry["name"]), ordered, entry.get("plotted", True), allow_duplicates
+    )
+
+
+def _check_duplicates(
+    name: str, members: tuple[Checkpoint, ...], models: dict[str, Model], index: int, blame: Blame
+) -> None:
+    """Raise where two members' weights are the same: the same files, or the same revision of a repository."""
+    seen: dict[object, Checkpoint] = {}
+    for checkpoint in members:
+        weights = checkpoint.weights or (models[checkpoint.model].repo, checkpoint.revision)
+        if weights == (None, None):
+            continue
+        first = seen.setdefault(weights, checkpoint)
+        if first is not checkpoint:
+            both = " and ".join(f"{c.model}/{c.name} ({_place(c, models)})" for c in (first, checkpoint))
+            raise blame.error(
+                ["families", index, "members"],
+                f"{both} of family {name!r} have the same weights: leave one out, or, if both are meant to count, "
+                "write `allow_duplicates: true` in the family",
+            )
+
+
+def _place(checkpoint: Checkpoint, models: dict[str, Model]) -> str:
+    return checkpoint.path or f"{models[checkpoint.model].repo}@{checkpoint.revision}"

@@ -16,6 +16,7 @@ from elusive.errors import ElusiveError
 
 NAMES_SHOWN = 20
 VALUE_CHARACTERS = 100
+COMMAND_LINE = "configuration (--config)"
 Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
@@ -33,6 +34,10 @@ class Blame:
         file = self._file(path)
         return ElusiveError(f"{file}: {where}: {message}" if where else f"{file}: {message}")
 
+    def on_command_line(self, path: Iterable[str | int]) -> bool:
+        """Whether the value at ``path`` is in none of the configuration files, so that ``--config`` gave it."""
+        return bool(self._files) and self._file(list(path)) == COMMAND_LINE
+
     def _file(self, path: list[str | int]) -> str:
         # Files are merged key by key, later ones overrule earlier ones; lists are replaced as a whole.
         keys = list(itertools.takewhile(lambda part: not isinstance(part, int), path))
@@ -49,7 +54,7 @@ class Blame:
             part = isinstance(value, dict) and isinstance(merged, dict) and value.items() <= merged.items()
             if found and (value == merged or part):
                 return str(file)
-        return "configuration (--config)"
+        return COMMAND_LINE
 
 
 def _at(content: Any, keys: list[str | int]) -> tuple[bool, Any]:

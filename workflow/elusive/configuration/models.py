@@ -1,4 +1,6 @@
-"""Models and their checkpoints, from the entries of a configuration: built-in, of the hub, local, or of the ladder.
+"""Models and their checkpoints, from the entries of a configuration: built-in, of the hub, or of the ladder.
+
+Those in directories of the user's own are read by :mod:`elusive.configuration.local`.
 
 Compute is 6·N·D floating-point operations (Kaplan et al. 2020), with N all parameters, as in the paper.
 ``compute: nominal`` takes the rounded N and D that the paper took.
@@ -9,7 +11,6 @@ from __future__ import annotations
 import dataclasses
 import re
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from elusive.configuration import catalogue
@@ -21,8 +22,8 @@ class Checkpoint:
     """One set of weights.
 
     ``tokens`` it was trained on and, where there is one, the paper's rounded number of them, ``tokens_nominal``;
-    ``flops`` = 6·N·D by exact or nominal N and D, as :attr:`Registry.compute` says; ``path`` of a local one,
-    ``revision`` (branch, tag or commit) of one on the hub.
+    ``flops`` = 6·N·D by exact or nominal N and D, as :attr:`Registry.compute` says; ``path`` of a local one and
+    ``weights``, its files by device and inode; ``revision`` (branch, tag or commit) of one on the hub.
     """
 
     model: str
@@ -32,6 +33,7 @@ class Checkpoint:
     path: str | None = None
     revision: str | None = None
     tokens_nominal: int | None = None
+    weights: frozenset[tuple[int, int]] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -39,9 +41,12 @@ class Model:
     """A model and its checkpoints in order of tokens.
 
     ``source`` is ``hub``, ``local`` or ``ladder``; a built-in model is one of the hub. ``parameters`` counts all of
-    them, tied weights once. ``shape`` holds width and layers of a ladder model. For a model of the hub, ``repo`` is
-    its repository, ``weights_bytes`` an estimate of what one checkpoint weighs in bytes, and ``verified`` what the
-    catalogue says of a built-in one (None of one that the configuration describes).
+    them, tied weights once. ``add_bos_token`` puts the tokenizer's BOS before each context or never does, None leaves
+    it to the tokenizer. ``max_length`` is the most tokens that it is fed, None its own length. ``shape`` holds width
+    and layers of a ladder model. For a model of the hub, ``repo`` is its repository, ``weights_bytes`` an estimate of
+    what one checkpoint weighs in bytes, and ``verified`` what the catalogue says of a built-in one (None of one that
+    the configuration describes). Of one from a published data set, ``source`` is ``published``, ``origin`` the source
+    that it had, and ``validation_losses`` (nats per token) are those of its checkpoints, as far as they are known.
     """
 
     name: str
@@ -50,7 +55,8 @@ class Model:
     parameters_nonembedding: int | None
     checkpoints: tuple[Checkpoint, ...]
     dtype: str = "float32"
-    add_bos_token: bool | None = False
+    add_bos_token: bool | None = None
+    max_length: int | None = None
     shape: dict[str, int] = field(default_factory=dict)
     repo: str | None = None
     parameters_nominal: int | None = None
@@ -58,6 +64,20 @@ class Model:
     weights_bytes: int | None = None
     verified: bool | None = None
     notes: str = ""
+    origin: str | None = None
+    validation_losses: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def trained_here(self) -> bool:
+        """Whether this workflow trained it, in this run or in the one that published it."""
+        return "ladder" in (self.source, self.origin)
+
+    @property
+    def scoring_options(self) -> dict[str, Any]:
+        """What a scoring job is told of this model where the configuration sets it, by the keys of the job."""
+        options: dict[str, Any] = {} if self.max_length is None else {"max_length": self.max_length}
+        # Of a model of the hub the download is told it too.
+        return options | ({"trust_remote_code": True} if self.source == "local" and self.trust_remote_code else {})
 
 
 def ladder_parameters(vocabulary: int, width: int, layers: int) -> tuple[int, int]:
@@ -76,7 +96,7 @@ def flops(parameters: int, tokens: int) -> float:
 
 
 def build_model(entry: dict[str, Any], index: int, ladder: dict[str, Any], blame: Blame) -> Model:
-    """The model of an entry at ``index``; ``ladder`` is the configuration's section with its defaults."""
+    """The model of an entry at ``index``, no local one; ``ladder`` is the configuration's section with its defaults."""
     if "source" not in entry:
         return _builtin_model(entry, index, blame)
     if entry["source"] == "ladder":
@@ -87,13 +107,13 @@ def build_model(entry: dict[str, Any], index: int, ladder: dict[str, Any], blame
             for step in ladder["checkpoints"]
         )
         shape = {"width": entry["width"], "layers": entry["layers"]}
-        return Model(entry["name"], "ladder", parameters, nonembedding, checkpoints, shape=shape)
-    if entry["source"] == "hub":
-        return _hub_model(entry, index, blame)
-    return _local_model(entry, index, blame)
+        # The ladder's tokenizer adds none by itself.
+        return Model(entry["name"], "ladder", parameters, nonembedding, checkpoints, add_bos_token=False, shape=shape)
+    return _hub_model(entry, index, blame)
 
 
-def _checkpoint_names(entry: dict[str, Any], index: int, blame: Blame) -> list[str]:
+def checkpoint_names(entry: dict[str, Any], index: int, blame: Blame) -> list[str]:
+    """The names of an entry's checkpoints. Raises :class:`ElusiveError` where one stands there twice."""
     names = [item["name"] if isinstance(item, dict) else item for item in entry["checkpoints"]]
     for i, name in enumerate(names):
         if name in names[:i]:
@@ -101,75 +121,46 @@ def _checkpoint_names(entry: dict[str, Any], index: int, blame: Blame) -> list[s
     return names
 
 
-def _check_parameters(entry: dict[str, Any], index: int, blame: Blame) -> None:
-    if entry.get("parameters_nonembedding", 0) > entry["parameters"]:
+def check_nonembedding(parameters: int, entry: dict[str, Any], index: int, blame: Blame) -> None:
+    """Raise :class:`ElusiveError` where a part of the ``parameters`` is more than all of them."""
+    if entry.get("parameters_nonembedding", 0) > parameters:
         raise blame.error(
             ["models", index, "parameters_nonembedding"],
-            f"{entry['parameters_nonembedding']} is more than all 'parameters', {entry['parameters']}",
+            f"{entry['parameters_nonembedding']} is more than all 'parameters', {parameters}",
         )
 
 
-def _tokens(entry: dict[str, Any], index: int, position: int, blame: Blame) -> int:
-    """Training tokens of a checkpoint, as given or by the step in its name."""
+#: A name that says step and nothing else. A number behind another word may be a seed, a size, or billions of tokens.
+_STEP = re.compile(r"(?:(?:global[-_]?)?steps?|iter(?:s|ations?)?|checkpoint|ckpt)?[-_.]?(\d+)", re.IGNORECASE)
+_STEP_EXAMPLES = "step1000, global_step1000, iter_1000, checkpoint-1000, ckpt_1000 or 1000"
+
+
+def tokens(entry: dict[str, Any], index: int, position: int, blame: Blame) -> int:
+    """Training tokens of a checkpoint, as given or by the step in its name.
+
+    Raises :class:`ElusiveError` where there are none and the name does not say a step.
+    """
     item = entry["checkpoints"][position]
-    name, tokens = (item["name"], item.get("tokens")) if isinstance(item, dict) else (item, None)
-    if tokens is not None:
-        return tokens
-    step = re.fullmatch(r"\D*(\d+)", name)
+    name, given = (item["name"], item.get("tokens")) if isinstance(item, dict) else (item, None)
+    if given is not None:
+        return given
+    step = _STEP.fullmatch(name)
     if step is None or "tokens_per_step" not in entry:
-        raise blame.error(
-            ["models", index, "checkpoints", position],
-            f"the training tokens of {name!r} are not known: write {{name: {name}, tokens: …}}, or give the model "
-            "tokens_per_step and name the checkpoint by its step, as in step1000",
-        )
+        where = ["models", index, "checkpoints", position]
+        unknown = f"the training tokens of {name!r} are not known: write {{name: {name}, tokens: …}}"
+        if step is not None:
+            raise blame.error(where, f"{unknown}, or give the model tokens_per_step")
+        raise blame.error(where, f"{unknown}; tokens_per_step goes with names that say a step, as {_STEP_EXAMPLES}")
     return int(step[1]) * entry["tokens_per_step"]
 
 
-def _local_model(entry: dict[str, Any], index: int, blame: Blame) -> Model:
-    names = _checkpoint_names(entry, index, blame)
-    if len(names) > 1 and "{checkpoint}" not in entry["path"]:
-        raise blame.error(
-            ["models", index, "path"],
-            f"{entry['path']!r} is the same directory for all {len(names)} checkpoints: write {{checkpoint}} where "
-            "their names stand",
-        )
-    _check_parameters(entry, index, blame)
-    checkpoints = tuple(_local_checkpoint(entry, index, i, blame) for i in range(len(names)))
-    return Model(
-        name=entry["name"],
-        source="local",
-        parameters=entry["parameters"],
-        parameters_nonembedding=entry.get("parameters_nonembedding"),
-        checkpoints=tuple(sorted(checkpoints, key=lambda c: (c.tokens, c.name))),
-        dtype=entry.get("dtype", "float32"),
-        add_bos_token=entry.get("add_bos_token", False),
-    )
-
-
-def _local_checkpoint(entry: dict[str, Any], index: int, position: int, blame: Blame) -> Checkpoint:
-    where = ["models", index, "checkpoints", position]
-    item = entry["checkpoints"][position]
-    name = item["name"] if isinstance(item, dict) else item
-    tokens = _tokens(entry, index, position, blame)
-    path = Path(entry["path"].replace("{checkpoint}", name))
-    try:
-        path = path.expanduser()
-    except RuntimeError as error:
-        raise blame.error(["models", index, "path"], f"{str(path)!r} is of a user who does not exist") from error
-    if not path.is_dir():
-        raise blame.error(where, f"there is no directory {path.absolute()} for {entry['name']}/{name}")
-    if not (path / "config.json").is_file():
-        raise blame.error(where, f"{path} has no config.json: it is no checkpoint in Hugging Face format")
-    return Checkpoint(entry["name"], name, tokens, flops(entry["parameters"], tokens), str(path))
-
-
 def _hub_model(entry: dict[str, Any], index: int, blame: Blame) -> Model:
-    _checkpoint_names(entry, index, blame)
-    _check_parameters(entry, index, blame)
+    checkpoint_names(entry, index, blame)
+    check_nonembedding(entry["parameters"], entry, index, blame)
     checkpoints: list[Checkpoint] = []
     for i, item in enumerate(entry["checkpoints"]):
         described = item if isinstance(item, dict) else {"name": item}
-        tokens = _tokens(entry, index, i, blame)
+        trained = tokens(entry, index, i, blame)
         revision = described.get("revision", described["name"])
         same = next((other for other in checkpoints if other.revision == revision), None)
         if same is not None:
@@ -181,8 +172,8 @@ def _hub_model(entry: dict[str, Any], index: int, blame: Blame) -> Model:
             Checkpoint(
                 entry["name"],
                 described["name"],
-                tokens,
-                flops(entry["parameters"], tokens),
+                trained,
+                flops(entry["parameters"], trained),
                 revision=revision,
                 tokens_nominal=described.get("tokens_nominal"),
             )
@@ -196,7 +187,8 @@ def _hub_model(entry: dict[str, Any], index: int, blame: Blame) -> Model:
         parameters_nonembedding=entry.get("parameters_nonembedding"),
         checkpoints=tuple(sorted(checkpoints, key=lambda c: (c.tokens, c.name))),
         dtype=dtype,
-        add_bos_token=entry.get("add_bos_token", False),
+        add_bos_token=entry.get("add_bos_token"),
+        max_length=entry.get("max_length"),
         repo=entry["repo"],
         parameters_nominal=entry.get("parameters_nominal"),
         trust_remote_code=entry.get("trust_remote_code", False),

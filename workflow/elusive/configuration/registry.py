@@ -15,10 +15,20 @@ from pathlib import Path
 from typing import Any
 
 from elusive.configuration.benchmarks import Benchmark, build_batches, build_benchmark, expand_patterns
+from elusive.configuration.facts import Facts, check_texts, of_benchmark
 from elusive.configuration.families import Family, build_family
+from elusive.configuration.local import Faults, build_local_model
 from elusive.configuration.messages import Blame
 from elusive.configuration.models import Checkpoint, Model, build_model, with_nominal_flops
-from elusive.configuration.schema import check_repeated_keys, check_schema, plan_settings, schema, with_defaults
+from elusive.configuration.published import SOURCE, Published, check, expand, with_published
+from elusive.configuration.schema import (
+    check_repeated_keys,
+    check_schema,
+    plan_settings,
+    schema,
+    with_defaults,
+    with_types,
+)
 from elusive.items.benchmarks import BENCHMARKS
 
 
@@ -35,8 +45,11 @@ class Registry:
     hub: dict[str, Any]
     batches: dict[str, tuple[str, ...]]
     compute: str = "exact"
+    figures: str = "main"
     plan: dict[str, Any] = field(default_factory=lambda: plan_settings({}))
     budget: dict[str, float | None] = field(default_factory=dict)
+    published: Published | None = None
+    publish: dict[str, Any] = field(default_factory=lambda: with_defaults({}, "publish"))
 
     def checkpoint(self, model: str, name: str) -> Checkpoint:
         """The checkpoint ``name`` of ``model``; raises KeyError."""
@@ -68,6 +81,21 @@ class Registry:
         """The models that are downloaded from the hub."""
         return [model for model in self.models.values() if model.source == "hub"]
 
+    @functools.cached_property
+    def facts(self) -> dict[str, Facts]:
+        """What is known of each benchmark's texts."""
+        return {name: _facts(each, self.published, self.publish) for name, each in self.benchmarks.items()}
+
+    @property
+    def published_models(self) -> list[Model]:
+        """The models whose log-likelihoods come from a published data set."""
+        return [model for model in self.models.values() if model.source == SOURCE]
+
+    @property
+    def scored_models(self) -> list[Model]:
+        """The models that are run here."""
+        return [model for model in self.models.values() if model.source != SOURCE]
+
 
 def load(config: dict[str, Any], files: Iterable[str | Path] = ()) -> Registry:
     """Check ``config`` and build the registry.
@@ -78,27 +106,51 @@ def load(config: dict[str, Any], files: Iterable[str | Path] = ()) -> Registry:
     files = [Path(file) for file in files]
     for file in files:
         check_repeated_keys(file)
-    blame = Blame(files, config)
+    config, published = with_published(config, files)
+    blame = Blame([*files, Path(published.path)] if published else files, config)
+    config = with_types(config, blame)
     check_schema(config, blame)
     ladder = with_defaults(config.get("ladder", {}), "ladder")
     scoring = with_defaults(config.get("scoring", {}), "scoring")
     hub = with_defaults(config.get("hub", {}), "hub")
     ladder["checkpoints"] = sorted(ladder["checkpoints"])
-    entries = {section: list(enumerate(config[section])) for section in ("models", "families")}
-    entries["benchmarks"] = expand_patterns(config["benchmarks"], blame)
+    entries = {
+        section: list(expand(section, config[section], published, blame)) for section in ("models", "benchmarks")
+    }
+    entries["families"] = list(enumerate(config["families"]))
+    entries["benchmarks"] = expand_patterns(entries["benchmarks"], blame)
     for section in ("models", "families", "benchmarks"):
         _check_unique(entries[section], section, blame)
     for section in ("families", "benchmarks"):
         _check_labels(entries[section], section, blame)
     compute = config.get("compute", "exact")
-    models = {entry["name"]: build_model(entry, i, ladder, blame) for i, entry in enumerate(config["models"])}
-    if compute == "nominal":
-        models = {model.name: with_nominal_flops(model, i, blame) for i, model in enumerate(models.values())}
+    faults = Faults()
+    of_set = published.models() if published else {}
+    models = {}
+    for i, entry in entries["models"]:
+        if entry.get("source") == SOURCE:
+            model = of_set[entry["name"]]
+        else:
+            if entry.get("source") == "local":
+                model = build_local_model(entry, i, blame, faults)
+            else:
+                model = build_model(entry, i, ladder, blame)
+            model = with_nominal_flops(model, i, blame) if compute == "nominal" else model
+        models[entry["name"]] = model
+    faults.check(blame)
     families = {entry["name"]: build_family(entry, i, models, blame) for i, entry in enumerate(config["families"])}
     if not any(family.plotted for family in families.values()):
         raise blame.error(["families"], "no family is plotted: figures need at least one with 'plotted: true'")
     sources = config.get("sources", schema()["properties"]["sources"]["default"])
-    benchmarks = {entry["name"]: build_benchmark(entry, i, sources, blame) for i, entry in entries["benchmarks"]}
+    taken = {benchmark.name: benchmark for benchmark in published.benchmarks()} if published else {}
+    benchmarks = {}
+    for i, entry in entries["benchmarks"]:
+        is_taken = entry.get("source") == SOURCE
+        benchmark = taken[entry["name"]] if is_taken else build_benchmark(entry, i, sources, blame)
+        benchmarks[benchmark.name] = benchmark
+    check(published, models, benchmarks, compute, blame)
+    publish = with_defaults(config.get("publish", {}), "publish")
+    check_texts(publish, {name: _facts(benchmark, published, publish) for name, benchmark in benchmarks.items()}, blame)
     return Registry(
         seed=config.get("seed", 0),
         models=models,
@@ -108,10 +160,21 @@ def load(config: dict[str, Any], files: Iterable[str | Path] = ()) -> Registry:
         scoring=scoring,
         hub=hub,
         batches=build_batches(scoring["batches"], list(benchmarks), blame),
-        compute=compute,
+        compute=published.manifest["compute"] if published else compute,
+        figures=config.get("figures", schema()["properties"]["figures"]["default"]),
         plan=plan_settings(config.get("plan", {})),
         budget=with_defaults(config.get("budget", {}), "budget"),
+        published=published,
+        publish=publish,
     )
+
+
+def _facts(benchmark: Benchmark, published: Published | None, publish: dict[str, Any]) -> Facts:
+    if benchmark.source == SOURCE and published is not None:
+        return published.facts(benchmark.name)
+    if benchmark.name in publish["licenses"]:
+        return Facts(license=publish["licenses"][benchmark.name], license_source="stated by who published the data set")
+    return of_benchmark(benchmark.name)
 
 
 def _check_unique(entries: list[tuple[int, dict[str, Any]]], section: str, blame: Blame) -> None:

@@ -6,6 +6,7 @@ fills in its defaults.
 
 from __future__ import annotations
 
+import copy
 import difflib
 import functools
 import math
@@ -21,6 +22,7 @@ from elusive.configuration import catalogue
 from elusive.configuration.messages import Blame, Loader, allowed_values, hint, short, suggestion
 from elusive.errors import ElusiveError
 
+_DEPTH = 10  # of what is read wrongly because of what is around it
 SCHEMA = Path(__file__).parents[2] / "schemas" / "config.schema.yaml"
 
 
@@ -111,6 +113,38 @@ def _leaves(errors: Iterable[jsonschema.ValidationError]) -> Iterator[jsonschema
             yield from _leaves(inside)
         else:
             yield error
+
+
+def with_types(config: Any, blame: Blame) -> Any:
+    """``config``, where texts of the command line are what a configuration file would read in their place.
+
+    Snakemake leaves all that stands in braces or brackets of ``--config`` text: ``--config 'scoring={threads: 2}'``.
+    """
+    validator = _Validator(schema())
+    for _ in range(_DEPTH):
+        texts = [error for error in _leaves(validator.iter_errors(config)) if isinstance(error.instance, str)]
+        read = [(error, _read(error.instance)) for error in texts if blame.on_command_line(error.absolute_path)]
+        fitting = [(e, value) for e, value in read if not isinstance(value, str) and _has_type(validator, e, value)]
+        if not fitting:
+            break
+        config = copy.deepcopy(config)
+        for error, value in fitting:
+            *parents, last = error.absolute_path
+            functools.reduce(lambda part, key: part[key], parents, config)[last] = value
+    return config
+
+
+def _has_type(validator: Any, error: jsonschema.ValidationError, value: Any) -> bool:
+    """Whether ``value`` is of a type that is wanted in the place of ``error``, whatever else is wrong with it."""
+    errors = validator.evolve(schema=error.schema).iter_errors(value)
+    return not any(all(leaf.validator == "type" for leaf in (found.context or [found])) for found in errors)
+
+
+def _read(text: str) -> Any:
+    try:
+        return yaml.load(text, Loader=Loader)
+    except yaml.YAMLError:
+        return text
 
 
 def check_schema(config: Any, blame: Blame) -> None:

@@ -11,12 +11,12 @@ from elusive.figures import style
 from elusive.figures.data import Benchmark, PathLike, read_benchmark, read_extra
 from elusive.figures.save import Outputs, save_figure
 
-#: Steps in the order of the paper's chain: their names in the key, and colours.
+#: Steps in the order of the paper's chain: their names in the key, and the colour of the metric that they end at.
 STEPS = {
-    "exponentiate": ("exponentiate (log p_vocab to p_vocab)", "#7FA5F0"),
-    "renormalise": ("renormalise (to p_choices)", "#3B3B3B"),
-    "square": ("square (to −Brier)", "#F0895F"),
-    "threshold": ("threshold (to accuracy)", "#B40426"),
+    "exponentiate": ("exponentiate (log p_vocab to p_vocab)", style.colour_of("p_vocab_correct")),
+    "renormalise": ("renormalise (to p_choices)", style.colour_of("p_choices_correct")),
+    "square": ("square (to −Brier)", style.colour_of("brier")),
+    "threshold": ("threshold (to accuracy)", style.colour_of("accuracy")),
 }
 _KEYS = ["family", "benchmark", "method", "score", "order", "nan_policy", "step", "num_models"]
 _COLUMNS = [*_KEYS, "correlation_before", "correlation_after", "drop", "drop_low", "drop_high"]
@@ -26,7 +26,7 @@ _ROW_SHARE = 0.8
 def _tidy(
     attribution: pd.DataFrame, benchmarks: Sequence[Benchmark], families: Mapping[str, str], method: str
 ) -> pd.DataFrame:
-    """One row a bar: where it starts and ends, the interval of its end given its start, and its height ``y``."""
+    """One row a bar: where it starts and ends, the interval of its end given its start, and its height ``place``."""
     names = [b.name for b in benchmarks]
     steps = list(STEPS) if method == "pearson" else [step for step in STEPS if step != "exponentiate"]
     # The first two steps are the same on the way to either score.
@@ -50,7 +50,7 @@ def _tidy(
             "after": chosen["correlation_after"],
             "after_low": chosen["correlation_before"] - chosen["drop_high"],
             "after_high": chosen["correlation_before"] - chosen["drop_low"],
-            "y": len(names) - 1 - chosen["benchmark"].map(names.index) - _ROW_SHARE * lane,
+            "place": len(names) - 1 - chosen["benchmark"].map(names.index) - _ROW_SHARE * lane,
         }
     )
 
@@ -67,12 +67,13 @@ def plot(
     row = 0.3 if rows <= 14 else max(0.1, min(0.16, 7.5 / rows))
     colours = {label: colour for label, colour in STEPS.values() if label in set(frame["step"])}
     return (
-        p9.ggplot(frame, p9.aes(y="y", yend="y", color="step"))
+        p9.ggplot(frame, p9.aes(y="place", yend="place", color="step"))
         + p9.geom_vline(xintercept=0, size=0.4, color="#999999")
         + p9.geom_hline(yintercept=[i + 0.5 for i in range(rows - 1)], size=0.3, color="#CFCFCF")
-        + p9.geom_segment(p9.aes(x="before", xend="after"), size=1.4, lineend="butt")
+        + p9.geom_segment(
+            p9.aes(x="before", xend="after"), size=0.9, lineend="butt", arrow=p9.arrow(length=0.035, type="closed")
+        )
         + p9.geom_segment(p9.aes(x="after_low", xend="after_high"), size=0.3, na_rm=True, show_legend=False)
-        + p9.geom_point(p9.aes(x="after"), size=0.9, stroke=0, show_legend=False)
         + p9.facet_wrap("family", ncol=columns, labeller=style.strips())
         + p9.scale_color_manual(colours)
         + p9.scale_y_continuous(
@@ -129,11 +130,10 @@ def caption_text(
     return (
         f"What each transformation costs, by benchmark ({method.capitalize()}).\n\n"
         "Rows: benchmarks. Horizontal axis: mean over items of the correlation between an item's score and log10 of "
-        "the training FLOPs. Each bar is one transformation, from the mean correlation before it to the one after it "
-        "(dot); bars to the left lose correlation. The first bar of a row starts at log p_vocab; squaring and "
-        "thresholding both start at p_choices. Thin lines: 95 % interval of the loss, drawn at its end. The losses "
-        "add up to the whole "
-        f"fall. An undefined correlation counts as 0.{omitted}\n\n"
+        "the training FLOPs. Each arrow is one transformation, from the mean correlation before it to the one after; "
+        "to the left correlation is lost, to the right some is gained. The first arrow of a row starts at log p_vocab; "
+        "squaring and thresholding both start at p_choices. Thin lines: 95 % interval of the loss, drawn at its end. "
+        f"The losses add up to the whole fall. An undefined correlation counts as 0.{omitted}\n\n"
         f"Items: {items}. Families: {members}.\n\n"
         f"What to see: in “{families[first]}”, averaged over the benchmarks, the correlation falls by "
         f"{style.format_number(drops['total'])} from log p_vocab to accuracy: {style.join(parts)}."
@@ -155,4 +155,5 @@ def write_attribution(
     """
     frame = read_extra(attribution, _COLUMNS)
     benchmarks = [read_benchmark(path) for path in items]
-    save_figure(plot(frame, benchmarks, families, method), caption_text(frame, benchmarks, families, method), outputs)
+    text = caption_text(frame, benchmarks, families, method)
+    save_figure(plot(frame, benchmarks, families, method), text, outputs, families)

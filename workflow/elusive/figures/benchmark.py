@@ -73,9 +73,9 @@ def write_benchmark(
         "masses": (masses.plot, masses.caption_text, (scored, *about)),
         "choices": (choices.plot, choices.caption_text, (single, found, *about)),
         "means": (means.plot, means.caption_text, (average, members, *about)),
-        "entropy": (means.plot_masses, means.masses_caption, (average, members, *about)),
+        "entropy": (means.plot_masses, means.masses_caption, (average, scored, *about)),
         "methods": (distributions.plot_survival, distributions.survival_caption, (found, chance, *about)),
-        "densities": (distributions.plot_density, distributions.density_caption, (found, *about)),
+        "densities": (distributions.plot_density, distributions.density_caption, (found, chance, *about)),
         "by_family": (by_family.plot, by_family.caption_text, (table, *about)),
         "pairs": (pairs.plot, pairs.caption_text, (scored, *about)),
         "agreement": (agreement.plot_methods, agreement.methods_caption, (found, *about)),
@@ -83,4 +83,4 @@ def write_benchmark(
     }
     for kind, where in outputs.items():
         draw, describe, arguments = kinds[kind]
-        save_figure(draw(*arguments), describe(*arguments), where)
+        save_figure(draw(*arguments), describe(*arguments), where, families)

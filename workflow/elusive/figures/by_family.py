@@ -14,7 +14,7 @@ from elusive.figures.statistics import STATISTICS
 
 
 def tidy(statistics: pd.DataFrame, benchmark: Benchmark, families: Mapping[str, str]) -> pd.DataFrame:
-    """One row a mark: ``metric`` ``panel`` ``family`` ``method`` ``value`` ``low`` ``high`` and its height ``y``."""
+    """One row a mark: ``metric`` ``panel`` ``family`` ``method`` ``value`` ``low`` ``high`` and ``place``."""
     chosen = statistics[
         (statistics["benchmark"] == benchmark.name)
         & (statistics["nan_policy"] == "drop")
@@ -36,7 +36,7 @@ def tidy(statistics: pd.DataFrame, benchmark: Benchmark, families: Mapping[str, 
                 "value": chosen[statistic],
                 "low": chosen[f"{statistic}_low"],
                 "high": chosen[f"{statistic}_high"],
-                "y": height,
+                "place": height,
             }
         )
         for statistic, title in STATISTICS.items()
@@ -56,8 +56,10 @@ def plot(statistics: pd.DataFrame, benchmark: Benchmark, families: Mapping[str, 
     labels = list(families.values())
     math = {m.column: m.math for m in style.METRICS}
     return (
-        p9.ggplot(frame, p9.aes("value", "y", color="family", shape="method"))
-        + p9.geom_segment(p9.aes(x="low", xend="high", yend="y"), size=0.35, alpha=0.75, na_rm=True, show_legend=False)
+        p9.ggplot(frame, p9.aes("value", "place", color="family", shape="method"))
+        + p9.geom_segment(
+            p9.aes(x="low", xend="high", yend="place"), size=0.35, alpha=0.75, na_rm=True, show_legend=False
+        )
         + p9.geom_point(size=1.4, stroke=0.2)
         + p9.facet_grid(
             "metric",

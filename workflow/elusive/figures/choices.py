@@ -18,10 +18,10 @@ from elusive.figures.survival import survival_steps
 
 #: What is correlated with compute, in drawing order: the curve's name and colour.
 CURVES = {
-    "correct": ("the right choice", "#3B4CC0"),
-    "incorrect": ("each wrong choice", "#F0895F"),
-    "all_incorrect": ("all wrong choices together", "#B40426"),
-    "margin": ("margin of the right over the best wrong choice", "#8A8A8A"),
+    "correct": ("the right choice", style.RIGHT),
+    "incorrect": ("each wrong choice", "#D9622B"),
+    "all_incorrect": ("all wrong choices together", style.WRONG),
+    "margin": ("margin of the right over the best wrong choice", "#6E6E6E"),
 }
 
 

@@ -17,6 +17,25 @@ PathLike = str | os.PathLike[str]
 
 
 @dataclass(frozen=True)
+class Labelled(os.PathLike):
+    """The path of an items table, and what the configuration calls its benchmark in print."""
+
+    path: PathLike
+    label: str
+
+    def __fspath__(self) -> str:
+        return os.fspath(self.path)
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+
+def labelled(items: Sequence[PathLike], labels: Iterable[str]) -> list[Labelled]:
+    """Items tables and the labels of their benchmarks, in the same order."""
+    return [Labelled(path, label) for path, label in zip(items, labels, strict=True)]
+
+
+@dataclass(frozen=True)
 class Benchmark:
     """What a caption says about a benchmark, from the metadata of its items table."""
 
@@ -58,15 +77,18 @@ class Benchmark:
 
 
 def read_benchmark(items: PathLike) -> Benchmark:
-    """The description of the benchmark whose items table is at ``items``."""
+    """The description of the benchmark whose items table is at ``items``; its label is that of a :class:`Labelled`."""
     metadata = tables.read_metadata(items)
     columns = tables.read_table(items, "items", ["num_choices", "subject", "continuations"])
     counts = columns["num_choices"].value_counts().to_pylist()
     choices = sorted(((entry["values"], entry["counts"]) for entry in counts), key=lambda c: (-c[1], c[0]))
-    shared = pc.all(pc.equal(pc.list_value_length(columns["continuations"]), 1)).as_py()
+    if columns["continuations"].null_count:  # the texts are not known
+        shared = metadata.get("partial", False)
+    else:
+        shared = pc.all(pc.equal(pc.list_value_length(columns["continuations"]), 1)).as_py()
     return Benchmark(
         name=metadata["benchmark"],
-        label=metadata["label"],
+        label=items.label if isinstance(items, Labelled) else metadata["label"],
         split=metadata["split"],
         split_note=(metadata.get("split_note") or "").rstrip(".") or None,
         num_items=len(columns),

@@ -14,30 +14,45 @@ from elusive.figures.data import Benchmark
 from elusive.figures.null import Chance, describe_null, null_curve
 from elusive.figures.survival import survival_steps
 
-#: Deviation of the normal curve that a density is smoothed with, and where it is evaluated.
-BANDWIDTH = 0.06
-GRID = np.linspace(-1, 1, 101)
+#: Ends of the stretches of which a density has the shares; a value at an end belongs to the stretch above it.
+EDGES = np.linspace(-1, 1, 21).round(1)
+
+#: Decimals of a correlation that say on which side of an end it is: further ones are rounding.
+DECIMALS = 9
+
+#: Of fewer checkpoints, a rank correlation has so few values that a density would draw a comb.
+MIN_MODELS = 15
 
 #: Corners of a curve that are drawn at most: more than a panel of this size can show.
 MAX_CORNERS = 400
 
 
 def density(values: np.ndarray) -> np.ndarray:
-    """Density [grid] of correlations ``values`` [items] on :data:`GRID`; empty where none is defined.
-
-    A normal kernel of deviation :data:`BANDWIDTH`; what would lie outside −1 to 1 is folded back: the area is 1.
-    """
+    """Density [stretches of :data:`EDGES`] of correlations ``values`` [items]; empty where none is defined."""
     values = values[~np.isnan(values)]
     if not len(values):
         return np.empty(0)
-    counts, edges = np.histogram(np.clip(values, -1, 1), bins=400, range=(-1, 1))
-    centers = (edges[:-1] + edges[1:]) / 2
+    counts, _ = np.histogram(np.clip(values, -1, 1).round(DECIMALS), bins=EDGES)
+    return counts / (len(values) * np.diff(EDGES))
 
-    def kernel(centers: np.ndarray) -> np.ndarray:
-        return np.exp(-0.5 * ((GRID[:, None] - centers) / BANDWIDTH) ** 2)
 
-    folded = kernel(centers) + kernel(2 - centers) + kernel(-2 - centers)
-    return folded @ counts / (len(values) * BANDWIDTH * np.sqrt(2 * np.pi))
+def null_density(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """The same of chance, from the corners ``x``, ``y`` of its survival curve: of a staircase the exact shares."""
+    if not len(x):
+        return np.empty(0)
+    x = x.round(DECIMALS)
+    # The share of values at an end or above it: where the curve falls at an end, its height before the fall.
+    at = np.searchsorted(x, EDGES, side="left")
+    before = np.maximum(at - 1, 0)
+    rise = np.where(x[at] > x[before], (EDGES - x[before]) / np.where(x[at] > x[before], x[at] - x[before], 1), 1)
+    above = y[before] + rise * (y[at] - y[before])
+    above[0], above[-1] = 1.0, 0.0  # what lies at the ends belongs to the first and the last stretch
+    return -np.diff(above) / np.diff(EDGES)
+
+
+def _stairs(heights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Corners of the outline of a histogram over :data:`EDGES`."""
+    return (EDGES, np.append(heights, heights[-1])) if len(heights) else (np.empty(0), np.empty(0))
 
 
 def _thin(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -135,25 +150,42 @@ def plot_survival(
     )
 
 
-def plot_density(correlations: pd.DataFrame, benchmark: Benchmark, families: Mapping[str, str]) -> p9.ggplot:
-    """Draw the densities, each row of panels with a vertical scale of its own."""
-    curves = []
+def _dense(correlations: pd.DataFrame, families: Mapping[str, str]) -> dict[str, str]:
+    """The families of at least :data:`MIN_MODELS` checkpoints."""
+    models = correlations.groupby("family")["num_models"].max()
+    return {name: label for name, label in families.items() if models[name] >= MIN_MODELS}
+
+
+def plot_density(
+    correlations: pd.DataFrame, chance: Chance, benchmark: Benchmark, families: Mapping[str, str]
+) -> p9.ggplot:
+    """Draw the densities over those of ``chance``, each row of panels with a scale of its own."""
+    kept = _dense(correlations, families)
+    curves, expected = [], []
     for (metric, method, family), values in _panels(correlations, families).items():
-        y = density(values)
-        x = GRID if len(y) else np.empty(0)
-        curves.append({"x": x, "y": y, "metric": metric, "method": method, "family": families[family]})
-    frame = _frame(curves, families)
+        about = {"metric": metric, "method": method, "family": families[family]}
+        for found, heights in (
+            (curves, density(values)),
+            (expected, null_density(*null_curve(chance, family, method))),
+        ):
+            x, y = _stairs(heights if family in kept else np.empty(0))
+            found.append({"x": x, "y": y} | about)
+    frame = pd.concat(
+        [_frame(curves, families).assign(kind="measured"), _frame(expected, families).assign(kind="chance")]
+    )
     return (
-        p9.ggplot(frame, p9.aes("x", "y", color="family"))
+        p9.ggplot(frame[frame["kind"] == "measured"], p9.aes("x", "y", color="family"))
         + p9.geom_vline(xintercept=0, size=0.3, color="#999999")
-        + p9.geom_line(size=0.5)
+        + p9.geom_step(data=frame[frame["kind"] == "chance"], size=0.4, linetype="dotted", show_legend=False)
+        + p9.geom_step(size=0.5)
         + p9.scale_y_continuous(expand=(0.03, 0), breaks=_few, minor_breaks=[])
-        + p9.expand_limits(y=0)
+        + p9.expand_limits(y=[0, 1])
         + p9.labs(
             x=r"correlation $c$ of an item's score with $\log_{10}$ FLOPs",
             y="density of the items",
             color="",
             title=style.escape(benchmark.label),
+            subtitle="" if kept else f"no family has {MIN_MODELS} checkpoints: nothing to draw",
         )
         + _grid(frame, benchmark, families, scales="free_y")
     )
@@ -211,10 +243,16 @@ def survival_caption(
     return _caption("survival curves of the correlations, by method.", axes, correlations, benchmark, families)
 
 
-def density_caption(correlations: pd.DataFrame, benchmark: Benchmark, families: Mapping[str, str]) -> str:
+def density_caption(
+    correlations: pd.DataFrame, chance: Chance, benchmark: Benchmark, families: Mapping[str, str]
+) -> str:
     """What the densities show, with their numbers."""
+    few = [label for name, label in families.items() if name not in _dense(correlations, families)]
+    left = (
+        f" Not drawn, having fewer than {MIN_MODELS} checkpoints: {style.join([f'“{f}”' for f in few])}." if few else ""
+    )
     axes = (
-        "Vertical axis: density of the items, with a scale of its own for each metric, smoothed with a normal curve of "
-        f"deviation {BANDWIDTH:g}; few checkpoints allow only few values of a rank correlation, which show as peaks."
+        f"Vertical axis: density of the items over stretches of {EDGES[1] - EDGES[0]:.1f}, with a scale of its own for "
+        f"each metric. Dotted: what chance alone gives with as many checkpoints.{left}"
     )
     return _caption("densities of the correlations, by method.", axes, correlations, benchmark, families)

@@ -17,13 +17,15 @@ Z = 1.959964
 
 #: Panels of the second figure: column of the metrics table -> panel and curve.
 CROSS_ENTROPY, MASS = "cross-entropy (nats)", r"$\log_{10}$ probability mass"
+DIFFERENCE = "wrong − right (nats)"
 MASSES = {
     "log_p_vocab_correct": (CROSS_ENTROPY, "the right choice"),
     "log_p_vocab_incorrect": (CROSS_ENTROPY, "all wrong choices together"),
     "p_vocab_correct": (MASS, "the right choice"),
     "p_vocab_incorrect": (MASS, "all wrong choices together"),
 }
-_COLOURS = {"the right choice": style.RIGHT, "all wrong choices together": style.WRONG}
+_PAIRED = "difference of the two"
+_COLOURS = {"the right choice": style.RIGHT, "all wrong choices together": style.WRONG, _PAIRED: "#222222"}
 
 
 def family_means(means: pd.DataFrame, members: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
@@ -136,10 +138,10 @@ def caption_text(means: pd.DataFrame, members: pd.DataFrame, benchmark: Benchmar
 
 
 def plot_masses(
-    means: pd.DataFrame, members: pd.DataFrame, benchmark: Benchmark, families: Mapping[str, str]
+    means: pd.DataFrame, metrics: pd.DataFrame, benchmark: Benchmark, families: Mapping[str, str]
 ) -> p9.ggplot:
-    """Draw cross-entropies and masses of right and wrong choices against compute, ± 2 standard errors."""
-    frame = mass_means(means, members, families)
+    """Draw cross-entropies, their difference and masses of right and wrong choices against compute, ± 2 errors."""
+    frame = mass_means(means, metrics, families)
     narrow = len(families) > 3
     return (
         p9.ggplot(frame, p9.aes("flops", "value", color="curve", group="group"))
@@ -150,7 +152,7 @@ def plot_masses(
         + p9.scale_color_manual(_COLOURS)
         + style.compute_scale(most=3 if narrow else 5)
         + p9.labs(x="training FLOPs (6·N·D)", y="", color="", title=style.escape(benchmark.label))
-        + style.theme(style.PAGE_WIDTH, 3.9)
+        + style.theme(style.PAGE_WIDTH, 5.2)
         + p9.theme(
             legend_position="bottom",
             legend_box_spacing=0.01,
@@ -161,46 +163,71 @@ def plot_masses(
     )
 
 
-def mass_means(means: pd.DataFrame, members: pd.DataFrame, families: Mapping[str, str]) -> pd.DataFrame:
+def differences(metrics: pd.DataFrame) -> pd.DataFrame:
+    """How much less likely all wrong choices together are than the right one, item by item: mean and its error.
+
+    ``metrics``: rows of the metrics tables with ``family``. One row a checkpoint of a family, with ``value`` the mean
+    over the items of log p_vocab minus the log of the wrong choices' mass, in nats, and ``se`` its standard error: the
+    items' noise that both share cancels, so that it is smaller than either's.
+    """
+    own = metrics[metrics["flops"] > 0]
+    own = own.assign(gap=own["log_p_vocab_correct"] - own["log_p_vocab_incorrect"])
+    groups = own.groupby(["family", "model", "checkpoint", "flops"], as_index=False)["gap"]
+    return groups.agg(value="mean", se="sem")
+
+
+def mass_means(means: pd.DataFrame, metrics: pd.DataFrame, families: Mapping[str, str]) -> pd.DataFrame:
     """One row a point of :func:`plot_masses`: ``panel`` ``curve`` ``family`` ``flops`` ``value`` ``low`` ``high``.
 
-    Cross-entropy is minus the mean log probability. Of a mean mass log10 is taken, with the standard error of that.
+    Cross-entropy is minus the mean log probability. Of a mean mass log10 is taken, with the standard error of that. The
+    difference is that of :func:`differences`.
     """
+    members = metrics[["family", "model", "checkpoint"]].drop_duplicates()
     frame = family_means(means, members, list(MASSES))
     masses = frame["metric"].isin([metric for metric, (panel, _) in MASSES.items() if panel == MASS])
     frame = logarithms(frame, masses)
-    value, se = frame["value"].where(masses, -frame["value"]), frame["se"]
-    panel, curve = (frame["metric"].map(lambda m, place=place: MASSES[m][place]) for place in (0, 1))
+    frame["value"] = frame["value"].where(masses, -frame["value"])
+    frame["panel"], frame["curve"] = (frame["metric"].map(lambda m, i=i: MASSES[m][i]) for i in (0, 1))
+    gaps = differences(metrics).assign(panel=DIFFERENCE, curve=_PAIRED)
+    lines = frame[["family", "model", "checkpoint", "line"]].drop_duplicates()
+    frame = pd.concat([frame, gaps.merge(lines, on=["family", "model", "checkpoint"])], ignore_index=True)
+    frame = frame.sort_values(["family", "panel", "curve", "model", "flops"], kind="stable", ignore_index=True)
+    value, se = frame["value"], frame["se"]
     return frame.assign(
-        value=value,
         low=value - 2 * se,
         high=value + 2 * se,
-        panel=pd.Categorical(panel, [CROSS_ENTROPY, MASS]),
-        curve=pd.Categorical(curve, list(_COLOURS)),
-        group=frame["line"] + " " + curve,
+        panel=pd.Categorical(frame["panel"], [CROSS_ENTROPY, DIFFERENCE, MASS]),
+        curve=pd.Categorical(frame["curve"], list(_COLOURS)),
+        group=frame["line"] + " " + frame["curve"],
         family=pd.Categorical(frame["family"].map(families), list(families.values())),
     ).dropna(subset=["value"])
 
 
 def masses_caption(
-    means: pd.DataFrame, members: pd.DataFrame, benchmark: Benchmark, families: Mapping[str, str]
+    means: pd.DataFrame, metrics: pd.DataFrame, benchmark: Benchmark, families: Mapping[str, str]
 ) -> str:
     """What the figure of cross-entropies and masses shows, with its numbers."""
     first = next(iter(families.values()))
-    frame = mass_means(means, members, families)
+    frame = mass_means(means, metrics, families)
     own = frame[frame["family"] == first].sort_values("flops", kind="stable")
     parts = []
-    for curve in _COLOURS:
-        rows = own[(own["panel"] == CROSS_ENTROPY) & (own["curve"] == curve)]
+    for panel, curve, name in (
+        (CROSS_ENTROPY, "the right choice", "the right choice's cross-entropy"),
+        (CROSS_ENTROPY, "all wrong choices together", "that of all wrong choices together"),
+        (DIFFERENCE, _PAIRED, "their difference"),
+    ):
+        rows = own[(own["panel"] == panel) & (own["curve"] == curve)]
         low, high = rows.iloc[0], rows.iloc[-1]
-        parts.append(f"that of {curve} goes from {low['value']:.1f} to {high['value']:.1f} nats")
+        ends = f"{style.format_number(low['value'], 1)} to {style.format_number(high['value'], 1)}"
+        parts.append(f"{name} goes from {ends} nats" + (f" (± {2 * high['se']:.1f})" if curve == _PAIRED else ""))
     flops = f"{style.format_power(own['flops'].min())} to {style.format_power(own['flops'].max())}"
     return (
         f"{benchmark.label}: cross-entropy and mass of right and wrong choices against compute.\n\n"
-        "Horizontal axis: training FLOPs (6·N·D), logarithmic. Upper row: cross-entropy, minus the mean over items of "
-        "log p_vocab; of the wrong choices, whose probabilities are summed first. Lower row: log10 of the mean over "
-        "items of p_vocab, which few likely items decide. Thin vertical lines: ± 2 standard errors over items. Each "
-        "column is a family; the checkpoints of one model are joined.\n\n"
+        "Horizontal axis: training FLOPs (6·N·D), logarithmic. Top: cross-entropy, minus the mean over items of log "
+        "p_vocab; of the wrong choices, whose probabilities are summed first. Middle: the mean over items of the "
+        "difference, above 0 where the right choice outweighs all wrong ones. Bottom: log10 of the mean over items of "
+        "p_vocab, which few likely items decide. Thin vertical lines: ± 2 standard errors over items, those of the "
+        "difference its own. Each column is a family; the checkpoints of one model are joined.\n\n"
         f"{benchmark.describe_items()}\n\n"
-        f"What to see: in “{first}”, from {flops} FLOPs, of the cross-entropies {style.join(parts)}."
+        f"What to see: in “{first}”, from {flops} FLOPs, {style.join(parts)}."
     )

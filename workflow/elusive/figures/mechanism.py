@@ -1,4 +1,4 @@
-"""On what the loss of correlation at p_choices depends: number of choices, their length, and how they move together."""
+"""On what the loss of correlation at p_choices depends: how the choices move together, and how long they are."""
 
 from __future__ import annotations
 
@@ -15,16 +15,19 @@ from elusive.figures.save import Outputs, save_figure
 
 #: Factors in the order of the panels, and what the panels call them.
 FACTORS = {
-    "num_choices": "number of choices",
-    "choice_length": "log10 of the choices' length",
-    "comovement": "co-movement of wrong and right choices",
+    "comovement": "co-movement of the wrong choices with the right one",
+    "choice_length": "length of the choices (log10 of characters)",
 }
+
+#: Benchmarks that have lines and names of their own; of more, only the cloud can be seen.
+_NAMED = 16
 
 
 def _tidy(drops: pd.DataFrame, benchmarks: Sequence[Benchmark], families: Mapping[str, str]) -> pd.DataFrame:
     """One row a point: a group of items of one benchmark."""
     names = {b.name: b.label for b in benchmarks}
-    chosen = drops[drops["benchmark"].isin(names) & drops["family"].isin(families)]
+    wanted = drops["benchmark"].isin(names) & drops["family"].isin(families) & drops["factor"].isin(FACTORS)
+    chosen = drops[wanted]
     length = chosen["factor"] == "choice_length"
     return pd.DataFrame(
         {
@@ -49,33 +52,44 @@ def _breaks(limits: tuple[float, float]) -> list[float]:
     return [step * k for k in range(math.ceil(limits[0] / step), math.floor(limits[1] / step) + 1)]
 
 
+def _ends(frame: pd.DataFrame) -> pd.DataFrame:
+    """The right end of every benchmark's line, where its name stands; names closer than they are high move apart."""
+    ends = frame.sort_values("level", kind="stable").groupby(["family", "factor", "benchmark"], observed=True).tail(1)
+    reach = frame["drop"].max() - min(frame["drop"].min(), 0)
+    parts = []
+    for _, own in ends.groupby(["family", "factor"], observed=True):
+        own = own.sort_values("drop", kind="stable")
+        heights = own["drop"].to_numpy(copy=True)
+        for i in range(1, len(heights)):
+            heights[i] = max(heights[i], heights[i - 1] + 0.055 * reach)
+        parts.append(own.assign(drop=heights - (heights - own["drop"].to_numpy()).mean()))
+    return pd.concat(parts) if parts else ends
+
+
 def plot(drops: pd.DataFrame, benchmarks: Sequence[Benchmark], families: Mapping[str, str]) -> p9.ggplot:
     """Draw the mean loss in groups of items; ``drops`` is the table mechanism_drops."""
     frame = _tidy(drops, benchmarks, families)
-    few = len(benchmarks) <= 16
-    colour = {"color": "benchmark", "shape": "benchmark"} if few else {}
+    few = len(benchmarks) <= _NAMED
     lines = frame[frame.groupby(["family", "factor", "benchmark"], observed=True)["level"].transform("size") > 1]
-    fixed = {} if few else {"color": "#3591A8"}
+    ink = "#3591A8"
     figure = (
-        p9.ggplot(frame, p9.aes("level", "drop", group="benchmark", **colour))
+        p9.ggplot(frame, p9.aes("level", "drop", group="benchmark"))
         + p9.geom_hline(yintercept=0, size=0.3, color="#999999")
-        + p9.geom_linerange(p9.aes(ymin="drop_low", ymax="drop_high"), size=0.3, alpha=0.5, na_rm=True, **fixed)
-        + p9.geom_line(data=lines, size=0.4, alpha=1 if few else 0.5, **fixed)
-        + p9.geom_point(size=1.3 if few else 0.9, stroke=0, **fixed)
+        + p9.geom_linerange(p9.aes(ymin="drop_low", ymax="drop_high"), size=0.3, alpha=0.35, na_rm=True, color=ink)
+        + p9.geom_line(data=lines, size=0.4, alpha=0.9 if few else 0.5, color=ink)
+        + p9.geom_point(size=1.2 if few else 0.8, stroke=0, color=ink)
         + p9.facet_grid(
-            "family", "factor", scales="free_x", labeller=p9.labeller(rows=lambda label: style.wrap([label], 18)[0])
+            "family", "factor", scales="free_x", labeller=p9.labeller(rows=lambda label: style.wrap([label], 24)[0])
         )
-        + p9.labs(x="mean of the group of items", y="correlation lost at p_choices", color="", shape="")
-        + p9.scale_x_continuous(breaks=_breaks)
-        + style.theme(style.PAGE_WIDTH, (1.2 if few else 0.7) + 1.5 * len(families))
+        + p9.labs(x="mean of the group of items", y="correlation lost at p_choices")
+        + p9.scale_x_continuous(breaks=_breaks, expand=(0.04, 0, 0.26 if few else 0.04, 0))
+        + style.theme(style.PAGE_WIDTH, 0.8 + (2.1 if few else 1.5) * len(families))
         + p9.theme(strip_text_y=p9.element_text(size=7, rotation=270), strip_text_x=p9.element_text(size=7))
     )
     if few:
-        labels = [b.label for b in benchmarks]
-        figure += p9.scale_color_manual(style.family_colours(labels), limits=labels, labels=style.wrap)
-        figure += p9.scale_shape_manual(style.family_shapes(labels), limits=labels, labels=style.wrap)
-        figure += p9.guides(color=p9.guide_legend(nrow=2), shape=p9.guide_legend(nrow=2))
-        figure += p9.theme(legend_position="bottom", legend_box_spacing=0.02)
+        ends = _ends(frame)
+        ends = ends.assign(text="  " + pd.Series(style.wrap(ends["benchmark"].tolist(), 60), index=ends.index))
+        figure += p9.geom_text(p9.aes(label="text"), data=ends, ha="left", va="center", size=5.5, color="#222222")
     return figure
 
 
@@ -96,21 +110,21 @@ def caption_text(mechanism: pd.DataFrame, benchmarks: Sequence[Benchmark], famil
     items = ", ".join(f"{b.label} {b.num_items:,}" for b in benchmarks)
     found = style.join(
         [
-            sentence("drop_with_comovement", "with co-movement"),
-            sentence("drop_with_choice_length", "with the length of the choices"),
-            sentence("drop_with_num_choices", "with their number"),
+            sentence("drop_with_comovement", "with the co-movement of the choices"),
+            sentence("drop_with_choice_length", "with their length"),
+            sentence("drop_with_num_choices", "with their number (not drawn)"),
         ]
     )
     return (
         "On what the loss of correlation at p_choices depends.\n\n"
-        "Vertical axis: Spearman correlation with compute that an item loses from log p_vocab to p_choices, mean over "
-        "a group of items with its 95 % interval. Horizontal axes: number of choices; log10 of their mean length in "
-        "characters, four groups of equally many items; Spearman correlation over the checkpoints between the "
-        "log-likelihoods of the wrong choices and of the right one, four groups. One line is one benchmark, one row "
-        "one family.\n\n"
+        "Vertical axis: what an item's Spearman correlation with compute loses from log p_vocab to p_choices, mean "
+        "over a group of items with its 95 % interval. Left: groups by co-movement, the Spearman correlation over the "
+        "checkpoints between the log-likelihoods of the wrong choices and of the right one. Right: groups by log10 of "
+        "the choices' mean length in characters. Each benchmark's items are in four groups of equal size (fewer where "
+        "values tie) along one line; a row is a family.\n\n"
         f"Items: {items}. Families: {members}.\n\n"
-        f"What to see: in “{families[first]}” the rank correlation over items of the loss is, from benchmark to "
-        f"benchmark, {found}."
+        f"What to see: in “{families[first]}”, the loss of an item goes {found}; the numbers are rank correlations "
+        "over the items, from the lowest of a benchmark to the highest."
     )
 
 
@@ -131,4 +145,5 @@ def write_mechanism(
     frame = read_extra(drops, columns)
     quantities = read_extra(mechanism, ["family", "benchmark", "quantity", "num_models", "value"])
     benchmarks = [read_benchmark(path) for path in items]
-    save_figure(plot(frame, benchmarks, families), caption_text(quantities, benchmarks, families), outputs)
+    names = dict(families) | {b.name: b.label for b in benchmarks}
+    save_figure(plot(frame, benchmarks, families), caption_text(quantities, benchmarks, families), outputs, names)

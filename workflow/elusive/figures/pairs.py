@@ -48,13 +48,18 @@ PANELS = {
 }
 
 
+def _some_greedy(metrics: pd.DataFrame) -> bool:
+    """Whether greedy decoding writes the right choice of any pair: else its panels would be flat."""
+    return "is_greedy" in metrics and bool((metrics["is_greedy"] > 0).any())
+
+
 def points(metrics: pd.DataFrame, families: Mapping[str, str]) -> pd.DataFrame:
     """One row a mark: ``panel`` ``family`` ``x`` ``y``, and in bins the ``share`` of the family's pairs (else NaN)."""
     dots = sample_pairs(metrics, families, MAX_POINTS)
     dots = dots[dots[_LOG_P] >= _limits(metrics)[0]]
     parts = []
     for (y, x), title in PANELS.items():
-        if y not in metrics:
+        if y == "is_greedy" and not _some_greedy(metrics):
             continue
         part = dots.assign(share=np.nan) if y == "brier" else _bins(metrics, x, y, families)
         parts.append(part[["family", "share"]].assign(panel=title, x=part[x], y=part[y]))
@@ -102,11 +107,13 @@ def caption_text(metrics: pd.DataFrame, benchmark: Benchmark, families: Mapping[
     greedy = (
         " Lower panels: share of pairs whose right choice greedy decoding would write, in bins of p_choices and of log "
         "p_vocab."
-        if "is_greedy" in metrics
+        if _some_greedy(metrics)
         else ""
     )
     found = (
         f" Greedy decoding writes the right choice for {style.format_share(own['is_greedy'].mean())} of the pairs."
+        if _some_greedy(metrics)
+        else " Greedy decoding writes the right choice of no pair."
         if "is_greedy" in metrics
         else ""
     )

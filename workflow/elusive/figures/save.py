@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import io
 import os
+import re
 from collections.abc import Mapping, Sequence
 
 import matplotlib
 import plotnine as p9
 import polars as pl
 import polars.selectors as cs
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
+from matplotlib.ticker import FixedFormatter
 from PIL import Image
 from plotnine.composition import Compose
 
 from elusive import logs
 from elusive.figures.data import PathLike
+from elusive.figures.style import METRICS
 from elusive.files import atomic_path
 
 logger = logs.get(__name__)
@@ -24,6 +28,9 @@ _DPI = 220
 
 
 Plot = p9.ggplot | Compose
+
+#: Columns that say where and how a mark is drawn, which is no data.
+PLACES = ("place", "line", "group", "row", "text", "ink")
 
 #: Where a figure goes: ``png``, ``pdf``, ``caption`` (text) and ``data`` (CSV).
 Outputs = Mapping[str, PathLike]
@@ -34,15 +41,18 @@ def grouped(outputs: Mapping[str, PathLike], figures: Sequence[str]) -> dict[str
     return {name: {kind: outputs[f"{name}_{kind}"] for kind in ("png", "pdf", "caption", "data")} for name in figures}
 
 
-def save_figure(plot: Plot, text: str, outputs: Outputs) -> None:
+def save_figure(plot: Plot, text: str, outputs: Outputs, names: Mapping[str, str] | None = None) -> None:
     """Draw ``plot`` once and save the picture, ``text`` and the data behind the picture to ``outputs``.
 
     Dates and program versions are left out of the files, fonts are embedded as text in the PDF, and layers that ask
-    for it are rasterised there. The data are the rows that are drawn; those of plots side by side stand one below the
-    other with a column ``part`` that counts them from 1.
+    for it are rasterised there. The data are the rows that are drawn, see :func:`drawn_data`, in which ``names`` (name
+    -> label, of families or benchmarks) puts names for labels.
     """
     with matplotlib.rc_context({"pdf.fonttype": 42, "path.simplify": True}):
         figure = plot.draw()
+        for axes in figure.axes:
+            for axis in (axes.xaxis, axes.yaxis):
+                _print_minus_signs(axis)
         with atomic_path(outputs["png"]) as temporary:
             _save_png(figure, temporary)
         with atomic_path(outputs["pdf"]) as temporary:
@@ -50,20 +60,39 @@ def save_figure(plot: Plot, text: str, outputs: Outputs) -> None:
     with atomic_path(outputs["caption"]) as temporary:
         temporary.write_text(text.rstrip() + "\n", encoding="utf-8")
     with atomic_path(outputs["data"]) as temporary:
-        drawn_data(plot).write_csv(temporary)
+        drawn_data(plot, names or {}).write_csv(temporary)
     logger.info("wrote %s and what goes with it", outputs["png"])
 
 
-def drawn_data(plot: Plot) -> pl.DataFrame:
-    """The rows that a plot draws; line breaks in labels, which are there for the eye, become spaces."""
+def drawn_data(plot: Plot, names: Mapping[str, str]) -> pl.DataFrame:
+    """The rows that a plot draws: names in the place of labels, numbers to seven digits, no coordinates of marks.
+
+    Columns in :data:`PLACES` are left out, line breaks in labels become spaces, and mathematics becomes plain text. The
+    data of plots side by side stand one below the other with a column ``part`` that counts them from 1.
+    """
     if isinstance(plot, Compose):
-        parts = [drawn_data(part) for part in _leaves(plot)]
+        parts = [drawn_data(part, names) for part in _leaves(plot)]
         numbered = [part.with_columns(part=pl.lit(number)) for number, part in enumerate(parts, 1)]
         return pl.concat(numbered, how="diagonal_relaxed").select("part", pl.exclude("part"))
-    frame = pl.from_pandas(plot.data)
-    return frame.with_columns(cs.categorical().cast(pl.String)).with_columns(
-        (cs.string() | cs.enum()).cast(pl.String).str.replace_all("\n", " ")
-    )
+    frame = pl.from_pandas(plot.data).drop(PLACES, strict=False).with_columns(cs.categorical().cast(pl.String))
+    text = (cs.string() | cs.enum()).cast(pl.String).str.replace_all("\n", " ")
+    frame = frame.with_columns(text.replace({label: name for name, label in names.items()}))
+    math = {value: _plain(value) for column in frame.select(cs.string()) for value in column.unique() if value}
+    return frame.with_columns(cs.string().replace(math), cs.float().round_sig_figs(7))
+
+
+def _plain(text: str) -> str:
+    """A label without the mathematics of :class:`~elusive.figures.style.Metric`."""
+    for metric in METRICS:
+        text = text.replace(metric.math, metric.plain)
+    return re.sub(r"\$\\log_\{10\}\$", "log10", text)
+
+
+def _print_minus_signs(axis: Axis) -> None:
+    """Write negative numbers on an axis with a minus sign: labels come with the hyphen of Python's numbers."""
+    formatter = axis.get_major_formatter()
+    if isinstance(formatter, FixedFormatter):
+        axis.set_major_formatter(FixedFormatter([re.sub(r"^-(?=[\d.])", "−", label) for label in formatter.seq]))
 
 
 def _leaves(plot: Plot) -> list[p9.ggplot]:

@@ -6,7 +6,6 @@ Panels: mean, median, area under the survival function and negative Wasserstein 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -23,9 +22,6 @@ STATISTICS = {
     "neg_wasserstein": "negative Wasserstein distance",
 }
 
-#: Rows of a figure of subjects at most.
-MAX_SUBJECTS = 100
-
 #: Height of a benchmark's row that its marks fill; the rest separates it from the next.
 _ROW_SHARE = 0.76
 
@@ -33,7 +29,7 @@ _ROW_SHARE = 0.76
 def _tidy(
     statistics: pd.DataFrame, benchmarks: Sequence[Benchmark], families: Mapping[str, str], method: str
 ) -> pd.DataFrame:
-    """One row a mark: ``panel`` ``metric`` ``family`` ``value`` ``low`` ``high`` and its height ``y``."""
+    """One row a mark: ``panel`` ``metric`` ``family`` ``value`` ``low`` ``high`` and its height ``place``."""
     metrics = [m.column for m in style.metrics_seen_by(method)]
     names = [b.name for b in benchmarks]
     chosen = statistics[
@@ -58,7 +54,7 @@ def _tidy(
                 "value": chosen[statistic],
                 "low": chosen[f"{statistic}_low"],
                 "high": chosen[f"{statistic}_high"],
-                "y": y,
+                "place": y,
             }
         )
         for statistic, title in STATISTICS.items()
@@ -72,7 +68,7 @@ def _tidy(
 
 
 def chance_spans(frame: pd.DataFrame, shuffled: pd.DataFrame) -> pd.DataFrame:
-    """Between which values a mark of ``frame`` would lie by chance: ``panel`` ``y`` ``low`` ``high``.
+    """Between which values a mark of ``frame`` would lie by chance: ``panel`` ``place`` ``low`` ``high``.
 
     ``shuffled`` has the rows of the table checkpoint_intervals on one method: ``family`` (label) ``benchmark``
     ``metric`` and the 95 % of means under shuffled compute, ``mean_shuffled_low`` and ``_high``. Area and Wasserstein
@@ -86,7 +82,7 @@ def chance_spans(frame: pd.DataFrame, shuffled: pd.DataFrame) -> pd.DataFrame:
         "neg_wasserstein": (0 * low - 1, np.maximum(low.abs(), high.abs()) - 1),
     }
     parts = [
-        found[["panel", "y"]].assign(low=ends[0], high=ends[1])[found["panel"] == STATISTICS[statistic]]
+        found[["panel", "place"]].assign(low=ends[0], high=ends[1])[found["panel"] == STATISTICS[statistic]]
         for statistic, ends in spans.items()
     ]
     return pd.concat(parts).assign(panel=lambda part: pd.Categorical(part["panel"], list(STATISTICS.values())))
@@ -121,17 +117,19 @@ def plot(
         marks = rows * len(metrics) * len(families)
         height = 1.3 + 2 * min(4.0, max(1.2, 0.024 * marks + 0.12 * rows))
     return (
-        p9.ggplot(frame, p9.aes("value", "y", color="metric", shape="family"))
+        p9.ggplot(frame, p9.aes("value", "place", color="metric", shape="family"))
         + p9.geom_hline(yintercept=[i + 0.5 for i in range(rows - 1)], size=0.3, color="#CFCFCF")
         + p9.geom_segment(
-            p9.aes("low", "y", xend="high", yend="y"),
+            p9.aes("low", "place", xend="high", yend="place"),
             data=spans,
             inherit_aes=False,
             size=0.7 if many else 1.6,
             color="#DCDCDC",
             lineend="butt",
         )
-        + p9.geom_segment(p9.aes(x="low", xend="high", yend="y"), size=0.35, alpha=0.75, na_rm=True, show_legend=False)
+        + p9.geom_segment(
+            p9.aes(x="low", xend="high", yend="place"), size=0.35, alpha=0.75, na_rm=True, show_legend=False
+        )
         + p9.geom_point(size=0.9 if many else 1.5, stroke=0.2)
         + p9.facet_wrap(
             "panel", ncol=4 if many else 2, scales="free_x", labeller=lambda title: style.wrap([title], width)[0]
@@ -219,62 +217,6 @@ def read_intervals(path: PathLike) -> pd.DataFrame:
     return read_frame(path, "checkpoint_intervals", columns)
 
 
-def subject_rows(
-    statistics: pd.DataFrame, benchmark: Benchmark, most: int = MAX_SUBJECTS
-) -> tuple[pd.DataFrame, list[Benchmark]]:
-    """Statistics of a benchmark's subjects as if each were a benchmark, and these in order: the whole, then by name.
-
-    Of more than ``most`` subjects, those with the most items.
-    """
-    own = statistics[statistics["benchmark"] == benchmark.name]
-    counts = own[own["subject"].notna()].groupby("subject")["num_items"].max()
-    kept = sorted(counts.sort_values(ascending=False, kind="stable").index[:most])
-    own = own[own["subject"].isna() | own["subject"].isin(kept)]
-    frame = own.assign(benchmark=own["subject"].fillna(benchmark.name), subject=None)
-    whole = replace(benchmark, label=f"{benchmark.label}, all")
-    rows = [
-        replace(benchmark, name=subject, label=subject.replace("_", " "), num_items=int(counts[subject]))
-        for subject in kept
-    ]
-    return frame, [whole, *rows]
-
-
-def subjects_caption(statistics: pd.DataFrame, benchmark: Benchmark, families: Mapping[str, str], method: str) -> str:
-    """What the statistics figure of one benchmark's subjects shows, with its numbers."""
-    frame, rows = subject_rows(statistics, benchmark)
-    first = next(iter(families))
-    own = frame[
-        (frame["family"] == first)
-        & (frame["method"] == method)
-        & (frame["nan_policy"] == "drop")
-        & (frame["benchmark"] != benchmark.name)
-    ]
-    parts = []
-    for metric in style.metrics_seen_by(method):
-        medians = own.loc[own["metric"] == metric.column, ["benchmark", "median"]].dropna()
-        if len(medians):
-            ends = medians.loc[[medians["median"].idxmin(), medians["median"].idxmax()]]
-            names = " to ".join(
-                f"{style.format_number(value)} ({name.replace('_', ' ')})"
-                for name, value in ends.itertuples(index=False)
-            )
-            parts.append(f"{names} in {metric.plain}")
-    models = statistics.groupby("family")["num_models"].max()
-    members = "; ".join(f"“{label}” ({models[name]} checkpoints)" for name, label in families.items())
-    counts = [row.num_items for row in rows[1:]]
-    sizes = f"of {min(counts):,} to {max(counts):,} items each" if counts else ""
-    drawn = f"{len(counts)} of its subjects" if len(counts) < benchmark.num_subjects else f"its {len(counts)} subjects"
-    return (
-        f"{benchmark.label}: {method.capitalize()} correlations with compute, by subject.\n\n"
-        f"Rows: the whole benchmark, then {drawn} {sizes}. Horizontal axes: mean, median, area under the survival "
-        "function (0 to 2) and negative Wasserstein distance to the nearer of the two ideal distributions. Colours: "
-        "metrics, in the order of the chain; markers: families; thin lines: 95 % intervals, wide where a subject has "
-        "few items. Items whose correlation is undefined are left out.\n\n"
-        f"{benchmark.describe_items()} Families: {members}.\n\n"
-        f"What to see: in “{families[first]}” the median goes, over the subjects, from {'; '.join(parts) or 'unknown'}."
-    )
-
-
 def write_statistics(
     *,
     statistics: PathLike,
@@ -283,20 +225,14 @@ def write_statistics(
     families: Mapping[str, str],
     method: str,
     outputs: Outputs,
-    subjects: Mapping[str, Outputs],
 ) -> None:
-    """Draw and describe the correlation statistics of all benchmarks for one ``method``, and those of subjects.
+    """Draw and describe the correlation statistics of all benchmarks for one ``method``.
 
     ``statistics``, ``intervals``: the tables correlation_statistics and checkpoint_intervals; ``items``: the
     benchmarks' items tables, in the order of the rows; ``families``: name -> label, in drawing order; ``outputs``:
-    where to write; ``subjects``: benchmark -> where to write the figure of its subjects.
+    where to write.
     """
     frame, shuffled = read_statistics(statistics), read_intervals(intervals)
     benchmarks = [read_benchmark(path) for path in items]
     about = (frame, benchmarks, families, method, shuffled)
-    save_figure(plot(*about), caption_text(*about), outputs)
-    for benchmark in benchmarks:
-        if benchmark.name in subjects:
-            own, rows = subject_rows(frame, benchmark)
-            text = subjects_caption(frame, benchmark, families, method)
-            save_figure(plot(own, rows, families, method), text, subjects[benchmark.name])
+    save_figure(plot(*about), caption_text(*about), outputs, families)

@@ -24,12 +24,12 @@ class Metric:
     colour: str
 
 
-#: The chain in its order, in the colours of a reversed coolwarm map with a middle dark enough for white paper.
+#: The chain in its order, from blue to red through grey, each with a contrast of at least 3 to white paper.
 METRICS = (
     Metric("log_p_vocab_correct", r"$\log p^{\mathrm{Vocab}}$", "log p_vocab", "#3B4CC0"),
-    Metric("p_vocab_correct", r"$p^{\mathrm{Vocab}}$", "p_vocab", "#7FA5F0"),
-    Metric("p_choices_correct", r"$p^{\mathrm{Choices}}$", "p_choices", "#8A8A8A"),
-    Metric("brier", r"$-$Brier score", "−Brier", "#F0895F"),
+    Metric("p_vocab_correct", r"$p^{\mathrm{Vocab}}$", "p_vocab", "#5F86DE"),
+    Metric("p_choices_correct", r"$p^{\mathrm{Choices}}$", "p_choices", "#6E6E6E"),
+    Metric("brier", r"$-$Brier score", "−Brier", "#D9622B"),
     Metric("accuracy", "Accuracy", "accuracy", "#B40426"),
 )
 
@@ -173,6 +173,11 @@ def whole_powers(limits: tuple[float, float], most: int = 5, margin: float = 0.0
         if len(breaks) <= most:
             break
     return breaks
+
+
+def colour_of(column: str) -> str:
+    """The colour of a metric, by its column in the tables."""
+    return next(metric.colour for metric in METRICS if metric.column == column)
 
 
 def power_labels(breaks: Sequence[float]) -> list[str]:

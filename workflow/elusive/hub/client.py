@@ -81,9 +81,14 @@ class Hub:
         """Where the hub is."""
         return (self.endpoint or constants.ENDPOINT).rstrip("/")
 
+    @property
+    def is_offline(self) -> bool:
+        """Whether HF_HUB_OFFLINE is set, so that nobody may be asked."""
+        return constants.is_offline_mode()
+
     def list(self, repo: str, revision: str) -> Listing:
         """Commit and files of a model repository's revision, from the cache where HF_HUB_OFFLINE is set."""
-        if constants.is_offline_mode():
+        if self.is_offline:
             return self._cached_listing(repo, revision)
         api = HfApi(endpoint=self.address, token=self.token)
 

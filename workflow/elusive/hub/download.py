@@ -14,12 +14,13 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from elusive import logs
-from elusive.configuration.directory import SOURCE
+from elusive.configuration.directory import SOURCE, lacks_weights
 from elusive.errors import ElusiveError
+from elusive.files import atomic_path
 from elusive.hub.client import Hub, Listing, RemoteFile
 from elusive.hub.select import is_index, needed_files, shards
 
@@ -31,19 +32,30 @@ _FULL = (errno.ENOSPC, errno.EDQUOT)
 _MEGABYTE = 10**6
 
 
-def download(hub: Hub, repo: str, revision: str, output: Path, partial: Path, trust_remote_code: bool = False) -> str:
+def download(
+    hub: Hub,
+    repo: str,
+    revision: str,
+    output: Path,
+    partial: Path,
+    trust_remote_code: bool = False,
+    listing: Listing | None = None,
+    weights: bool = True,
+    check: Callable[[], None] = lambda: None,
+) -> str:
     """Put ``repo`` at ``revision`` into the directory ``output``; returns the commit.
 
     ``partial`` keeps what has come until all has, and is removed then; it must be on the same file system. Beside the
-    files ``output`` gets source.json with ``repo``, ``revision`` as asked for and ``commit``. Raises
-    :class:`ElusiveError`.
+    files ``output`` gets source.json with ``repo``, ``revision`` as asked for and ``commit``. ``listing`` is what the
+    hub has said of the revision, if it was asked. Without ``weights`` only configuration and tokenizer come, and
+    source.json says so. ``check`` is called now and then, and may raise. Raises :class:`ElusiveError`.
     """
     started = time.monotonic()
     with _full_disk(partial):
         partial.mkdir(parents=True, exist_ok=True)
-        job = _Download(hub, repo, revision, partial, hub.list(repo, revision))
-        job.run(trust_remote_code)
-        job.finish(output)
+        job = _Download(hub, repo, revision, partial, listing or hub.list(repo, revision), check)
+        job.run(trust_remote_code, weights)
+        job.finish(output, weights)
     size = sum(path.stat().st_size for path in output.iterdir()) / _MEGABYTE
     came = ", ".join(f"{count / _MEGABYTE:.1f} MB {where}" for where, count in job.bytes.items())
     seconds = time.monotonic() - started
@@ -51,18 +63,36 @@ def download(hub: Hub, repo: str, revision: str, output: Path, partial: Path, tr
     return job.listing.commit
 
 
+def leave_out(repo: str, revision: str, commit: str, output: Path) -> None:
+    """Make ``output`` a directory that stands for a commit of which no file is needed."""
+    with atomic_path(output) as temporary:
+        temporary.mkdir()
+        (temporary / SOURCE).write_text(_source(repo, revision, commit, weights=False))
+
+
+def _source(repo: str, revision: str, commit: str, weights: bool) -> str:
+    source = {"repo": repo, "revision": revision, "commit": commit} | ({} if weights else {"weights": False})
+    return json.dumps(source, indent=2) + "\n"
+
+
 def wait_for_scoring(
-    directory: Path, ahead: int, since: float = 0.0, patience: float = 7200.0, poll: float = 2.0
+    directory: Path,
+    ahead: int,
+    since: float = 0.0,
+    patience: float = 7200.0,
+    poll: float = 2.0,
+    check: Callable[[], None] = lambda: None,
 ) -> None:
     """Return when fewer than ``ahead`` checkpoints that were downloaded later than ``since`` lie in ``directory``.
 
     They are in directories model/checkpoint, and scoring removes them. Those from before ``since``, in seconds since
     1970, may have been kept on purpose or belong to nothing that is still scored: nobody waits for them. When none has
     gone for ``patience`` seconds it returns all the same: scoring may have failed, and whoever waits for it would wait
-    for ever. ``poll`` is the pause between looks, in seconds.
+    for ever. ``poll`` is the pause between looks, in seconds. ``check`` is called at each, and may raise.
     """
     seen, changed = None, time.monotonic()
     while len(there := set(_downloaded(directory, since))) >= ahead:
+        check()
         if seen is None or seen - there:
             names = ", ".join(sorted("/".join(path.parts[-3:-1]) for path in there))
             logger.info("waiting for scoring: %d checkpoints lie there (%s), as many as may", len(there), names)
@@ -77,7 +107,7 @@ def wait_for_scoring(
 def _downloaded(directory: Path, since: float) -> Iterator[Path]:
     for path in directory.glob(f"*/*/{SOURCE}"):
         with contextlib.suppress(FileNotFoundError):  # scoring has just removed it
-            if path.stat().st_mtime >= since:
+            if path.stat().st_mtime >= since and not lacks_weights(path.parent):
                 yield path
 
 
@@ -94,16 +124,24 @@ def _full_disk(partial: Path) -> Iterator[None]:
 
 
 class _Download:
-    def __init__(self, hub: Hub, repo: str, revision: str, partial: Path, listing: Listing) -> None:
+    def __init__(
+        self, hub: Hub, repo: str, revision: str, partial: Path, listing: Listing, check: Callable[[], None]
+    ) -> None:
         self.hub, self.repo, self.revision, self.partial, self.listing = hub, repo, revision, partial, listing
+        self.check = check
         self.origin = f"{repo} at {revision}"
         self.names: list[str] = []
         self.bytes = {"downloaded": 0, "from the Hugging Face cache": 0, "from an earlier job": 0}
 
-    def run(self, trust_remote_code: bool) -> None:
+    def run(self, trust_remote_code: bool, with_weights: bool) -> None:
         """Gather all files; weights come last, after it is known that there is room for them."""
         *small, weights = needed_files(self.listing.files, trust_remote_code, self.origin)
         large = [weights]
+        if not with_weights:
+            self.names = small
+            self._take_back()
+            self._gather(small)
+            return
         if is_index(weights):
             small.append(weights)
             index = self._gather([weights])[0].read_bytes()
@@ -113,19 +151,22 @@ class _Download:
         self._remove_others()
         self._gather([name for name in self.names if name != weights or name in large])
 
-    def finish(self, output: Path) -> None:
+    def finish(self, output: Path, weights: bool) -> None:
         """Give the files their names in one directory, and that its place."""
         complete = self.partial / _COMPLETE
         complete.mkdir()
-        source = {"repo": self.repo, "revision": self.revision, "commit": self.listing.commit}
-        (complete / SOURCE).write_text(json.dumps(source, indent=2) + "\n")
+        (complete / SOURCE).write_text(_source(self.repo, self.revision, self.listing.commit, weights))
         for name in self.names:
             os.replace(self._blob(self.listing.files[name]), complete / name)
         output.parent.mkdir(parents=True, exist_ok=True)
         if output.is_dir():
             shutil.rmtree(output)
         os.replace(complete, output)
-        shutil.rmtree(self.partial)
+        if weights:
+            shutil.rmtree(self.partial)
+        else:  # what may lie there is of the weights
+            with contextlib.suppress(OSError):
+                self.partial.rmdir()
 
     def _blob(self, file: RemoteFile) -> Path:
         """Where a complete and checked file waits; ``.incomplete`` is appended before that."""
@@ -206,6 +247,7 @@ class _Download:
         incomplete = self._incomplete(file)
 
         def count(size: int) -> None:
+            self.check()
             self.bytes["downloaded"] += size
             progress.update(size / _MEGABYTE)
 

@@ -10,16 +10,9 @@ import json
 from collections.abc import Collection, Iterable
 from pathlib import PurePosixPath
 
-from elusive.configuration.directory import CONFIG, TOKENIZER, TOKENIZER_ESSENTIAL
+from elusive.configuration.directory import CONFIG, TOKENIZER, TOKENIZER_ESSENTIAL, WEIGHTS
 from elusive.errors import ElusiveError
 
-#: Weights in order of preference. An index names the files that hold them.
-WEIGHTS = (
-    "model.safetensors",
-    "model.safetensors.index.json",
-    "pytorch_model.bin",
-    "pytorch_model.bin.index.json",
-)
 _SHOWN = 12
 
 

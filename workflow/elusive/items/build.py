@@ -24,6 +24,7 @@ from elusive.errors import ElusiveError
 from elusive.items import benchmarks, own
 from elusive.items.archive import Archive
 from elusive.items.benchmarks import BENCHMARKS, BenchmarkDefinition, Item, Row
+from elusive.items.notes import notes
 from elusive.items.shots import draw_shots
 from elusive.items.sources import ARCHIVED, Rows, archive_rows, hub_rows, local_rows
 from elusive.tables import SCHEMAS, read_metadata, read_table, write_table
@@ -53,12 +54,13 @@ def build_items(spec: dict[str, Any], output: str | os.PathLike[str], archive: s
     name, limit, seed = spec["name"], spec.get("limit"), spec.get("seed") or 0
     full = _own_set(spec) if "choices" in spec or "gold" in spec else _builtin_set(spec, archive)
     kept = [full.items[index] for index in choose(full.items, limit, seed)]
+    drawn = len(kept) < len(full.items)
     metadata = {
         **full.metadata,
         "label": spec.get("label") or full.metadata["label"],
         "num_items_total": len(full.items),
-        "limit": limit if len(kept) < len(full.items) else None,
-        "seed": seed,
+        "limit": limit if drawn else None,
+        "seed": seed if drawn else None,
         "chance": math.fsum(1 / item.num_choices for item in kept) / len(kept),
     }
     write_table(_table(kept), output, "items", metadata)
@@ -100,7 +102,10 @@ def item_set(definition: BenchmarkDefinition, source: Rows, num_fewshot: int = 0
     items = []
     for row, place, examples in zip(source.rows, source.places, shots, strict=True):
         try:
+            if source.source == "file":
+                row, examples = _Complete(row), [_Complete(example) for example in examples]
             items.append(definition.render(row, examples))
+            _check_encoding(items[-1])
         except (ArithmeticError, AttributeError, LookupError, SyntaxError, TypeError, ValueError) as error:
             raise ElusiveError(
                 f"{definition.name}: {place} is not as in {definition.dataset}: {type(error).__name__}: {error}; its "
@@ -126,6 +131,21 @@ def item_set(definition: BenchmarkDefinition, source: Rows, num_fewshot: int = 0
     if definition.subject:  # it names the items, but statistics by subject would only repeat those of the benchmark
         named = [replace(item, subject=None) for item in named]
     return ItemSet(metadata, named)
+
+
+class _Complete(dict[str, Any]):
+    """A row of somebody's file, of which no field that is asked for may be missing; a prompt would say None or nan."""
+
+    def __getitem__(self, name: str) -> Any:
+        value = super().__getitem__(name)
+        if value is None or value != value:
+            raise ValueError(f"the field {name!r} is {'null' if value is None else 'nan'}")
+        return value
+
+
+def _check_encoding(item: Item) -> None:
+    """Raise UnicodeEncodeError, a ValueError, for half of a character, which no table can hold."""
+    "".join((*item.contexts, *item.continuations, item.subject or "", item.item or "")).encode()
 
 
 def _shots(definition: BenchmarkDefinition, source: Rows, num_fewshot: int) -> Sequence[Sequence[Row]]:
@@ -292,7 +312,15 @@ def _own_set(spec: dict[str, Any]) -> ItemSet:
         "templates": {**{key: spec[key] for key in benchmark.fields}, "delimiter": benchmark.delimiter},
         "version": own.VERSION,
     }
-    return ItemSet(metadata, with_ids(benchmark.name, benchmark.items(rows.rows, rows.places, shots)))
+    items = with_ids(benchmark.name, benchmark.items(rows.rows, rows.places, shots))
+    # Without the solved examples, which make every question another one.
+    asked = benchmark.items(rows.rows, rows.places, [()] * len(rows.rows)) if num_fewshot else items
+    asked = [replace(item, item=named.item) for item, named in zip(asked, items, strict=True)]
+    if found := notes(asked, benchmark.delimiter, fixed_gold=not benchmark.fields["gold"].used):
+        metadata["notes"] = found
+        for note in found:
+            logger.warning("%s: %s", benchmark.name, note)
+    return ItemSet(metadata, items)
 
 
 def _origin(rows: Rows) -> dict[str, Any]:

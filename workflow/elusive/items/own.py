@@ -4,31 +4,35 @@
 
 ``context`` is a template for the text before the choices (``"Question: {{ question }}\\nAnswer:"``), or ``contexts``
 an expression for a list of them, one per choice. ``choices`` is an expression for the list of choices
-(``[good, bad]``) and ``gold`` one for the index of the right choice, counted from 0 (``"ABCD".index(answer)``).
+(``[good, bad]``, ``options | parse`` of a list that is written as text) and ``gold`` one for the index of the right
+choice, counted from 0 (``answer``, or ``answer | letter`` of a letter).
 ``id``, ``subject`` and ``cluster`` (what several rows share, a passage or its name) are optional, and templates or
 expressions. An expression may be written with or without braces around it; these three with braces are templates
 (``{{ area }}-{{ number }}``). With ``num_fewshot``, solved examples drawn from ``shots_file`` or ``shots_split`` stand
 before each question, as :mod:`elusive.items.shots` says.
 
-Only the standard library and Jinja are imported here, so that a configuration can be checked while Snakemake parses.
+What templates can do, and what they refuse, is said in :mod:`elusive.items.templates`. Only the standard library and
+Jinja are imported here, so that a configuration can be checked while Snakemake parses.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import jinja2
-import jinja2.meta
 
 from elusive.errors import ElusiveError
 from elusive.items.benchmarks import DELIMITER, Item, Row, cluster_of
-from elusive.items.sources import FILE_SUFFIXES
+from elusive.items.sources import FILE_SUFFIXES, user_path
+from elusive.items.templates import as_text, expression, fields_of, guarded, is_missing, short, template
 
 VERSION = 1
 
+_NUMBER = re.compile(r"\s*[-+]?[0-9]{1,9}\s*")
 _MAXIMUM_CHOICES = 127  # num_choices is an int8
 _HUB_KEYS = ("dataset", "config", "split", "revision", "shots_split")
 
@@ -38,14 +42,16 @@ def protocol(num_fewshot: int) -> str:
     return f"own templates, {f'{num_fewshot}-shot' if num_fewshot else 'zero-shot'}"
 
 
-def _no_null(value: Any) -> Any:
-    # Jinja would print a null as the word "None" in the middle of a prompt.
-    if value is None:
-        raise ValueError("a field is null; give a default such as {{ field or '' }}")
-    return value
+@dataclass(frozen=True)
+class Field:
+    """A key of the specification: ``evaluate`` gives its value for a row, from the row's fields ``used``."""
 
+    evaluate: Callable[[Row], Any]
+    used: tuple[str, ...]
 
-_JINJA = jinja2.Environment(undefined=jinja2.StrictUndefined, keep_trailing_newline=True, finalize=_no_null)
+    def said(self, row: Row) -> str:
+        """The values of the fields that are used, for the end of a message."""
+        return "".join(f"; {name} is {short(row[name])}" for name in self.used if name in row)
 
 
 @dataclass(frozen=True)
@@ -62,7 +68,7 @@ class OwnBenchmark:
     shots_split: str | None
     num_fewshot: int
     delimiter: str
-    fields: dict[str, Callable[[Row], Any]]
+    fields: dict[str, Field]
 
     def items(self, rows: Sequence[Row], where: Sequence[str], shots: Sequence[Sequence[Row]]) -> list[Item]:
         """One item per row, with ``shots`` before its question. ``where`` names each row in messages.
@@ -83,14 +89,15 @@ class OwnBenchmark:
 
     def _item(self, row: Row, place: str) -> Item:
         values = {}
-        for key, evaluate in self.fields.items():
+        fields = guarded(row)
+        for key, field in self.fields.items():
             try:
-                values[key] = _CONVERSIONS[key](evaluate(row))
+                values[key] = _CONVERSIONS[key](field.evaluate(fields))
             except jinja2.UndefinedError as error:
-                names = ", ".join(row)
+                names = ", ".join(map(str, row))
                 raise ElusiveError(f"{place}: {key}: {error.message}; the fields of this row are: {names}") from error
             except Exception as error:  # a template may run into anything, a missing list entry for instance
-                raise ElusiveError(f"{place}: {key}: {error}") from error
+                raise ElusiveError(f"{place}: {key}: {error or type(error).__name__}{field.said(row)}") from error
         contexts = values["contexts"] if "contexts" in values else [values["context"]]
         choices = values["choices"]
         count = max(len(contexts), len(choices))
@@ -102,7 +109,10 @@ class OwnBenchmark:
             if not choice.strip():
                 raise ElusiveError(f"{place}: choices: number {index} (counted from 0) is empty")
         if not 0 <= values["gold"] < count:
-            raise ElusiveError(f"{place}: gold: {values['gold']} is out of range, choices are counted 0 to {count - 1}")
+            raise ElusiveError(
+                f"{place}: gold: {values['gold']} is out of range, choices are counted 0 to {count - 1}"
+                f"{self.fields['gold'].said(row)}"
+            )
         return Item(
             contexts=tuple(contexts),
             continuations=tuple(self.delimiter + choice for choice in choices),
@@ -137,19 +147,26 @@ def read_spec(spec: dict[str, Any]) -> OwnBenchmark:
     for key in ("file", "shots_file"):
         if key not in of_source:
             continue
-        files[key] = file = Path(spec[key])
+        try:
+            files[key] = file = user_path(spec[key])
+        except ElusiveError as error:
+            raise ElusiveError(f"{where}: key {key!r}: {error}") from error
         if file.suffix.lower() not in FILE_SUFFIXES:
             raise ElusiveError(f"{where}: key {key!r}: {file} must end in one of {', '.join(FILE_SUFFIXES)}")
         if not file.is_file():
             raise ElusiveError(f"{where}: key {key!r}: there is no file {file}")
-    fields: dict[str, Callable[[Row], Any]] = {}
+    fields: dict[str, Field] = {}
     for key in keys:
+        source = spec[key]
         try:
-            is_template = key == "context" or (key in ("id", "subject", "cluster") and "{{" in spec[key])
-            fields[key] = _template(spec[key]) if is_template else _expression(spec[key])
+            is_template = key == "context" or (key in ("id", "subject", "cluster") and "{{" in source)
+            evaluate = template(source) if is_template else expression(source, gold=key == "gold")
+            fields[key] = Field(evaluate, tuple(fields_of(source, is_template)))
         except jinja2.TemplateSyntaxError as error:
-            raise ElusiveError(f"{where}: key {key!r}: {error.message} in {spec[key]!r}") from error
-    if "context" in keys and not jinja2.meta.find_undeclared_variables(_JINJA.parse(spec["context"])):
+            raise ElusiveError(f"{where}: key {key!r}: {error.message} in {source!r}") from error
+        except RecursionError as error:
+            raise ElusiveError(f"{where}: key {key!r}: nested too deeply: {short(source)}") from error
+    if "context" in keys and not fields["context"].used:
         found = spec["context"]
         raise ElusiveError(f"{where}: key 'context': {found!r} uses no field; write a field as {{{{ question }}}}")
     hub = {key: spec.get(key) for key in _HUB_KEYS}
@@ -173,53 +190,35 @@ def validate_own(spec: dict[str, Any]) -> None:
     read_spec(spec)
 
 
-def _template(source: str) -> Callable[[Row], str]:
-    return _JINJA.from_string(source).render
-
-
-def _expression(source: str) -> Callable[[Row], Any]:
-    inner = source.strip()
-    if inner.startswith("{{") and inner.endswith("}}"):
-        inner = inner[2:-2]
-    # Not a native template: that would parse text once more and make the number 7 of the answer "7".
-    return _JINJA.compile_expression(inner, undefined_to_none=False)
-
-
-def _as_text(value: Any) -> str:
-    if isinstance(value, dict | list | tuple):
-        raise TypeError(f"expected text, found {value!r}")
-    return str(_no_null(value))
-
-
 def _as_texts(value: Any) -> list[str]:
     if isinstance(value, jinja2.Undefined):
         str(value)  # raises, naming what is undefined
     if not isinstance(value, list | tuple):
-        raise TypeError(f"expected a list, found {value!r}")
-    return [_as_text(entry) for entry in value]
+        hint = "; a list that is written as text is read by the filter `parse`" if isinstance(value, str) else ""
+        raise TypeError(f"expected a list, found {short(value)}{hint}")
+    return [as_text(entry) for entry in value]
 
 
 def _as_index(value: Any) -> int:
     if isinstance(value, int) or (isinstance(value, float) and value.is_integer()):
         return int(value)
-    text = _as_text(value)
-    try:
-        return int(text)
-    except ValueError:
-        hint = "; a letter is turned into an index by 'ABCD'.index(field)" if text.isalpha() else ""
-        raise ValueError(f"expected the index of a choice, found {value!r}{hint}") from None
+    text = as_text(value)
+    if not _NUMBER.fullmatch(text):
+        hint = "; a letter becomes an index by the filter `letter`, as in answer | letter" if text.isalpha() else ""
+        raise ValueError(f"expected the index of a choice, found {short(value)}{hint}")
+    return int(text)
 
 
 def _as_label(value: Any) -> str | None:
-    return None if value is None else _as_text(value) or None
+    return None if is_missing(value) else as_text(value) or None
 
 
 _CONVERSIONS: dict[str, Callable[[Any], Any]] = {
-    "context": _as_text,
+    "context": as_text,
     "contexts": _as_texts,
     "choices": _as_texts,
     "gold": _as_index,
-    "id": _as_text,
+    "id": as_text,
     "subject": _as_label,
     "cluster": _as_label,
 }

@@ -32,11 +32,16 @@ def draw_shots(rows: Sequence[Row], pool: Sequence[Row], count: int, without_que
     for row in rows:
         chosen = generator.sample(range(len(pool)), drawn)
         if without_question:
-            chosen = [index for index in chosen if pool[index] != row][:count]
+            chosen = [index for index in chosen if not _same(pool[index], row)][:count]
             if len(chosen) < count:  # the pool holds the question more than once
-                others = [index for index, other in enumerate(pool) if other != row]
+                others = [index for index, other in enumerate(pool) if not _same(other, row)]
                 if len(others) < count:
                     raise ElusiveError(f"num_fewshot is {count}, but only {len(others)} rows are not the question")
                 chosen = generator.sample(others, count)
         shots.append([pool[index] for index in chosen])
     return shots
+
+
+def _same(row: Row, other: Row) -> bool:
+    # NaN is not equal to itself, and a question with one must not stand among its own examples.
+    return row == other or repr(row) == repr(other)

@@ -9,7 +9,9 @@ choices are lost: the hub calls some 1 to 4 or A to E, here all are A, B, C, ...
 from __future__ import annotations
 
 import csv
-import json
+import io
+import itertools
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -20,9 +22,14 @@ from elusive.errors import ElusiveError
 from elusive.files import sha256_file
 from elusive.items.archive import DISTRIBUTION, VERSION, Archive
 from elusive.items.benchmarks import BENCHMARKS
+from elusive.items.jsontext import loads
 
 #: Kinds of file that rows may come in, by suffix.
 FILE_SUFFIXES = (".jsonl", ".json", ".csv", ".tsv", ".parquet")
+
+_BREAK = re.compile(r"\r\n|\n|\r")
+_BLANK_AND_MARK = re.compile(r'(?:^|,)[ \t]+"', re.MULTILINE)
+_SHOWN = 60
 
 _ARROW = {
     "hellaswag": "hellaswag/none/validation",
@@ -142,7 +149,10 @@ def hub_rows(
 
 
 def local_rows(benchmark: str, file: Path, split: str | None, shots_file: Path | None = None) -> Rows:
-    """Rows of files, in the schema that the hub's dataset has if ``benchmark`` is built in."""
+    """Rows of files, in the schema that the hub's dataset has if ``benchmark`` is built in.
+
+    Raises :class:`ElusiveError`.
+    """
     names = _PUBLISHED.get(benchmark)
     found = list(file_rows(file, names))
     return Rows(
@@ -186,80 +196,190 @@ def rows_of_requests(requests: Iterable[dict[str, Any]], question: str) -> list[
     return rows
 
 
-def file_rows(path: Path, names: Sequence[str] | None = None) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Rows of a .jsonl, .json (a list of objects), .csv, .tsv (with a header) or .parquet file, each with its place.
+def user_path(text: str) -> Path:
+    """The path that a configuration names, with ``~`` for a home. Raises :class:`ElusiveError` for one of nobody."""
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as error:
+        raise ElusiveError(f"{text!r} is of a user who does not exist") from error
 
-    The place ("line 7", "row 3") counts from 1 and is meant for messages. Values of a CSV or TSV file are text,
-    whatever they look like; in a TSV file quotation marks are characters as others are. ``names`` are the fields of a
-    TSV file without a header. Raises :class:`ElusiveError` on a file that cannot be read or is not what its suffix
-    says.
+
+def file_rows(path: Path, names: Sequence[str] | None = None) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Rows of a .jsonl, .json, .csv, .tsv (with a header) or .parquet file, each with its place.
+
+    A .json file is a list of objects, or an object a line as a .jsonl file is. Values of a CSV or TSV file are text,
+    whatever they look like. The place ("line 7", "row 3") counts from 1 and is meant for messages. ``names`` are the
+    fields of a published TSV file without a header, in which quotation marks are characters as others are.
+
+    Raises :class:`ElusiveError` on a file that cannot be read, is not what its suffix says, or could be read in more
+    than one way.
     """
     readers = {".jsonl": _jsonl, ".json": _json, ".csv": _csv, ".tsv": partial(_tsv, names=names), ".parquet": _parquet}
     try:
         yield from readers[path.suffix.lower()](path)
     except OSError as error:
         raise ElusiveError(f"{path}: cannot be read: {error.strerror or error}") from error
+
+
+def _text(path: Path) -> str:
+    """The file's text, without a byte order mark. Raises :class:`ElusiveError` unless it is UTF-8."""
+    content = path.read_bytes()
+    try:
+        text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise ElusiveError(f"{path}: is not UTF-8 text ({error}); save it as UTF-8") from error
+        # Positions count from behind the mark where there is one.
+        line = content.count(b"\n", 0, error.start) + 1
+        raise ElusiveError(f"{path}: line {line}: is not UTF-8 text ({error.reason}); save it as UTF-8") from error
+    if "\0" in text:
+        line = text.count("\n", 0, text.index("\0")) + 1
+        raise ElusiveError(f"{path}: line {line}: holds NUL characters, as UTF-16 has them; save it as UTF-8")
+    return text
 
 
 def _object(path: Path, place: str, value: Any) -> tuple[str, dict[str, Any]]:
     if not isinstance(value, dict):
-        raise ElusiveError(f"{path}: {place}: expected an object with named fields, found {type(value).__name__}")
+        hint = "; a list of objects goes into a .json file" if isinstance(value, list) else ""
+        raise ElusiveError(f"{path}: {place}: expected an object with named fields, found {type(value).__name__}{hint}")
     return place, value
 
 
 def _jsonl(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    with path.open(encoding="utf-8-sig") as lines:
-        for number, line in enumerate(lines, start=1):
-            if not line.strip():
-                continue
-            try:
-                value = json.loads(line)
-            except json.JSONDecodeError as error:
-                raise ElusiveError(f"{path}: line {number}: not JSON: {error}") from error
-            yield _object(path, f"line {number}", value)
+    return _objects(path, _text(path))
+
+
+def _objects(path: Path, text: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """An object a line. Other breaks than line feeds and carriage returns can stand within a string."""
+    for number, line in enumerate(_BREAK.split(text), start=1):
+        if not line.strip():
+            continue
+        try:
+            value = loads(line)
+        except ValueError as error:
+            raise ElusiveError(f"{path}: line {number}: not JSON: {error}") from error
+        yield _object(path, f"line {number}", value)
 
 
 def _json(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    text = _text(path)
     try:
-        values = json.loads(path.read_text(encoding="utf-8-sig"))
-    except json.JSONDecodeError as error:
+        values = loads(text)
+    except ValueError as error:
+        # Several values: as many programs write it, an object a line.
+        if getattr(error, "msg", None) == "Extra data" and _is_object(_BREAK.split(text.lstrip())[0]):
+            yield from _objects(path, text)
+            return
         raise ElusiveError(f"{path}: not JSON: {error}") from error
     if not isinstance(values, list):
-        raise ElusiveError(f"{path}: expected a list of objects, found {type(values).__name__}")
+        raise ElusiveError(f"{path}: expected a list of objects or an object a line, found {type(values).__name__}")
     for number, value in enumerate(values, start=1):
         yield _object(path, f"row {number}", value)
 
 
+def _is_object(line: str) -> bool:
+    try:
+        return isinstance(loads(line), dict)
+    except ValueError:
+        return False
+
+
+Records = list[tuple[int, list[str]]]
+
+
+def _records(path: Path, text: str, **style: Any) -> Records:
+    """The records of separated text, each with the line that it begins in. Raises :class:`ElusiveError`."""
+    limit = csv.field_size_limit(len(text) + 1)
+    found, line = [], 1
+    # A carriage return ends a line where nothing else does. Else it would cut a field in two, without a trace if one
+    # of the parts is empty.
+    lines = io.StringIO(text, newline="\n" if "\n" in text else "\r")
+    try:
+        reader = csv.reader(lines, **style)
+        for record in reader:
+            if record:
+                found.append((line, record))
+            line = reader.line_num + 1
+    except csv.Error as error:
+        what = "a carriage return within a line" if "new-line character" in str(error) else error
+        raise ElusiveError(f"{path}: line {line}: not {path.suffix[1:].upper()}: {what}") from error
+    finally:
+        csv.field_size_limit(limit)
+    return found
+
+
+def _rows(path: Path, records: Records, names: Sequence[str] | None = None) -> Iterator[tuple[str, dict[str, Any]]]:
+    if not records:
+        return
+    header, rows = (list(names), records) if names else (records[0][1], records[1:])
+    if len(set(header)) < len(header):
+        raise ElusiveError(f"{path}: the header names a field twice: {', '.join(header)}")
+    for line, record in rows:
+        if len(record) != len(header):
+            raise ElusiveError(
+                f"{path}: line {line}: not as many fields as the header has ({len(record)}, not {len(header)})"
+            )
+        yield f"line {line}", dict(zip(header, record, strict=True))
+
+
 def _csv(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    return _separated(path, strict=True)
+    text = _text(path)
+    records = _records(path, text, strict=True)
+    if found := _BLANK_AND_MARK.search(text):
+        line = _line_with_other_reading(path, records, text, text.count("\n", 0, found.end()) + 1)
+        if line is not None:
+            raise ElusiveError(
+                f"{path}: line {line}: a quotation mark stands behind a blank: is the field quoted, or is the mark "
+                "text? Put it right behind the comma, or double it within a quoted field"
+            )
+    return _rows(path, records)
+
+
+def _line_with_other_reading(path: Path, records: Records, text: str, first: int) -> int | None:
+    """The line from which on a reader differs that takes a quotation mark behind a blank for one that quotes.
+
+    This one does not. ``first`` is the line of the first such mark.
+    """
+    try:
+        others = _records(path, text, strict=True, skipinitialspace=True)
+    except ElusiveError:
+        return first
+    for (line, record), (_, other) in itertools.zip_longest(records, others, fillvalue=(first, [])):
+        if [field.lstrip() for field in record] != [field.lstrip() for field in other]:
+            return line
+    return None
 
 
 def _tsv(path: Path, names: Sequence[str] | None) -> Iterator[tuple[str, dict[str, Any]]]:
-    return _separated(path, names, delimiter="\t", quoting=csv.QUOTE_NONE)
-
-
-def _separated(path: Path, names: Sequence[str] | None = None, **style: Any) -> Iterator[tuple[str, dict[str, Any]]]:
-    kind = path.suffix[1:].upper()
-    with path.open(encoding="utf-8-sig", newline="") as lines:
-        if names:
-            first = lines.readline().rstrip("\r\n").split("\t")
-            lines.seek(0)
-            if set(first) >= set(names[:3]):  # it has a header all the same
-                names = None
-        reader = csv.DictReader(lines, names, **style)
+    """Rows of a TSV file as it stands, where nothing in it could be a quoted field."""
+    text = _text(path)
+    plain = _records(path, text, delimiter="\t", quoting=csv.QUOTE_NONE)
+    if names:
+        has_header = plain and set(plain[0][1]) >= set(names[:3])
+        return _rows(path, plain, None if has_header else names)
+    # Fields cannot hold line breaks here: one at the start or end of a text would leave an empty line.
+    for (line, _), (following, _) in itertools.pairwise(plain):
+        if following != line + 1:
+            raise ElusiveError(
+                f"{path}: line {line + 1}: is empty, and rows follow it: was a text cut at a line break?"
+            )
+    if '"' in text:
+        for line, record in plain:
+            doubtful = next((f for f in record if len(f) > 1 and f.startswith('"') and f.endswith('"')), None)
+            if doubtful is not None:
+                raise ElusiveError(
+                    f"{path}: line {line}: {doubtful[:_SHOWN]} stands in quotation marks: do they quote the field, as "
+                    "pandas and spreadsheets write it, or are they text? Save the file as .csv or .jsonl, which leave "
+                    "no doubt"
+                )
         try:
-            header = reader.fieldnames or []
-            if len(set(header)) < len(header):
-                raise ElusiveError(f"{path}: the header names a field twice: {', '.join(header)}")
-            for number, row in enumerate(reader, start=1):
-                # DictReader files surplus fields under None and fills missing ones with None.
-                if None in row or None in row.values():
-                    raise ElusiveError(f"{path}: row {number}: not as many fields as the header has")
-                yield f"row {number}", row
-        except csv.Error as error:
-            raise ElusiveError(f"{path}: line {reader.line_num + 1}: not {kind}: {error}") from error
+            quoted = _records(path, text, delimiter="\t", strict=True)
+        except ElusiveError:
+            quoted = plain
+        if quoted != plain and all(len(record) == len(quoted[0][1]) for _, record in quoted):
+            raise ElusiveError(
+                f"{path}: quotation marks can be read in two ways: as text, or around fields that have line breaks or "
+                "tabs in them; save the file as .csv or .jsonl, which leave no doubt"
+            )
+    return _rows(path, plain)
 
 
 def _parquet(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -267,9 +387,13 @@ def _parquet(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     import pyarrow.parquet as pq
 
     try:
-        with pq.ParquetFile(path) as file:
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+            names = file.schema_arrow.names
             rows = file.read(use_threads=False).to_pylist()
-    except pa.ArrowInvalid as error:
+    # Damaged values surface as whatever makes Python's of them finds wrong.
+    except (pa.ArrowException, ValueError, OverflowError, TypeError, KeyError) as error:
         raise ElusiveError(f"{path}: not a readable Parquet file ({error})") from error
+    if len(set(names)) < len(names):
+        raise ElusiveError(f"{path}: names a column twice: {', '.join(names)}")
     for number, row in enumerate(rows, start=1):
         yield f"row {number}", row

@@ -86,7 +86,9 @@ def todo_of(registry: Registry, paths: Paths, jobs: Iterable[Job]) -> Todo:
             )
             cells[model, name] = cells.get((model, name), ()) + asked
             numbers[model, name] = numbers.get((model, name), 0) + 1
-    return Todo(cells, numbers, frozenset(downloads), frozenset(trainings))
+    # Where every table is there, the hub is asked for a commit, and no weights come but those that are to be kept.
+    needed = {key for key in downloads if registry.hub["keep"] or key not in cells or cells[key]}
+    return Todo(cells, numbers, frozenset(needed), frozenset(trainings))
 
 
 def sizes_of(registry: Registry, paths: Paths) -> dict[str, Size]:

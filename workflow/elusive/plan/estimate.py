@@ -111,13 +111,13 @@ class Cost:
 def remaining(registry: Registry, paths: Paths) -> Todo:
     """What remains to be done of everything that the configuration asks for.
 
-    A job, and the weights that it needs, wherever a table is missing; a cell is scored where it has no table under its
-    second name either.
+    A job wherever a table is missing; a cell is scored where it has no table under its second name either, and only
+    then weights of the hub come, unless they are to be kept.
     """
     cells: dict[Key, tuple[str, ...]] = {}
     jobs: dict[Key, int] = {}
     downloads, trainings = set(), set()
-    for model in registry.models.values():
+    for model in registry.scored_models:
         for checkpoint in model.checkpoints:
             key = (model.name, checkpoint.name)
             missing = [
@@ -130,7 +130,7 @@ def remaining(registry: Registry, paths: Paths) -> Todo:
             cells[key] = tuple(name for name in missing if not paths.has_scored(key, name))
             jobs[key] = sum(not set(batch).isdisjoint(missing) for batch in registry.batches.values())
             if not Path(paths.checkpoint.format(model=key[0], checkpoint=key[1])).is_dir():
-                if model.source == "hub":
+                if model.source == "hub" and (cells[key] or registry.hub["keep"]):
                     downloads.add(key)
                 elif model.source == "ladder":
                     trainings.add(model.name)

@@ -98,6 +98,8 @@ def bytes_per_token(vocabulary: int) -> float:
 
 def size(benchmark: Benchmark, items_table: Path) -> Size:
     """The size of ``benchmark``, from ``items_table`` if it is there."""
+    if benchmark.source == "published":
+        return Size(benchmark.spec["num_items"], 0, 0.0, 0.0, "published")
     limit, shots = benchmark.spec.get("limit"), benchmark.spec.get("num_fewshot", 0)
     known = counted().get((benchmark.name, shots))
     result = _of_table(items_table, limit, shots, known) if items_table.is_file() else None

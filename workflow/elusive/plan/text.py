@@ -25,6 +25,7 @@ _BASIS = {
     "counted": "counted on the full set",
     "estimated": "rough: from typical lengths",
     "file": "rough: from the file's size",
+    "published": "of a published data set: nothing to score",
     "unknown": "unknown before its items table is made, counted as nothing",
 }
 
@@ -49,13 +50,15 @@ def write_plan(
     output_csv: str | os.PathLike[str],
 ) -> str:
     """Write what remains to be done of ``registry`` as text, Parquet and CSV; returns the text."""
+    from elusive.tables import SCHEMA_KEY, SCHEMA_VERSION
+
     sizes = sizes_of(registry, paths)
     plan = lines(registry, sizes, estimate.remaining(registry, paths))
     wording = text(registry, sizes, plan) + "\n"
     with atomic_path(output_text) as temporary:
         temporary.write_text(wording, encoding="utf-8")
     with atomic_path(output_parquet) as temporary:
-        table(plan).write_parquet(temporary)
+        table(plan).write_parquet(temporary, metadata={SCHEMA_KEY.decode(): str(SCHEMA_VERSION)})
     with atomic_path(output_csv) as temporary:
         table(plan).write_csv(temporary)
     return wording

@@ -34,7 +34,7 @@ import polars as pl
 
 from elusive import logs
 from elusive.analysis.correlations import rank_correlations
-from elusive.analysis.metrics import Choices, FilePath, Member, match_choices, read_checkpoint
+from elusive.analysis.metrics import Choices, FilePath, Member, dropped_items, match_choices, read_checkpoint
 from elusive.analysis.null import null_distributions
 from elusive.errors import ElusiveError
 from elusive.files import atomic_path
@@ -51,6 +51,9 @@ MOST_VALUES = 1_200_000
 
 #: Characters of a question that are kept: its end, since the examples or the passage stand before what is asked.
 LONGEST = 4000
+
+#: In place of a question whose text is not known here.
+NOT_KNOWN = "The text of this item is not part of the data."
 
 METHOD = "spearman"
 BEFORE, AFTER = "log_p_vocab_correct", "p_choices_correct"
@@ -147,16 +150,18 @@ def write_drilldown(
     members: Mapping[str, Sequence[Member]],
     output: FilePath,
     values: int = MOST_VALUES,
+    label: str | None = None,
 ) -> None:
     """Write the items to look at on one benchmark, for families in the order of ``correlations``, as JSON.
 
     ``correlations``: family -> its correlations table; ``members``: family -> its checkpoints; ``logprobs``: at least
-    the tables of these on the benchmark, in any order; ``values``: how many log-likelihoods the cards may hold. Raises
-    :class:`ElusiveError` when a member has no table, or a file does not fit the items.
+    the tables of these on the benchmark, in any order; ``values``: how many log-likelihoods the cards may hold;
+    ``label``: what to call the benchmark, by default what the items table does. Items that a checkpoint left out are
+    not there. Raises :class:`ElusiveError` when a member has no table, or a file does not fit the items.
     """
     about = read_metadata(items)
-    table = read_table(items, "items")
-    choices = Choices.of(table, items)
+    choices = Choices.of(read_table(items, "items"), items, dropped_items(logprobs))
+    table = choices.items
     names = table["item"].to_pylist()
     tables = {family: _read_correlations(path, names) for family, path in correlations.items()}
     drops = [(wide[BEFORE] - wide[AFTER]).to_numpy() for wide in tables.values()]
@@ -209,7 +214,10 @@ def write_drilldown(
             break
         row = {name: table[name][position].as_py() for name in ("subject", "contexts", "continuations")}
         span = slice(int(start[position]), int(start[position]) + count)
-        question, texts = question_and_choices(row["contexts"], row["continuations"], count)
+        if row["contexts"] is None or row["continuations"] is None:
+            question, texts = NOT_KNOWN, [f"choice {choice + 1}" for choice in range(count)]
+        else:
+            question, texts = question_and_choices(row["contexts"], row["continuations"], count)
         gold = int(choices.gold[position])
         cards.append(
             {
@@ -239,7 +247,7 @@ def write_drilldown(
         )
     result = {
         "benchmark": about["benchmark"],
-        "label": about["label"],
+        "label": label or about["label"],
         "method": METHOD,
         "checkpoints": [{"model": m, "checkpoint": c, "flops": f} for f, m, c in trained],
         "families": described,

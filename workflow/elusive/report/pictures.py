@@ -80,13 +80,15 @@ def relative(path: PathLike, page_path: PathLike) -> str:
 
 
 def read_figure(name: str, png: PathLike, caption: PathLike, labels: Mapping[str, str], page_path: PathLike) -> Figure:
-    """The figure called ``name`` (``survival/sciq``, ``statistics_pearson``, ``loss``), without its picture.
+    """The figure called ``name`` (``survival/sciq``, ``subjects/mmlu-pearson``, ``loss``), without its picture.
 
     The caption's first paragraph is the title, the one that begins with "What to see" the summary. ``labels``:
     benchmark -> label.
     """
     kind, _, rest = name.partition("/")
-    kind = next((known for known in KINDS if kind == known or kind.startswith(f"{known}_")), kind)
+    subject, _, method = rest.rpartition("-")
+    benchmark = next((b for b in (rest, subject) if b in labels), None)
+    short = labels[benchmark] + (f", {method}" if benchmark == subject else "") if benchmark else rest
     try:
         with Image.open(png, formats=["PNG"]) as picture:
             width, height = picture.size
@@ -99,8 +101,8 @@ def read_figure(name: str, png: PathLike, caption: PathLike, labels: Mapping[str
         name=name,
         anchor=f"figure-{name.replace('/', '-')}",
         kind=kind,
-        benchmark=rest if rest in labels else None,
-        short=labels.get(rest, rest.replace("-", ", ") or "figure"),
+        benchmark=benchmark,
+        short=short or "figure",
         title=title.rstrip("."),
         paragraphs=[p for p in paragraphs if p not in summaries],
         summary=" ".join(s[len(_SUMMARY)].upper() + s[len(_SUMMARY) + 1 :] for s in summaries),

@@ -20,7 +20,7 @@ from elusive.errors import ElusiveError
 from elusive.figures.data import Benchmark, PathLike, read_benchmark
 from elusive.figures.style import METRICS, format_power, metrics_seen_by
 from elusive.files import atomic_path
-from elusive.report import drawings, findings, headline, order, page, pictures, run, sentences, summaries
+from elusive.report import audit, drawings, findings, headline, order, page, pictures, run, sentences, summaries
 from elusive.report.curves import LEVELS, SCALE, SERIES, chance_curves
 from elusive.report.published import published_rows, published_sources, published_summary
 from elusive.report.words import PLAIN, WORDS
@@ -81,6 +81,7 @@ class Tables:
     means: PathLike
     aggregates: PathLike
     reference: PathLike
+    audit: PathLike
 
     def frame(self, name: str) -> pd.DataFrame:
         """The table called ``name``, its contract's columns checked."""
@@ -300,6 +301,7 @@ def write_report(
 
     drawn = drawings.Drawings(by_family[main], benchmarks, runs, frames["means"], chance[main])
     signals = findings.signals(frames["scores"], benchmarks)
+    audited = audit.groups(frames["audit"])
     # Addresses of downloads, as this page links them.
     files = {
         "tables": {name: pictures.relative(path, output) for name, path in table_files.items()},
@@ -315,7 +317,7 @@ def write_report(
         "items": "Items",
         "curves": "Details",
         "run": "Run",
-    }
+    } | ({"audit": "Audit"} if audited else {})
     page_data = {
         "families": [
             {"name": name, "label": label, "members": [list(member) for member in members[name]]}
@@ -392,6 +394,8 @@ def write_report(
             published_summary=published_summary(frames["reference"], labels),
             published_sources=published_sources(frames["reference"]),
             limits=(f"{AGREES:g}", f"{NEAR:g}"),
+            audit=audited,
+            audit_summary=audit.summary(audited),
             notes=findings.notes(benchmarks, {label: models[label] for label in shown_families.values()}),
             provenance=run.provenance(
                 [tables.read_metadata(path) for path in logprobs], config, run.newest(logprobs) if logprobs else None

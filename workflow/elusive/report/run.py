@@ -118,9 +118,10 @@ def provenance(
     """
 
     def values(key: str) -> str:
-        found = Counter(json.dumps(m.get(key)) for m in metadata)
+        found = Counter(json.dumps(m.get(key, "not recorded")) for m in metadata)
         texts = [json.loads(value) for value, _ in sorted(found.items(), key=lambda e: (-e[1], e[0]))]
-        shown = ["not recorded" if text is None else str(text) for text in texts]
+        unset = "as the tokenizer does by itself" if key == "add_bos_token" else "not recorded"
+        shown = [unset if text is None else str(text) for text in texts]
         return ", ".join(shown[:6]) + (f" and {len(shown) - 6} more" if len(shown) > 6 else "")
 
     packages = sorted({package for m in metadata for package in m.get("versions", {})})
@@ -144,7 +145,7 @@ def provenance(
     if config is not None:
         rows.append(("Configuration (SHA-256)", config_digest(config)))
         rows.append(("Seed", str(config.get("seed", "not set"))))
-    rows.append(("Columns of the tables (digest)", schema_digest()))
+    rows.append(("Version of the tables' contract", f"{tables.SCHEMA_VERSION} (columns {schema_digest()})"))
     rows.append(("Checkpoints scored", f"{len(metadata):,}"))
     rows += [(name, values(key)) for name, key in facts.items()]
     for package in packages:

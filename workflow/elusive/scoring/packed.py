@@ -156,6 +156,8 @@ def fits(model: PreTrainedModel, max_length: int) -> bool:
     names = ("sliding_window", "attention_window_size", "window_size", "attention_chunk_size")
     windows = [getattr(config, name, None) for name in names]
     ropes = getattr(config, "rope_parameters", None) or {}
+    if not isinstance(ropes, dict):
+        return False
     ropes = ropes.values() if all(isinstance(v, dict) for v in ropes.values()) else [ropes]
     return (
         bool(getattr(model, "_supports_attention_backend", False))

@@ -32,7 +32,8 @@ class Limits:
     input joins a row where that saves more than it costs: its ``shared`` tokens against the pairs of its new nodes
     and the row's, which the row's attention then computes in vain. ``pairs_per_token`` pairs take as long as a token.
     No row grows beyond ``row`` tokens by an input that joins it, since others in its batch are padded to it. A group is
-    formed where it saves more than ``group_cost`` tokens, for its batches are less full.
+    formed where it saves more than ``group_cost`` tokens, for its batches are less full. With ``one_length`` every row
+    is an input by itself and the rows of a batch are equally long.
     """
 
     tokens: int
@@ -41,6 +42,7 @@ class Limits:
     pairs_per_token: int = 256
     group_cost: int = 512
     row: int = 1 << 62
+    one_length: bool = False
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,7 @@ class _Inputs:
 def plan(requests: Requests, limits: Limits) -> list[Batch]:
     """Batches covering all requests: groups in lexicographic order, then the other rows; the longest rows first."""
     inputs = _distinct(requests)
-    groups = _groups(inputs, limits) if limits.branching else []
+    groups = _groups(inputs, limits) if limits.branching and not limits.one_length else []
     batches: list[Batch] = []
     alone: list[_Row] = []
     done = 0
@@ -110,7 +112,8 @@ def _batches(prefix: np.ndarray, rows: list[_Row], limits: Limits) -> list[Batch
     for k, row in enumerate(rows):
         widest = max(widest, row.length)
         selected += row.num_selected
-        if k > start and ((k - start + 1) * (widest + copies) > limits.tokens or selected > limits.selected):
+        full = (k - start + 1) * (widest + copies) > limits.tokens or selected > limits.selected
+        if k > start and (full or (limits.one_length and row.length < widest)):
             batches.append(_batch(prefix, rows[start:k]))
             start, widest, selected = k, row.length, row.num_selected
     if rows:
@@ -173,6 +176,8 @@ def _distinct(requests: Requests) -> _Inputs:
 
 def _joins(inputs: _Inputs, limits: Limits, k: int, length: int, prefix: int) -> bool:
     """Whether input k belongs into the row of input k - 1, which has ``length`` nodes."""
+    if limits.one_length:
+        return False
     shared = int(inputs.shared[k])
     if not limits.branching:
         return shared == len(inputs.sequences[k - 1])

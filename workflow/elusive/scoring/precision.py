@@ -32,7 +32,7 @@ def noise(difference: np.ndarray, num_targets: np.ndarray) -> float:
 
 def expected_noise(model: PreTrainedModel) -> float:
     """An upper limit, in nats, to the noise between two right ways of running ``model`` in half precision."""
-    layers = model.config.get_text_config().num_hidden_layers
+    layers = getattr(model.config.get_text_config(), "num_hidden_layers", None) or 1
     return _UNITS * torch.finfo(model.dtype).eps / 2 * layers**0.5
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from elusive.errors import ElusiveError
 
 DTYPES = ("float32", "bfloat16", "float16", "auto")
+ON_UNSCORABLE = ("error", "drop")
 
 
 @dataclass(frozen=True)
@@ -19,6 +20,9 @@ class Spec:
 
     Benchmarks named in ``unconditional`` get the column ``log_likelihood_unconditional`` besides: the log-likelihood
     of every continuation behind an empty context, as lm-eval's ``acc_mutual_info`` has it.
+
+    An item with a choice that has no token of its own, or more than the model can be fed, ends the job, or with
+    ``on_unscorable`` ``drop`` is left out of the table, which says so.
     """
 
     model: str
@@ -35,6 +39,7 @@ class Spec:
     add_bos_token: bool | None = False
     max_length: int | None = None
     unconditional: tuple[str, ...] = ()
+    on_unscorable: str = "error"
     token_budget: int | None = None
     threads: int = 1
 
@@ -49,4 +54,9 @@ class Spec:
         spec = cls(**{**values, "unconditional": tuple(values.get("unconditional", ()))})
         if spec.dtype not in DTYPES:
             raise ElusiveError(f"--spec: dtype {spec.dtype!r} is not one of {', '.join(DTYPES)}")
+        if spec.on_unscorable not in ON_UNSCORABLE:
+            raise ElusiveError(f"--spec: on_unscorable {spec.on_unscorable!r} is not one of {', '.join(ON_UNSCORABLE)}")
+        length = spec.max_length
+        if length is not None and (not isinstance(length, int) or isinstance(length, bool) or length < 1):
+            raise ElusiveError(f"--spec: max_length {length!r} is not a whole number of tokens, 1 or more, or null")
         return spec

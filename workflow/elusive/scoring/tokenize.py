@@ -13,9 +13,9 @@ import hashlib
 import json
 import zipfile
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -34,12 +34,15 @@ _UNSET_LENGTH = int(1e30)
 class Requests:
     """Token sequences to score: sequence i is ``tokens[offsets[i]:offsets[i + 1]]``, context first.
 
-    Its last ``num_targets[i]`` tokens are the continuation; all but its last token are fed to the model.
+    Its last ``num_targets[i]`` tokens are the continuation; all but its last token are fed to the model. A request that
+    cannot be scored has no tokens.
     """
 
     tokens: np.ndarray  # [total] int32
     offsets: np.ndarray  # [requests + 1] int64
     num_targets: np.ndarray  # [requests] int32
+    truncated: np.ndarray  # [requests] bool, whether tokens were cut off its context
+    too_long: np.ndarray  # [requests] int32, tokens of a continuation that has more than the model can be fed, else 0
 
     def __len__(self) -> int:
         return len(self.num_targets)
@@ -53,19 +56,47 @@ class Requests:
         end = self.offsets[index + 1]
         return self.tokens[end - self.num_targets[index] : end]
 
+    @property
+    def sha256(self) -> str:
+        """Hex SHA-256 over all tokens and where each sequence and its continuation begin."""
+        digest = hashlib.sha256()
+        for array in (self.tokens, self.offsets, self.num_targets):
+            digest.update(len(array).to_bytes(8, "little") + np.ascontiguousarray(array).tobytes())
+        return digest.hexdigest()
+
     def take(self, indices: Sequence[int]) -> Requests:
         """The requests at ``indices``, in that order."""
-        return pack([(self.fed(i), self.targets(i)) for i in indices])
+        indices = np.asarray(indices, np.int64)
+        pairs = [(self.fed(i), self.targets(i)) if self.num_targets[i] else _UNSCORABLE for i in indices]
+        return pack(pairs, self.truncated[indices], self.too_long[indices])
+
+    def __add__(self, others: Requests) -> Requests:
+        return Requests(
+            np.concatenate([self.tokens, others.tokens]),
+            np.concatenate([self.offsets, others.offsets[1:] + self.offsets[-1]]),
+            np.concatenate([self.num_targets, others.num_targets]),
+            np.concatenate([self.truncated, others.truncated]),
+            np.concatenate([self.too_long, others.too_long]),
+        )
 
 
-def pack(pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> Requests:
-    """Requests from pairs of (tokens fed, targets)."""
-    lengths = [len(fed) + 1 for fed, _ in pairs]
-    pieces = [piece for fed, targets in pairs for piece in (fed, targets[-1:])]
+_UNSCORABLE = (np.zeros(0, np.int32), np.zeros(0, np.int32))
+
+
+def pack(
+    pairs: Sequence[tuple[np.ndarray, np.ndarray]],
+    truncated: Sequence[bool] | None = None,
+    too_long: Sequence[int] | None = None,
+) -> Requests:
+    """Requests from pairs of (tokens fed, targets); a pair without targets is one that cannot be scored."""
+    lengths = [len(fed) + 1 if len(targets) else 0 for fed, targets in pairs]
+    pieces = [piece for fed, targets in pairs if len(targets) for piece in (fed, targets[-1:])]
     return Requests(
         tokens=np.concatenate(pieces).astype(np.int32) if pieces else np.zeros(0, np.int32),
         offsets=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
         num_targets=np.array([len(targets) for _, targets in pairs], np.int32),
+        truncated=np.zeros(len(pairs), bool) if truncated is None else np.array(truncated, bool),
+        too_long=np.zeros(len(pairs), np.int32) if too_long is None else np.array(too_long, np.int32),
     )
 
 
@@ -94,7 +125,7 @@ class TokenCache:
             return None
         try:
             with np.load(self._directory / f"{key}.npz", allow_pickle=False) as arrays:
-                return Requests(arrays["tokens"], arrays["offsets"], arrays["num_targets"])
+                return Requests(**{field.name: arrays[field.name] for field in fields(Requests)})
         except (OSError, ValueError, KeyError, zipfile.BadZipFile):  # missing or damaged: made anew
             return None
 
@@ -109,8 +140,8 @@ def configured_max_length(config: object) -> int | None:
     """The most tokens that a model is made for, by its configuration."""
     config = getattr(config, "text_config", None) or config
     for attribute in ("n_positions", "max_position_embeddings", "n_ctx"):
-        if (value := getattr(config, attribute, None)) is not None:
-            return int(value)
+        if isinstance(value := getattr(config, attribute, None), int) and value > 0:
+            return value
     return None
 
 
@@ -144,12 +175,14 @@ def tokenize(
     max_length: int,
     add_bos_token: bool | None = False,
     names: Sequence[str] | None = None,
+    unscorable: Literal["error", "keep"] = "error",
 ) -> Requests:
     """Requests for the pairs of ``contexts`` and ``continuations`` (equally many).
 
     ``add_bos_token``: False and True fix the special tokens, None leaves them to the tokenizer. ``names`` says in
-    error messages which item a pair belongs to. Raises :class:`ElusiveError` for a continuation without tokens, one
-    longer than ``max_length``, or an empty context under a tokenizer that has neither BOS nor EOS.
+    error messages which item a pair belongs to. Raises :class:`ElusiveError` for an empty context under a tokenizer
+    that has neither BOS nor EOS; and for a continuation without tokens or longer than ``max_length``, of which a
+    request without tokens is made where ``unscorable`` says ``keep``.
     """
     prefix = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id
     prefix_string = tokenizer.decode(prefix) if prefix is not None else None
@@ -166,7 +199,7 @@ def tokenize(
     encoded |= _encode(tokenizer, (s for s in strings if bare(s)), False)
     encoded_alone = _encode(tokenizer, alone, False)
 
-    pairs = []
+    pairs, truncated, too_long = [], [], []
     for index, (context, continuation) in enumerate(moved):
         name = names[index] if names is not None else f"request {index}"
         if context:
@@ -179,10 +212,24 @@ def tokenize(
             fed = [prefix]
             if targets[:1] == fed:
                 targets = targets[1:]
-        if not targets:
-            raise ElusiveError(f"{name}: the continuation {continuation!r} has no token of its own")
-        if len(targets) > max_length:
-            raise ElusiveError(f"{name}: the continuation has {len(targets)} tokens, the model can be fed {max_length}")
+        excess = len(targets) if len(targets) > max_length else 0
+        if (not targets or excess) and unscorable == "error":
+            raise ElusiveError(why_unscorable(name, continuation, excess, max_length))
+        truncated.append(len(fed) + len(targets) > max_length + 1)
+        too_long.append(excess)
         whole = (fed + targets)[-(max_length + 1) :]
-        pairs.append((whole[:-1], targets))
-    return pack(pairs)
+        pairs.append(_UNSCORABLE if excess or not targets else (whole[:-1], targets))
+    return pack(pairs, truncated, too_long)
+
+
+def why_unscorable(name: str, continuation: str, too_long: int, max_length: int) -> str:
+    """Why the request called ``name`` cannot be scored, and what can be done about it."""
+    if too_long:
+        why = f"the continuation has {too_long} tokens, the model can be fed {max_length}"
+        advice = "raise max_length if the model allows it"
+    else:
+        why = f"the continuation {continuation!r} has no token of its own"
+        advice = (
+            "a choice needs at least one token beyond those of its context: let it begin with a space (`delimiter`)"
+        )
+    return f"{name}: {why}; {advice}, or set scoring.on_unscorable to drop, which leaves the item out everywhere"

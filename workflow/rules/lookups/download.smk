@@ -1,6 +1,7 @@
 """What the rule of downloads looks up."""
 
 import json
+import shlex
 import time
 
 from elusive.plan.estimate import DOWNLOADS_AT_ONCE
@@ -24,13 +25,24 @@ def get_download_spec(wildcards):
 
 def get_download_partial(wildcards, output):
     results = get_results(output[0], CHECKPOINT)
-    return str(results / "checkpoints" / ".partial" / wildcards.model / wildcards.checkpoint)
+    return str(results.parent / PARTIAL.format(model=wildcards.model, checkpoint=wildcards.checkpoint))
 
 
-def get_download_waiting(wildcards, threads):
-    """Options for when to wait for scoring; derived, as :func:`get_score_settings` is."""
-    kept = REGISTRY.hub["keep"] or workflow.storage_settings.notemp
-    return f"--ahead {0 if kept else REGISTRY.hub['ahead'] or 0} --since {STARTED}"
+def get_download_waiting(wildcards, output, threads):
+    """Options: what the scoring jobs are asked for, where to see whether they need weights, and when to wait for them.
+
+    Derived, as :func:`get_score_settings` is: weights that are kept are as good as before whatever else is asked for.
+    """
+    spec = json.loads(get_spec(wildcards, REGISTRY.benchmarks))
+    settings = {key: value for key, value in spec.items() if key not in get_hub_source(wildcards)}
+    options = ["--settings", json.dumps(settings, sort_keys=True)]
+    # What is to be kept comes whether it is needed now or later.
+    if not (REGISTRY.hub["keep"] or workflow.storage_settings.notemp):
+        results = get_results(output[0], CHECKPOINT)
+        items = [results.parent / ITEMS.format(benchmark=benchmark) for benchmark in REGISTRY.benchmarks]
+        options += ["--ahead", REGISTRY.hub["ahead"] or 0, "--since", STARTED, "--finished", results / "finished"]
+        options += ["--token-cache", results / "tokens", "--items", *items]
+    return shlex.join(map(str, options))
 
 
 def get_download_disk(wildcards):

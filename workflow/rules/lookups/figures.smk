@@ -7,7 +7,7 @@ def get_figure(figure, kind):
     paths = {name: FIGURE.format(figure=figure, format=format) for name, format in files.items()}
     labels = {name: f"{{{name}}}" for name in ("benchmark", "method") if f"{{{name}}}" in figure} or {"figure": kind}
     about = {
-        "caption": "../../report/figure.rst",
+        "caption": "../report/figure.rst",
         "category": f"{kind.replace('_', ' ').capitalize()} figures",
         "labels": labels,
     }
@@ -23,10 +23,21 @@ def get_figures(figures):
     }
 
 
+#: Figures of every benchmark that carry the argument, and the further ones of the paper's appendix.
+BENCHMARK_FIGURES = ["survival", "choices", "scores", "masses", "means"]
+FURTHER_BENCHMARK_FIGURES = ["entropy", "methods", "densities", "by_family", "pairs", "agreement"]
+
+
+def are_all_figures_wanted():
+    return REGISTRY.figures == "all"
+
+
 def get_benchmark_figures():
-    kinds = ["survival", "scores", "masses", "choices", "means", "entropy", "methods", "densities"]
-    kinds += ["by_family", "pairs", "agreement"]
-    return kinds + (["families"] if len(get_plotted_families()) > 1 else [])
+    kinds = list(BENCHMARK_FIGURES)
+    if are_all_figures_wanted():
+        kinds += FURTHER_BENCHMARK_FIGURES
+        kinds += ["families"] if len(get_plotted_families()) > 1 else []
+    return kinds
 
 
 def get_benchmarks_with_subjects():
@@ -34,15 +45,15 @@ def get_benchmarks_with_subjects():
 
 
 def get_all_figures():
-    methods = ["pearson", "spearman", "kendall"]
-    kinds = {kind: REGISTRY.benchmarks for kind in get_benchmark_figures()} | {
-        "statistics": methods,
-        "subjects": [f"{name}-{method}" for name in get_benchmarks_with_subjects() for method in methods],
-        "attribution": ["pearson", "spearman"],
-    }
-    names = [f"{kind}/{name}" for kind, members in kinds.items() for name in members]
-    names += ["accuracy", "scaling", "mechanism", "example"]
-    return names + (["loss"] if REGISTRY.ladder_models else [])
+    kinds = {kind: REGISTRY.benchmarks for kind in get_benchmark_figures()}
+    has_losses = bool(REGISTRY.ladder_models or any(model.validation_losses for model in REGISTRY.published_models))
+    names = ["mechanism", "example", "accuracy", "scaling"] + (["loss"] if has_losses else [])
+    methods = ["spearman", "pearson"]
+    if are_all_figures_wanted():
+        methods += ["kendall"]
+        kinds["subjects"] = [f"{name}-{method}" for name in get_benchmarks_with_subjects() for method in methods]
+    kinds |= {"statistics": methods, "attribution": ["spearman", "pearson"]}
+    return [f"{kind}/{name}" for kind, members in kinds.items() for name in members] + names
 
 
 def get_figure_files(format):

@@ -8,10 +8,14 @@ ARCHIVE = f"results/sources/{archive.FILE_NAME}"
 
 
 def get_items_source(wildcards):
-    rerun_interrupted_jobs()
+    prepare_run()
     benchmark = REGISTRY.benchmarks[wildcards.benchmark]
     return ARCHIVE if benchmark.source == "archive" else [local(file) for file in benchmark.files]
 
 
 def get_items_spec(wildcards):
-    return json.dumps(REGISTRY.benchmarks[wildcards.benchmark].spec | {"seed": REGISTRY.seed}, sort_keys=True)
+    return json.dumps(REGISTRY.benchmarks[wildcards.benchmark].items_spec(REGISTRY.seed), sort_keys=True)
+
+
+def get_items_identities(wildcards):
+    return get_identities(get_items_source(wildcards)) if REGISTRY.benchmarks[wildcards.benchmark].files else []

@@ -8,6 +8,11 @@ CORPUS = "results/ladder/corpus"
 TOKENIZER = "results/ladder/tokenizer"
 
 
+def get_corpus_source(wildcards):
+    prepare_run()
+    return ARCHIVE
+
+
 def get_ladder_checkpoints():
     steps = [f"step{step}" for step in REGISTRY.ladder["checkpoints"]]
     return expand(CHECKPOINT, checkpoint=steps, allow_missing=True)

@@ -20,3 +20,15 @@ def check_budget():
         budget.check(REGISTRY, Paths(**get_plan_paths()), get_needed_jobs())
     except ElusiveError as error:
         raise WorkflowError(str(error)) from None
+
+
+def get_all_patterns(wildcards):
+    """Paths of all files that rules make, with their wildcards."""
+    return sorted({str(path) for rule in workflow.rules for path in (*rule.output, *rule.log, rule.benchmark or "")})
+
+
+def get_unnamed_patterns(wildcards):
+    """Paths of outputs whose rules name benchmarks or families one by one, and of what is kept besides."""
+    kinds = ["subjects/{benchmark}-{method}", "families/{benchmark}"]
+    figures = [FIGURE.format(figure=kind, format=format) for kind in kinds for format in FIGURE_FORMATS]
+    return [LOGPROBS, METRICS, CORRELATIONS, CHOICES, FINISHED, PARTIAL, *figures]

@@ -22,6 +22,7 @@ REPORT_TABLES = [
     "means",
     "aggregates",
     "reference",
+    "audit",
 ]
 
 

@@ -3,15 +3,21 @@
 import json
 from pathlib import Path
 
-from elusive.configuration.directory import decisive_files
+from elusive.configuration.directory import decisive_files, lacks_weights
 from elusive.plan import demand
 from elusive.scoring.version import SCORER_VERSION
 
 
 def get_checkpoint_directory(wildcards):
-    rerun_interrupted_jobs()
+    prepare_run()
     weights = REGISTRY.checkpoint(wildcards.model, wildcards.checkpoint)
-    return local(weights.path) if weights.path else CHECKPOINT.format(model=weights.model, checkpoint=weights.name)
+    if weights.path:
+        return local(weights.path)
+    directory = CHECKPOINT.format(model=weights.model, checkpoint=weights.name)
+    # Left by a run that was interrupted: whether weights are needed has to be seen anew.
+    if weights.revision and lacks_weights(Path(directory)):
+        workflow.dag.forcefiles.add(directory)
+    return directory
 
 
 def get_local_files(wildcards):
@@ -20,25 +26,31 @@ def get_local_files(wildcards):
     return [local(str(file)) for file in decisive_files(Path(path))] if path else []
 
 
+def get_local_identities(wildcards):
+    return get_identities(get_local_files(wildcards))
+
+
+def get_spec(wildcards, benchmarks):
+    """What decides the tables of a scoring job on ``benchmarks``."""
+    model = REGISTRY.models[wildcards.model]
+    spec = {
+        "model": model.name,
+        "checkpoint": wildcards.checkpoint,
+        "source": model.source,
+        "parameters": model.parameters,
+        "dtype": model.dtype,
+        "add_bos_token": model.add_bos_token,
+        "unconditional": [name for name in benchmarks if REGISTRY.benchmarks[name].unconditional],
+    }
+    spec |= model.scoring_options
+    if model.source == "hub":
+        spec |= get_hub_source(wildcards)
+    return json.dumps(spec, sort_keys=True)
+
+
 def get_score_spec(batch):
     """What decides the tables of a scoring job of ``batch``, as a function of what Snakemake knows of it."""
-
-    def get_spec(wildcards):
-        model = REGISTRY.models[wildcards.model]
-        spec = {
-            "model": model.name,
-            "checkpoint": wildcards.checkpoint,
-            "source": model.source,
-            "parameters": model.parameters,
-            "dtype": model.dtype,
-            "add_bos_token": model.add_bos_token,
-            "unconditional": [name for name in REGISTRY.batches[batch] if REGISTRY.benchmarks[name].unconditional],
-        }
-        if model.source == "hub":
-            spec |= get_hub_source(wildcards)
-        return json.dumps(spec, sort_keys=True)
-
-    return get_spec
+    return lambda wildcards: get_spec(wildcards, REGISTRY.batches[batch])
 
 
 def get_score_settings(wildcards, threads):
@@ -48,7 +60,7 @@ def get_score_settings(wildcards, threads):
     it would download the weights again, and score nothing.
     """
     model = REGISTRY.models[wildcards.model]
-    settings = {key: REGISTRY.scoring[key] for key in ("device", "token_budget", "threads")} | {
+    settings = {key: REGISTRY.scoring[key] for key in ("device", "token_budget", "threads", "on_unscorable")} | {
         "parameters_nonembedding": model.parameters_nonembedding,
         "tokens": REGISTRY.checkpoint(model.name, wildcards.checkpoint).tokens,
     }
