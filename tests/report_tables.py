@@ -8,7 +8,8 @@ from typing import Any
 import pandas as pd
 
 from elusive.figures.data import Benchmark
-from elusive.report.headline import FALLS, FOLLOWS, SCORES, UNKNOWN, Strip, make_strip
+from elusive.figures.states import FALLS, FOLLOWS, UNKNOWN
+from elusive.report.headline import SCORES, Strip, make_strip
 
 FAMILY = "f"
 MEMBERS = [["m", f"c{i}"] for i in range(6)]

@@ -417,7 +417,7 @@ def _write_logprobs(
 
 def draw_figure(run: SyntheticRun, name: str, folder: Path) -> dict[str, Path]:
     """Draw the figure called ``name`` (as in the report) of a synthetic run; the paths of its files."""
-    from elusive.figures import accuracy, attribution, benchmark, example, loss, mechanism, statistics, subjects
+    from elusive.figures import accuracy, attribution, benchmark, example, hero, loss, mechanism, statistics, subjects
 
     kind, _, rest = name.partition("/")
     suffixes = {"png": "png", "pdf": "pdf", "caption": "txt", "data": "csv"}
@@ -441,7 +441,7 @@ def draw_figure(run: SyntheticRun, name: str, folder: Path) -> dict[str, Path]:
             outputs={kind: outputs},
         )
     elif kind == "statistics":
-        intervals = run.table("checkpoint_intervals")
+        intervals = run.table("headline")
         statistics.write_statistics(
             statistics=run.table("correlation_statistics"), intervals=intervals, method=rest, **everything
         )
@@ -463,6 +463,8 @@ def draw_figure(run: SyntheticRun, name: str, folder: Path) -> dict[str, Path]:
             members=run.members(),
             **everything | {"outputs": files("accuracy"), "scaling_outputs": files("scaling")},
         )
+    elif kind == "hero":
+        hero.write_hero(headline=run.table("headline"), ceiling=run.table("ceiling"), **everything)
     elif kind == "example":
         example.write_example(outputs=outputs)
     else:

@@ -10,9 +10,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from elusive.figures.data import read_benchmark
+from elusive.figures.states import CHANCE, FOLLOWS
 from elusive.report.curves import chance_curves
 from elusive.report.drawings import Drawings, _power, arrow_rows, letter, shares, wrong_class
-from elusive.report.headline import CHANCE, FOLLOWS, make_strip
+from elusive.report.headline import make_strip
 from elusive.report.svg import nice_ticks, power_ticks
 from report_tables import strip
 from synthetic_run import SyntheticRun, make_run

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from elusive.report.headline import CHANCE, FALLS, FOLLOWS, UNKNOWN, judge, members_of
+from elusive.figures.states import CHANCE, FALLS, FOLLOWS, UNKNOWN, judge
+from elusive.report.headline import members_of
 from report_tables import checkpoints, strip
 
 F, C, D, U = FOLLOWS, CHANCE, FALLS, UNKNOWN

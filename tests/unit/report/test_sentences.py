@@ -5,8 +5,8 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
+from elusive.figures.states import CHANCE, FALLS, FOLLOWS, UNKNOWN
 from elusive.report import sentences
-from elusive.report.headline import CHANCE, FALLS, FOLLOWS, UNKNOWN
 from report_tables import (
     FAMILY,
     MEMBERS,

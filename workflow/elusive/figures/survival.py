@@ -79,7 +79,8 @@ def plot(correlations: pd.DataFrame, chance: Chance, benchmark: Benchmark, famil
         x, y = null_curve(chance, names[label], method_of(metric.column))
         expected.append(pd.DataFrame({"x": x, "y": y, "panel": _panel_title(metric), "family": label}))
     notes = undefined_shares(correlations, families)
-    panels = [_panel_title(metric) for metric in style.METRICS]
+    # The one panel of another method stands apart, last: between the others its dip would be a change of ruler.
+    panels = [_panel_title(metric) for metric in sorted(style.METRICS, key=lambda m: method_of(m.column) == "pearson")]
     labels = list(families.values())
 
     def ordered(frame: pd.DataFrame) -> pd.DataFrame:
@@ -129,8 +130,10 @@ def caption_text(correlations: pd.DataFrame, chance: Chance, benchmark: Benchmar
     for metric, label, rows in _groups(correlations, families):
         if label == first:
             defined = rows["correlation"].dropna()
-            share, median = style.format_share((defined > 0.75).mean()), style.format_number(defined.median())
-            found = f"{share} in {metric.plain} (median {median})" if len(defined) else f"unknown in {metric.plain}"
+            share = style.format_share((defined > 0.75).mean())
+            mean = style.format_number(rows["correlation"].fillna(0.0).mean())
+            name = metric.plain + (" by Pearson" if method_of(metric.column) == "pearson" else "")
+            found = f"{mean} for {name} ({share} above 0.75)" if len(defined) else f"unknown for {name}"
             shares.append(found)
         missing = rows["correlation"].isna().mean()
         if missing > 0:
@@ -141,12 +144,14 @@ def caption_text(correlations: pd.DataFrame, chance: Chance, benchmark: Benchmar
         "Horizontal axis: correlation, over a family's checkpoints, between the score of one item and log10 of the "
         "training FLOPs (6·N·D). Vertical axis: share of items whose correlation is larger; the further right and up "
         "a curve, the better the metric follows compute. The correlation is Spearman's, except for p_vocab, where it "
-        "is Pearson's: ranks cannot see the exponential between log p_vocab and p_vocab. The Brier score is negated, "
+        "is Pearson's, in the last panel: ranks cannot see the exponential between log p_vocab and p_vocab. The Brier "
+        "score is negated, "
         "so that larger is better in every panel. Dotted: what chance alone gives with as many checkpoints, the "
         "distribution of one item's correlation when its score has nothing to do with compute; Spearman's is above "
         f"0.75 for {describe_null(chance, families, 'spearman')} of such items.\n\n"
         f"{benchmark.describe_items()} Families: {members}.\n\n"
-        f"What to see: in “{first}”, the share of items with a correlation above 0.75 is {style.join(shares)}."
+        f"What to see: in “{first}”, the mean correlation over all items, undefined ones counted as 0, and the share "
+        f"of defined ones above 0.75: {style.join(shares)}."
         + (
             " An item whose score is the same under every checkpoint has no correlation, and the curves leave it out: "
             f"{'; '.join(left_out)}."

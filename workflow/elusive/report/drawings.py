@@ -11,9 +11,10 @@ import pandas as pd
 from markupsafe import Markup
 
 from elusive.figures.data import Benchmark
+from elusive.figures.states import FOLLOWS
 from elusive.figures.style import METRICS, format_number, format_power, format_share
 from elusive.report.curves import LEVELS, SCALE, SERIES
-from elusive.report.headline import FOLLOWS, Line, Strip
+from elusive.report.headline import Line, Strip
 from elusive.report.svg import Panel, Series, chart, nice_ticks, power_ticks
 from elusive.report.titles import shorten
 

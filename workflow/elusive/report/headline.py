@@ -15,14 +15,12 @@ import numpy as np
 import pandas as pd
 
 from elusive.figures.data import Benchmark
+from elusive.figures.states import UNKNOWN, judge, kept, place
 from elusive.report.words import PLAIN
 
 #: The scores of the strip, in the chain's order.
 SCORES = tuple(PLAIN)
 METHOD = "spearman"
-
-#: States of a score on a benchmark: above what shuffled compute gives, within it, below it, or not to be told.
-FOLLOWS, CHANCE, FALLS, UNKNOWN = "follows", "chance", "falls", "unknown"
 
 
 @dataclass(frozen=True)
@@ -53,10 +51,7 @@ class Line:
     @property
     def kept(self) -> int:
         """How many scores from the chain's start follow compute, one after the other."""
-        for position, level in enumerate(self.levels):
-            if level.state != FOLLOWS:
-                return position
-        return len(self.levels)
+        return kept([level.state for level in self.levels])
 
 
 @dataclass(frozen=True)
@@ -92,13 +87,6 @@ class Strip:
 
 def _number(value: Any) -> float | None:
     return None if value is None or pd.isna(value) else float(value)
-
-
-def judge(above: bool | None, below: bool | None) -> str:
-    """The state of a mean that lies ``above`` or ``below`` the band of shuffled compute; None: there is no band."""
-    if above is None or below is None or pd.isna(above) or pd.isna(below):
-        return UNKNOWN
-    return FOLLOWS if above else FALLS if below else CHANCE
 
 
 def _levels(headline: pd.DataFrame, family: str, method: str) -> dict[tuple[str, str], Level]:
@@ -137,8 +125,7 @@ def make_strip(
 ) -> Strip:
     """The strip of one family from the tables, benchmarks on which most is kept first.
 
-    They are ordered by how many scores from the chain's start follow compute, then by the mean correlation of the last
-    one that does (of the first, where none does), then as ``benchmarks`` are.
+    They are ordered by :func:`~elusive.figures.states.place`, then as ``benchmarks`` are.
     """
     found = _levels(frames["headline"], family, method)
     lines = []
@@ -147,17 +134,14 @@ def make_strip(
         levels = tuple(found.get((benchmark.name, empty.metric), empty) for empty in nothing)
         lines.append(Line(benchmark, levels))
 
-    def place(line: Line) -> tuple[int, float]:
-        last = line.levels[max(line.kept - 1, 0)].mean
-        return -line.kept, -(last if last is not None else -2.0)
-
+    lines.sort(key=lambda line: place([level.state for level in line.levels], [level.mean for level in line.levels]))
     own = members_of(frames["checkpoints"], members)
     least = frames["headline"].loc[frames["headline"]["family"] == family, "least_p_value"].max()
     return Strip(
         family,
         label,
         len(own),
-        tuple(sorted(lines, key=place)),
+        tuple(lines),
         loss_reference(frames["ceiling"], family, method),
         1.0 if pd.isna(least) else float(least),
     )

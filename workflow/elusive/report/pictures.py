@@ -22,6 +22,7 @@ from elusive.report import page
 
 #: Kinds of figures in the order of the page; others follow under their own name.
 KINDS = {
+    "hero": "Which scores follow compute",
     "survival": "Survival curves of the correlations",
     "statistics": "Statistics of the correlations",
     "attribution": "What each transformation costs",
@@ -45,7 +46,7 @@ KINDS = {
 }
 
 #: Kinds whose figures of all benchmarks the page holds, and how many bytes of pictures at most.
-SHOWN = ("hero", "attribution", "mechanism", "accuracy", "loss")
+SHOWN = ("attribution", "mechanism", "accuracy", "loss")
 MOST_BYTES = 1_500_000
 _SUMMARY = "What to see: "
 

@@ -17,6 +17,7 @@ import pandas as pd
 from elusive import logs, tables
 from elusive.analysis.reference import AGREES, NEAR
 from elusive.errors import ElusiveError
+from elusive.figures import states
 from elusive.figures.data import Benchmark, PathLike, read_benchmark
 from elusive.figures.style import METRICS, format_power, metrics_seen_by
 from elusive.files import atomic_path
@@ -35,10 +36,10 @@ ROWS_HIGH = 24
 #: Metrics whose mean scores the page can draw.
 MEANS = (*(m.column for m in METRICS), "log_p_vocab_incorrect", "accuracy_norm", "margin_log")
 _STATES = {
-    headline.FOLLOWS: "more than shuffled compute gives",
-    headline.CHANCE: "no more than chance",
-    headline.FALLS: "less than shuffled compute gives",
-    headline.UNKNOWN: "too few checkpoints to tell",
+    states.FOLLOWS: "more than shuffled compute gives",
+    states.CHANCE: "no more than chance",
+    states.FALLS: "less than shuffled compute gives",
+    states.UNKNOWN: "too few checkpoints to tell",
 }
 _BIBTEX = """@inproceedings{schaeffer2025elusive,
   title     = {Why Has Predicting Downstream Capabilities of Frontier {AI} Models with Scale Remained Elusive?},
@@ -190,7 +191,7 @@ def _orders(
     means = dict(list(frames["headline"].groupby(["family", "benchmark"], sort=False)))
     result = []
     for family, strip in strips.items():
-        following = {b.name for b in strip.with_state("log_p_vocab_correct", headline.FOLLOWS)}
+        following = {b.name for b in strip.with_state("log_p_vocab_correct", states.FOLLOWS)}
         rows = []
         for benchmark in benchmarks:
             key = (family, benchmark.name)

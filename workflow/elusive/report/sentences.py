@@ -12,8 +12,9 @@ import numpy as np
 import pandas as pd
 
 from elusive.figures.data import Benchmark
+from elusive.figures.states import FALLS, FOLLOWS
 from elusive.figures.style import format_number, format_range, format_share, join
-from elusive.report.headline import FALLS, FOLLOWS, Strip, members_of
+from elusive.report.headline import Strip, members_of
 
 LOG_P, SHARE, BRIER, ACCURACY = "log_p_vocab_correct", "p_choices_correct", "brier", "accuracy"
 
