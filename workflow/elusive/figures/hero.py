@@ -82,16 +82,10 @@ def plot(headline: pd.DataFrame, ceiling: pd.DataFrame, benchmarks: Sequence[Ben
     row = 0.27 if rows <= _NUMBERED else max(0.11, min(0.2, 8.5 / rows))
     lowest = min(0.0, float(np.nanmin([*frame["mean"], *frame["shuffled_low"], 0.0])))
     bars = frame.dropna(subset=["mean"])
+    bands = bars.dropna(subset=["shuffled_low", "shuffled_high"])
     figure = (
         p9.ggplot(frame)
         + p9.geom_blank(p9.aes(x=0, y="place"))  # a panel for every score, whatever is known of it
-        + p9.geom_rect(
-            p9.aes(xmin="shuffled_low", xmax="shuffled_high", ymin="place - 0.46", ymax="place + 0.46"),
-            data=bars.dropna(subset=["shuffled_low", "shuffled_high"]),
-            fill="#E9EBEF",
-        )
-        + p9.geom_rect(p9.aes(xmin=0, xmax="mean", ymin="place - 0.3", ymax="place + 0.3", fill="state"), data=bars)
-        + p9.geom_vline(xintercept=0, size=0.4, color="#555555")
         + p9.facet_wrap("metric", nrow=1, labeller=lambda name: SCORES[name])
         + p9.scale_fill_manual(_COLOURS, labels=lambda found: [_KEYS[state] for state in found])
         + p9.scale_x_continuous(
@@ -112,23 +106,27 @@ def plot(headline: pd.DataFrame, ceiling: pd.DataFrame, benchmarks: Sequence[Ben
             panel_spacing_x=0.015,
         )
     )  # fmt: skip
+    # plotnine cannot draw a layer of no rows.
+    if len(bands):
+        ends = p9.aes(xmin="shuffled_low", xmax="shuffled_high", ymin="place - 0.46", ymax="place + 0.46")
+        figure += p9.geom_rect(ends, data=bands, fill="#E9EBEF")
+    if len(bars):
+        ends = p9.aes(xmin=0, xmax="mean", ymin="place - 0.3", ymax="place + 0.3", fill="state")
+        figure += p9.geom_rect(ends, data=bars)
+    figure += p9.geom_vline(xintercept=0, size=0.4, color="#555555")
     if loss is not None:
         figure += p9.geom_vline(xintercept=loss, size=0.5, linetype="dashed", color="#222222")
     if rows <= _NUMBERED:
         texts = bars.assign(text=[style.format_number(value) for value in bars["mean"]])
         long = texts["mean"] > _INSIDE
-        for rows_of, at, side, ink in (
+        for own, at, side, ink in (
             (texts[~long], np.maximum(texts["mean"][~long], 0) + 0.03, "left", "#222222"),
             (texts[long], texts["mean"][long] - 0.03, "right", "#FFFFFF"),
         ):
-            figure += p9.geom_text(
-                p9.aes("at", "place", label="text"),
-                data=rows_of.assign(at=at),
-                ha=side,
-                va="center",
-                size=6.5,
-                color=ink,
-            )
+            if len(own):
+                places = p9.aes("at", "place", label="text")
+                style_of = {"ha": side, "va": "center", "size": 6.5, "color": ink}
+                figure += p9.geom_text(places, data=own.assign(at=at), **style_of)
     return figure
 
 
