@@ -471,6 +471,9 @@ def test_subjects_of_few_items_are_left_out_and_others_pooled(run: SyntheticRun,
     monkeypatch.setattr(subjects, "MIN_ITEMS", 20)
     data = subjects.plot(*about).data
     assert len(data) == 3 * 4 * 3 and set(data["subject"]) == {"subject_0", "subject_1", "subject_2"}
+    assert "goes, over the 3 subjects, from" in subjects.caption_text(*about)
+    single = table[table["subject"].isna() | (table["subject"] == "subject_1")], *about[1:]
+    assert "the mean correlation of the one subject is" in subjects.caption_text(*single)
     asked = table[(table["metric"] == "brier") & (table["method"] == "spearman") & (table["nan_policy"] == "zero")]
     asked = asked[asked["subject"] == "subject_1"].set_index("family")["mean"]
     one = data[(data["subject"] == "subject_1") & (data["metric"] == "brier")]

@@ -89,7 +89,7 @@ def plot(
         + p9.geom_vline(xintercept=0, size=0.4, color="#999999")
         + p9.geom_hline(yintercept=[i + 0.5 for i in range(rows - 1)], size=0.3, color="#CFCFCF")
         + p9.geom_segment(
-            p9.aes(x="before", xend="after"), size=0.9, lineend="butt", arrow=p9.arrow(length=0.035, type="closed")
+            p9.aes(x="before", xend="after"), size=0.8, lineend="butt", arrow=p9.arrow(length=0.05, type="closed")
         )
         + p9.geom_segment(p9.aes(x="after_low", xend="after_high"), size=0.3, na_rm=True, show_legend=False)
         + (

@@ -161,8 +161,9 @@ def plot_density(
 ) -> p9.ggplot:
     """Draw the densities over those of ``chance``, each row of panels with a scale of its own."""
     kept = _dense(correlations, families)
+    drawn = kept or families
     curves, expected = [], []
-    for (metric, method, family), values in _panels(correlations, families).items():
+    for (metric, method, family), values in _panels(correlations, drawn).items():
         about = {"metric": metric, "method": method, "family": families[family]}
         for found, heights in (
             (curves, density(values)),
@@ -170,9 +171,7 @@ def plot_density(
         ):
             x, y = _stairs(heights if family in kept else np.empty(0))
             found.append({"x": x, "y": y} | about)
-    frame = pd.concat(
-        [_frame(curves, families).assign(kind="measured"), _frame(expected, families).assign(kind="chance")]
-    )
+    frame = pd.concat([_frame(curves, drawn).assign(kind="measured"), _frame(expected, drawn).assign(kind="chance")])
     return (
         p9.ggplot(frame[frame["kind"] == "measured"], p9.aes("x", "y", color="family"))
         + p9.geom_vline(xintercept=0, size=0.3, color="#999999")
@@ -187,7 +186,7 @@ def plot_density(
             title=style.escape(benchmark.label),
             subtitle="" if kept else f"no family has {MIN_MODELS} checkpoints: nothing to draw",
         )
-        + _grid(frame, benchmark, families, scales="free_y")
+        + _grid(frame, benchmark, drawn, scales="free_y")
     )
 
 
