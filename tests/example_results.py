@@ -3,7 +3,7 @@
     python tests/example_results.py [RESULTS]
 
 reads a finished default run (`results`), and writes `workflow/docs/example_results.csv` with date and machine of the
-run, `workflow/report/hero.png` and, where a Chromium is, `workflow/report/first_screen.png`; the README's answer follows
+run, `workflow/report/hero.png` and, with a Chromium, `workflow/report/first_screen.png`; the README's answer follows
 from the CSV, and a test compares them.
 """
 
