@@ -71,13 +71,13 @@ def answer(rows: Sequence[dict[str, str]]) -> list[str]:
     silent = sum(float(row["value"]) <= 2 for row in beyond.values())
     assert silent > total / 2
     return [
-        f"The log-likelihood of the right answer follows compute on {follows['log_p_vocab_correct']} of {total} benchmarks, "
-        f"its share among the choices on {follows['p_choices_correct']}, accuracy on {follows['accuracy']}.",
-        f"Of a mean correlation of {_number(first)}, {_number(first - share)} is lost where the wrong choices enter, since "
-        f"these follow compute nearly as closely as the right one ({_number(wrong)} against {_number(right)}), and "
-        f"{_number(share - last)} more where only right or wrong is kept.",
-        f"These models are tiny: on {silent} of {total} benchmarks none of them beats guessing by two standard errors, so "
-        "that there is no accuracy to predict yet.",
+        f"The log-likelihood of the right answer follows compute on {follows['log_p_vocab_correct']} of {total} "
+        f"benchmarks, its share among the choices on {follows['p_choices_correct']}, accuracy on {follows['accuracy']}.",
+        f"Of a mean correlation of {_number(first)}, {_number(first - share)} is lost where the wrong choices enter, "
+        f"since these follow compute nearly as closely as the right one ({_number(wrong)} against {_number(right)}), "
+        f"and {_number(share - last)} more where only right or wrong is kept.",
+        f"These models are tiny: on {silent} of {total} benchmarks none of them beats guessing by two standard errors, "
+        "so that there is no accuracy to predict yet.",
     ]
 
 
@@ -85,8 +85,8 @@ def block(rows: Sequence[dict[str, str]]) -> str:
     """What stands between :data:`BEGIN` and :data:`END`."""
     loss = _number(float(_of(rows, "loss_spearman")[""]["value"]))
     about = (
-        f"Numbers are means over items of the Spearman correlation with compute, undefined ones counted as 0; the loss has "
-        f"{loss}. Run of {rows[0]['date']} on {rows[0]['machine']}: [example_results.csv]({TABLE})."
+        f"Numbers are means over items of the Spearman correlation with compute, undefined ones counted as 0; the loss "
+        f"has {loss}. Run of {rows[0]['date']} on {rows[0]['machine']}: [example_results.csv]({TABLE})."
     )
     return "\n".join([*textwrap.wrap(" ".join(answer(rows)), 120), "", *textwrap.wrap(about, 120)])
 
