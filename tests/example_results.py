@@ -71,8 +71,9 @@ def answer(rows: Sequence[dict[str, str]]) -> list[str]:
     silent = sum(float(row["value"]) <= 2 for row in beyond.values())
     assert silent > total / 2
     return [
-        f"The log-likelihood of the right answer follows compute on {follows['log_p_vocab_correct']} of "
-        f"{total} benchmarks, its share among the choices on {follows['p_choices_correct']}, accuracy on {follows['accuracy']}.",
+        f"The log-likelihood of the right answer follows compute on {follows['log_p_vocab_correct']} of {total} "
+        f"benchmarks, its share among the choices on {follows['p_choices_correct']}, "
+        f"accuracy on {follows['accuracy']}.",
         f"Of a mean correlation of {_number(first)}, {_number(first - share)} is lost where the wrong choices enter, "
         f"since these follow compute nearly as closely as the right one ({_number(wrong)} against {_number(right)}), "
         f"and {_number(share - last)} more where only right or wrong is kept.",
