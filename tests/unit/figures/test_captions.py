@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from elusive.figures import agreement, attribution, choices, hero, loss, masses, mechanism, statistics
+from elusive.figures import accuracy, agreement, attribution, choices, hero, loss, masses, mechanism, statistics
 from elusive.figures.states import CHANCE, FALLS, FOLLOWS, UNKNOWN, kept
 from report_tables import FAMILY, benchmarks, ceiling, headline
 from report_tables import attribution as attribution_table
@@ -166,6 +166,16 @@ def test_the_loss_of_one_checkpoint_has_no_correlation() -> None:
     assert _seen(single) == "the loss is 4.00 nats at 1 × 10¹² FLOPs." or "correlation" not in single
     flat = loss.caption_text(table.assign(validation_loss=3.0))
     assert "correlation" not in flat and "nan" not in flat
+
+
+def test_a_margin_over_chance_is_said_where_there_is_one() -> None:
+    rows = {"benchmark": "a", "model": "m", "checkpoint": ["c", "d"], "flops": [1e12, 1e13], "parameters": 10}
+    table = pd.DataFrame(rows | {"chance": 0.25, "accuracy": [0.2, 0.3], "above_chance_se": [-1.0, 3.0]})
+    text = accuracy.caption_text(table, benchmarks("A"))
+    assert "the largest margin over chance is on A, 0.300 against 0.250" in text and "2 checkpoints of 1 model." in text
+    assert "On A some checkpoint is better" in text
+    below = accuracy.caption_text(table.assign(accuracy=0.2, above_chance_se=-1.0), benchmarks("A"))
+    assert _seen(below).startswith("no accuracy is above chance. On A no checkpoint") and "margin" not in below
 
 
 def test_kendall_is_said_to_be_smaller_where_it_is() -> None:

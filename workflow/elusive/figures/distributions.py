@@ -11,7 +11,7 @@ import plotnine as p9
 from elusive.analysis.correlations import METHODS
 from elusive.figures import style
 from elusive.figures.data import Benchmark
-from elusive.figures.null import Chance, describe_null, null_curve
+from elusive.figures.null import Chance, chance_text, describe_null, null_curve
 from elusive.figures.survival import survival_steps
 
 #: Ends of the stretches of which a density has the shares; a value at an end belongs to the stretch above it.
@@ -232,12 +232,9 @@ def survival_caption(
     correlations: pd.DataFrame, chance: Chance, benchmark: Benchmark, families: Mapping[str, str]
 ) -> str:
     """What the survival curves show, with their numbers."""
-    kendall = describe_null(chance, families, "kendall")
     axes = (
-        "Vertical axis: share of items whose correlation is larger. Dotted: what chance alone gives with as many "
-        "checkpoints, the distribution of one item's correlation when its score has nothing to do with compute; "
-        f"Kendall's is then above 0.75 for {kendall} of the items, Spearman's for "
-        f"{describe_null(chance, families, 'spearman')}."
+        "Vertical axis: share of items whose correlation is larger. "
+        f"{chance_text(chance, families, ('kendall', 'spearman'))}"
     )
     return _caption("survival curves of the correlations, by method.", axes, correlations, benchmark, families)
 
@@ -250,8 +247,11 @@ def density_caption(
     left = (
         f" Not drawn, having fewer than {MIN_MODELS} checkpoints: {style.join([f'“{f}”' for f in few])}." if few else ""
     )
+    drawn = _dense(correlations, families)
+    known = any(describe_null(chance, {name: label}, "spearman") for name, label in drawn.items())
+    dotted = " Dotted: what chance alone gives with as many checkpoints." if known else ""
     axes = (
         f"Vertical axis: density of the items over stretches of {EDGES[1] - EDGES[0]:.1f}, with a scale of its own for "
-        f"each metric. Dotted: what chance alone gives with as many checkpoints.{left}"
+        f"each metric.{dotted}{left}"
     )
     return _caption("densities of the correlations, by method.", axes, correlations, benchmark, families)

@@ -36,8 +36,8 @@ def caption_text(checkpoints: pd.DataFrame) -> str:
     return (
         "Validation loss against compute.\n\n"
         "Horizontal axis: training FLOPs, 6·N·D with N all parameters and D tokens; vertical axis: validation loss in "
-        f"nats per token, both logarithmic. One line is one model, darker with more parameters; {models} models, "
-        f"{len(checkpoints)} checkpoints.\n\n"
+        f"nats per token, both logarithmic. One line is one model, darker with more parameters; "
+        f"{style.count(models, 'model')}, {style.count(len(checkpoints), 'checkpoint')}.\n\n"
         f"What to see: the loss is {first['validation_loss']:.2f} nats at {style.format_power(first['flops'])} FLOPs"
         + (
             f" and {last['validation_loss']:.2f} at {style.format_power(last['flops'])}; the correlation of log loss "

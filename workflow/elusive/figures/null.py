@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -46,11 +46,23 @@ def null_curve(chance: Chance, family: str, method: str) -> tuple[np.ndarray, np
 
 
 def describe_null(chance: Chance, families: Mapping[str, str], method: str) -> str:
-    """Shares above 0.75 by chance, as a phrase: ``5.1 % (“A”) and 2.4 % (“B”)``."""
+    """Shares above 0.75 by chance, as a phrase: ``5.1 % (“A”) and 2.4 % (“B”)``; empty where too few checkpoints."""
     bands = chance.bands
     rows = bands[bands["method"] == method].set_index("family")["fraction_above_075"]
     shares: dict[str, list[str]] = {}
     for name, label in families.items():
         if name in rows.index:
             shares.setdefault(style.format_share(rows[name], 1), []).append(f"“{label}”")
-    return style.join([f"{share} ({', '.join(labels)})" for share, labels in shares.items()])
+    return style.join([f"{share} ({', '.join(labels)})" for share, labels in shares.items()]) if shares else ""
+
+
+def chance_text(chance: Chance, families: Mapping[str, str], methods: Sequence[str]) -> str:
+    """What the dotted curves are, and how often each of ``methods`` is then above 0.75."""
+    found = {method: describe_null(chance, families, method) for method in methods}
+    known = [f"{method.capitalize()}'s for {text}" for method, text in found.items() if text]
+    if not known:
+        return "The checkpoints are too few for a curve of what chance alone gives."
+    return (
+        "Dotted: what chance alone gives with as many checkpoints, the distribution of one item's correlation when its "
+        f"score has nothing to do with compute; it is above 0.75, {style.join(known)} of such items."
+    )

@@ -14,7 +14,7 @@ import plotnine as p9
 
 from elusive.figures import style
 from elusive.figures.data import Benchmark
-from elusive.figures.null import Chance, describe_null, null_curve
+from elusive.figures.null import Chance, chance_text, null_curve
 
 
 def method_of(metric: str) -> str:
@@ -145,10 +145,8 @@ def caption_text(correlations: pd.DataFrame, chance: Chance, benchmark: Benchmar
         "training FLOPs (6·N·D). Vertical axis: share of items whose correlation is larger; the further right and up "
         "a curve, the better the metric follows compute. The correlation is Spearman's, except for p_vocab, where it "
         "is Pearson's, in the last panel: ranks cannot see the exponential between log p_vocab and p_vocab. The Brier "
-        "score is negated, "
-        "so that larger is better in every panel. Dotted: what chance alone gives with as many checkpoints, the "
-        "distribution of one item's correlation when its score has nothing to do with compute; Spearman's is above "
-        f"0.75 for {describe_null(chance, families, 'spearman')} of such items.\n\n"
+        "score is negated, so that larger is better in every panel. "
+        f"{chance_text(chance, families, ['spearman'])}\n\n"
         f"{benchmark.describe_items()} Families: {members}.\n\n"
         f"What to see: in “{first}”, the mean correlation over all items, undefined ones counted as 0, and the share "
         f"of defined ones above 0.75: {style.join(shares)}."
