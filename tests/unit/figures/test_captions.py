@@ -181,7 +181,7 @@ def test_a_margin_over_chance_is_said_where_there_is_one() -> None:
 def test_kendall_is_said_to_be_smaller_where_it_is() -> None:
     wide = pd.DataFrame({"spearman": [0.5, 0.8, np.nan, 0.0], "kendall": [0.4, 0.8, 0.2, 0.0]})
     assert "For 33 % of the items Kendall's is nearer to 0" in agreement._nearer(wide)
-    assert agreement._nearer(wide[:0]) == ""
+    assert agreement._nearer(wide[:0]) == agreement._nearer(wide[1:2]) == "", "none, or none that differs"
 
 
 def test_the_statistics_name_benchmarks_only_where_there_are_several() -> None:

@@ -107,11 +107,14 @@ def methods_caption(correlations: pd.DataFrame, benchmark: Benchmark, families: 
 
 
 def _nearer(wide: pd.DataFrame) -> str:
-    """For how many items Kendall's coefficient is the smaller one; nothing where there is none to compare."""
+    """For how many items Kendall's coefficient is the smaller one; nothing where it is for none."""
     both = wide[["spearman", "kendall"]].dropna().abs()
     if both.empty:
         return ""
-    share = style.format_share((both["kendall"] < both["spearman"] - 1e-9).mean())
+    nearer = (both["kendall"] < both["spearman"] - 1e-9).mean()
+    if not nearer > 0:
+        return ""
+    share = style.format_share(nearer)
     return f" For {share} of the items Kendall's is nearer to 0 than Spearman's: the two measure on different scales."
 
 
