@@ -22,14 +22,14 @@ from elusive.analysis.aggregates import write_aggregates
 from elusive.analysis.attribution import write_attribution
 from elusive.analysis.audit import write_audit
 from elusive.analysis.authors import write_authors_variants
-from elusive.analysis.checkpoint_intervals import write_checkpoint_intervals
+from elusive.analysis.ceiling import write_ceiling
 from elusive.analysis.checkpoints import write_checkpoints
 from elusive.analysis.choices import write_choices
 from elusive.analysis.correlations import write_correlations
 from elusive.analysis.mechanism import Inputs, write_mechanism
 from elusive.analysis.metrics import write_metrics
 from elusive.analysis.null import write_null_bands
-from elusive.analysis.predictability import write_predictability
+from elusive.analysis.over_checkpoints import TABLES, write_over_checkpoints
 from elusive.analysis.reference import write_reference
 from elusive.analysis.scores import write_scores
 from elusive.analysis.statistics import write_statistics
@@ -55,12 +55,36 @@ PUBLISHED = sorted((Path(__file__).parent.parent / "workflow/registry/reference"
 
 
 @dataclass(frozen=True)
+class World:
+    """What a synthetic run is of: its checkpoints, and how log-likelihoods depend on compute.
+
+    ``slope`` is the nats per tenfold compute that an item's choices gain together, on average over items, and
+    ``deviation`` how it varies over items; the right choice gains ``advantage`` more, and starts ``ahead``.
+    ``unequal``: items have 2 to 5 choices. ``families``: which of the three there are.
+    """
+
+    sizes: tuple[int, ...] = tuple(SIZES)
+    steps: tuple[int, ...] = tuple(STEPS)
+    slope: float = 4.0
+    deviation: float = 2.0
+    advantage: float | None = None
+    ahead: float = 0.0
+    unequal: bool = False
+    families: tuple[str, ...] = ("ladder", "ladder-tokens", "ladder-sizes")
+
+
+@dataclass(frozen=True)
 class SyntheticRun:
     """Where the tables of a synthetic run are; ``families`` maps a family's name to its label."""
 
     root: Path
     families: dict[str, str]
     benchmarks: tuple[str, ...]
+    world: World = World()
+
+    def described(self) -> dict[str, list[dict[str, Any]]]:
+        """Name -> checkpoints of each family."""
+        return {name: frame.to_dict("records") for name, (_, frame) in _family_members(self.world).items()}
 
     def items(self) -> list[Path]:
         return [self.root / f"items/{b}.parquet" for b in self.benchmarks]
@@ -75,7 +99,7 @@ class SyntheticRun:
         return sorted(self.root.glob("logprobs/*/*/*.parquet"))
 
     def members(self) -> dict[str, list[list[str]]]:
-        families = _family_members(_checkpoints())
+        families = _family_members(self.world)
         return {name: frame[["model", "checkpoint"]].to_numpy().tolist() for name, (_, frame) in families.items()}
 
     def table(self, name: str) -> Path:
@@ -85,11 +109,11 @@ class SyntheticRun:
         return self.root / f"drilldown/{benchmark}.json"
 
 
-def _checkpoints() -> pd.DataFrame:
+def _checkpoints(world: World = World()) -> pd.DataFrame:
     frame = pd.DataFrame(
         [
             {"model": f"ladder-{i}", "checkpoint": f"tokens-{d}", "parameters": n, "tokens": d}
-            for (i, n), d in itertools.product(enumerate(SIZES), STEPS)
+            for (i, n), d in itertools.product(enumerate(world.sizes), world.steps)
         ]
     )
     frame["parameters_nonembedding"] = frame["parameters"] // 2
@@ -98,31 +122,40 @@ def _checkpoints() -> pd.DataFrame:
     return frame
 
 
-def _family_members(checkpoints: pd.DataFrame) -> dict[str, tuple[str, pd.DataFrame]]:
-    largest, last = checkpoints["model"] == "ladder-4", checkpoints["tokens"] == STEPS[-1]
+def _family_members(world: World = World()) -> dict[str, tuple[str, pd.DataFrame]]:
+    checkpoints = _checkpoints(world)
+    largest = checkpoints["model"] == f"ladder-{len(world.sizes) - 1}"
+    last = checkpoints["tokens"] == world.steps[-1]
     members = {
         "ladder": ("Ladder (all)", checkpoints),
         "ladder-tokens": ("Ladder, largest model (data scaling)", checkpoints[largest]),
         "ladder-sizes": ("Ladder, end of training (parameter scaling)", checkpoints[last]),
     }
-    return {name: (label, frame.sort_values("flops")) for name, (label, frame) in members.items()}
+    return {name: (members[name][0], members[name][1].sort_values("flops")) for name in world.families}
 
 
 def make_run(
-    root: Path, num_items: int = 400, benchmarks: tuple[str, ...] = tuple(CHOICES), seed: int = 0
+    root: Path,
+    num_items: int = 400,
+    benchmarks: tuple[str, ...] = tuple(CHOICES),
+    seed: int = 0,
+    world: World = World(),
 ) -> SyntheticRun:
     """Write the tables of a synthetic run below ``root``; every stage after the scores is the real one."""
-    checkpoints = _checkpoints()
-    families = {name: label for name, (label, _) in _family_members(checkpoints).items()}
-    run = SyntheticRun(root, families, tuple(benchmarks))
+    checkpoints = _checkpoints(world)
+    families = {name: label for name, (label, _) in _family_members(world).items()}
+    run = SyntheticRun(root, families, tuple(benchmarks), world)
     for number, benchmark in enumerate(benchmarks):
         generator = np.random.default_rng([seed, number])
-        gold = generator.integers(0, CHOICES[benchmark][1], num_items)
-        items = _write_items(root, benchmark, gold, seed)
-        scores = _log_likelihoods(generator, benchmark, gold, checkpoints["flops"].to_numpy())
+        counts = np.full(num_items, CHOICES[benchmark][1])
+        if world.unequal:
+            counts = 2 + np.arange(num_items) % 4
+        gold = generator.integers(0, counts)
+        items = _write_items(root, benchmark, gold, seed, counts=counts)
+        scores = _log_likelihoods(generator, benchmark, gold, checkpoints["flops"].to_numpy(), counts, world)
         for row, values in zip(checkpoints.itertuples(), scores, strict=True):
-            _write_logprobs(root, row, benchmark, items, gold, values)
-        named = _family_members(checkpoints)
+            _write_logprobs(root, row, benchmark, items, gold, values, counts=counts)
+        named = _family_members(world)
         outputs = {
             kind: {family: root / f"{kind}/{family}/{benchmark}.parquet" for family in named}
             for kind in ("metrics", "correlations", "choices")
@@ -161,21 +194,22 @@ def make_run(
         drops_parquet=run.table("mechanism_drops"),
         drops_csv=run.table("mechanism_drops").with_suffix(".csv"),
     )
-    write_predictability(statistics=run.table("correlation_statistics"), **outputs("predictability"))
     write_aggregates(
         metrics=sorted(root.glob("metrics/*/*.parquet")),
         items=run.items(),
-        families={name: members.to_dict("records") for name, (_, members) in _family_members(checkpoints).items()},
+        families=run.described(),
         means_parquet=run.table("means"),
         means_csv=run.table("means").with_suffix(".csv"),
         aggregates_parquet=run.table("aggregates"),
         aggregates_csv=run.table("aggregates").with_suffix(".csv"),
     )
     write_attribution(correlations=correlations, items=run.items(), **outputs("attribution"))
-    described = {family: members.to_dict("records") for family, (_, members) in _family_members(checkpoints).items()}
+    described = run.described()
     metrics = sorted(root.glob("metrics/*/*.parquet"))
-    write_null_bands(families=described, items=run.items(), **outputs("null_bands"))
-    write_checkpoint_intervals(metrics=metrics, **outputs("checkpoint_intervals"))
+    curves = {"curves_parquet": run.table("null_curves"), "curves_csv": run.table("null_curves").with_suffix(".csv")}
+    write_null_bands(families=described, items=run.items(), **outputs("null_bands"), **curves)
+    paths = {name: tuple(outputs(name).values()) for name in TABLES}
+    write_over_checkpoints(metrics=metrics, items=run.items(), outputs=paths)
     write_audit(
         logprobs=run.logprobs(),
         metrics={(f, b): root / f"metrics/{f}/{b}.parquet" for f in families for b in benchmarks},
@@ -187,6 +221,7 @@ def make_run(
     write_authors_variants(metrics=metrics, **outputs("authors_variants"))
     write_scores(metrics=sorted(root.glob("metrics/*/*.parquet")), **outputs("scores"))
     write_checkpoints(checkpoints=checkpoints.to_dict("records"), training=training, **outputs("checkpoints"))
+    write_ceiling(families=described, checkpoints=run.table("checkpoints"), **outputs("ceiling"))
     write_reference(
         scores=run.table("scores"),
         items=run.items(),
@@ -281,18 +316,25 @@ def planted_disagreements(root: Path) -> Path:
 
 
 def _write_items(
-    root: Path, benchmark: str, gold: np.ndarray, seed: int, about: dict[str, Any] | None = None
+    root: Path,
+    benchmark: str,
+    gold: np.ndarray,
+    seed: int,
+    about: dict[str, Any] | None = None,
+    counts: np.ndarray | None = None,
 ) -> list[str]:
     label, choices = CHOICES[benchmark]
     count = len(gold)
+    if counts is None:
+        counts = np.full(count, choices)
     names = [f"{benchmark}/{i:05d}" for i in range(count)]
     table = {
         "item": names,
         "subject": [f"subject_{i * 3 // count}" if benchmark == "mmlu" else None for i in range(count)],
         "contexts": [["Question?"]] * count,
-        "continuations": [[f" choice {k} of item {i}" for k in range(choices)] for i in range(count)],
+        "continuations": [[f" choice {k} of item {i}" for k in range(counts[i])] for i in range(count)],
         "gold": gold,
-        "num_choices": [choices] * count,
+        "num_choices": counts,
     }
     note = "the validation split stands in for the test split" if benchmark == "sciq" else None
     metadata = {
@@ -306,7 +348,7 @@ def _write_items(
         "num_items_total": 1172,
         "limit": count,
         "seed": seed,
-        "chance": 1 / choices,
+        "chance": float((1 / counts).mean()),
         "version": 1,
     }
     metadata |= about or {}
@@ -314,13 +356,27 @@ def _write_items(
     return names
 
 
-def _log_likelihoods(generator: np.random.Generator, benchmark: str, gold: np.ndarray, flops: np.ndarray) -> np.ndarray:
-    """Log-likelihoods [checkpoints, items, choices], below 0; on SciQ the correct choice rises clearly faster."""
-    items, choices = len(gold), CHOICES[benchmark][1]
+def _log_likelihoods(
+    generator: np.random.Generator,
+    benchmark: str,
+    gold: np.ndarray,
+    flops: np.ndarray,
+    counts: np.ndarray,
+    world: World,
+) -> np.ndarray:
+    """Log-likelihoods [checkpoints, items, choices], below 0; on SciQ the correct choice rises clearly faster.
+
+    Choices past an item's number are there, and not written.
+    """
+    items, choices = len(gold), int(counts.max())
     x = np.log10(flops)[:, None, None] - 12.0
-    level = generator.normal(-40.0, 8.0, (items, 1)) + generator.normal(0.0, 3.0, (items, choices))
-    slope = generator.normal(4.0, 2.0, (items, 1)) + generator.normal(0.0, 0.6, (items, choices))
-    slope += (np.arange(choices) == gold[:, None]) * (1.5 if benchmark == "sciq" else 0.1)
+    right = np.arange(choices) == gold[:, None]
+    level = (
+        generator.normal(-40.0, 8.0, (items, 1)) + generator.normal(0.0, 3.0, (items, choices)) + right * world.ahead
+    )
+    slope = generator.normal(world.slope, world.deviation, (items, 1))
+    slope = slope + generator.normal(0.0, 0.3 * world.deviation, (items, choices))
+    slope += right * (world.advantage if world.advantage is not None else 1.5 if benchmark == "sciq" else 0.1)
     noise = generator.normal(0.0, 0.8, (len(flops), items, choices))
     return np.minimum(level + slope * x + noise, -0.01)
 
@@ -333,6 +389,7 @@ def _write_logprobs(
     gold: np.ndarray,
     scores: np.ndarray,
     chars: np.ndarray | None = None,
+    counts: np.ndarray | None = None,
 ) -> None:
     num_items, choices = scores.shape
     table = pa.table(
@@ -347,6 +404,8 @@ def _write_logprobs(
             "is_greedy": scores.reshape(-1) > -20.0,
         }
     )
+    if counts is not None:
+        table = table.filter(pa.array((np.arange(choices) < counts[:, None]).reshape(-1)))
     metadata = {"model": row.model, "checkpoint": row.checkpoint, "source": "ladder", "parameters": row.parameters}
     metadata |= {"revision": None, "parameters_nonembedding": row.parameters_nonembedding}
     metadata |= {"tokens": row.tokens, "flops": row.flops, "dtype": "float32", "device": "cpu", "path": "plain"}
@@ -358,7 +417,7 @@ def _write_logprobs(
 
 def draw_figure(run: SyntheticRun, name: str, folder: Path) -> dict[str, Path]:
     """Draw the figure called ``name`` (as in the report) of a synthetic run; the paths of its files."""
-    from elusive.figures import accuracy, attribution, benchmark, example, loss, mechanism, statistics, subjects
+    from elusive.figures import accuracy, attribution, benchmark, example, hero, loss, mechanism, statistics, subjects
 
     kind, _, rest = name.partition("/")
     suffixes = {"png": "png", "pdf": "pdf", "caption": "txt", "data": "csv"}
@@ -376,12 +435,13 @@ def draw_figure(run: SyntheticRun, name: str, folder: Path) -> dict[str, Path]:
             means_table=run.table("means"),
             statistics=run.table("correlation_statistics"),
             null_bands=run.table("null_bands"),
+            null_curves=run.table("null_curves"),
             items=run.root / f"items/{rest}.parquet",
             families=run.families,
             outputs={kind: outputs},
         )
     elif kind == "statistics":
-        intervals = run.table("checkpoint_intervals")
+        intervals = run.table("headline")
         statistics.write_statistics(
             statistics=run.table("correlation_statistics"), intervals=intervals, method=rest, **everything
         )
@@ -403,6 +463,8 @@ def draw_figure(run: SyntheticRun, name: str, folder: Path) -> dict[str, Path]:
             members=run.members(),
             **everything | {"outputs": files("accuracy"), "scaling_outputs": files("scaling")},
         )
+    elif kind == "hero":
+        hero.write_hero(headline=run.table("headline"), ceiling=run.table("ceiling"), **everything)
     elif kind == "example":
         example.write_example(outputs=outputs)
     else:
@@ -412,19 +474,17 @@ def draw_figure(run: SyntheticRun, name: str, folder: Path) -> dict[str, Path]:
 
 def drilldown_inputs(run: SyntheticRun, benchmark: str) -> dict[str, Any]:
     """What ``write_drilldown`` is called with for a benchmark, but for its output."""
-    family, (_, members) = next(iter(_family_members(_checkpoints()).items()))
     return {
         "logprobs": sorted(run.root.glob(f"logprobs/*/*/{benchmark}.parquet")),
         "items": run.root / f"items/{benchmark}.parquet",
-        "correlations": run.root / f"correlations/{family}/{benchmark}.parquet",
-        "members": members.to_dict("records"),
+        "correlations": {family: run.root / f"correlations/{family}/{benchmark}.parquet" for family in run.families},
+        "members": run.described(),
     }
 
 
 def report_inputs(run: SyntheticRun, figures: Path) -> dict[str, Any]:
     """What ``write_report`` is called with, but for its output; ``figures`` is the folder that they were drawn in."""
     captions = sorted(figures.glob("**/*.txt"))
-    families = _family_members(_checkpoints())
     return {
         "items": run.items(),
         "logprobs": run.logprobs(),
@@ -435,5 +495,6 @@ def report_inputs(run: SyntheticRun, figures: Path) -> dict[str, Any]:
         "captions": captions,
         "families": run.families,
         "plotted": list(run.families),
-        "members": {name: frame[["model", "checkpoint"]].to_numpy().tolist() for name, (_, frame) in families.items()},
+        "members": run.members(),
+        "gallery": run.root / "figures.html",
     }

@@ -38,12 +38,12 @@ from scipy import stats
 from elusive.analysis.aggregates import write_aggregates
 from elusive.analysis.attribution import write_attribution
 from elusive.analysis.authors import write_authors_variants
-from elusive.analysis.checkpoint_intervals import write_checkpoint_intervals
 from elusive.analysis.choices import write_choices
 from elusive.analysis.correlations import LOSSES, METHODS, checkpoint_blocks, metric_correlations, write_correlations
 from elusive.analysis.mechanism import Inputs, write_mechanism
 from elusive.analysis.metrics import present, write_metrics
 from elusive.analysis.null import write_null_bands
+from elusive.analysis.over_checkpoints import TABLES, write_over_checkpoints
 from elusive.analysis.statistics import write_statistics
 from elusive.tables import read_table, write_table
 
@@ -304,11 +304,13 @@ def main(arguments: list[str] | None = None) -> dict[str, float]:
             )
         both = {"output_parquet": root / "table.parquet", "output_csv": root / "table.csv"}
         with stages.timed("checkpoint intervals"):
-            write_checkpoint_intervals(metrics=tables["metrics"], **both)
+            outputs = {name: (root / f"{name}.parquet", root / f"{name}.csv") for name in TABLES}
+            write_over_checkpoints(metrics=tables["metrics"], items=tables["items"], outputs=outputs)
         with stages.timed("authors' variants"):
             write_authors_variants(metrics=tables["metrics"], **both)
         with stages.timed("null bands"):
-            write_null_bands(families=named, items=tables["items"], **both)
+            curves = {"curves_parquet": root / "curves.parquet", "curves_csv": root / "curves.csv"}
+            write_null_bands(families=named, items=tables["items"], **both, **curves)
         with stages.timed("attribution"):
             write_attribution(correlations=tables["correlations"], items=tables["items"], **both)
         with stages.timed("mechanism"):

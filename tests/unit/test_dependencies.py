@@ -60,7 +60,7 @@ def copy(tmp_path, monkeypatch):
         ("analysis/attribution.py", {"attribution"}, {"metrics", "statistics", "report", "figure_statistics"}),
         ("analysis/distributions.py", {"statistics", "attribution", "mechanism"}, {"metrics", "correlations"}),
         ("figures/style.py", {"figure_benchmark", "figure_loss", "report"}, {"metrics", "statistics"}),
-        ("report/template.html.j2", {"report"}, {"metrics", "figure_benchmark"}),
+        ("report/page/layout.html.j2", {"report"}, {"metrics", "figure_benchmark", "drilldown"}),
         ("scoring/loglikelihood.py", set(), {"metrics", "statistics", "figure_benchmark", "report"}),
         ("tables.py", {"metrics", "statistics", "figure_benchmark", "figure_example", "report"}, set()),
     ],

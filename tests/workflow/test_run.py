@@ -1,6 +1,7 @@
 """The real Snakefile from the archive to the report: what it makes, and what it does not make twice."""
 
 import contextlib
+import json
 import os
 import re
 import shutil
@@ -33,6 +34,12 @@ def test_everything_is_made(finished, small_config):
                 assert (results / "figures" / kind / f"{benchmark}.{suffix}").stat().st_size > 0
     page = (results / "report.html").read_text()
     assert "Small (all)" in page and "WinoGrande" in page
+    # Every file that the page links lies beside it.
+    linked = {address for address in re.findall(r'href="([^"#]+)', page) if not address.startswith("https:")}
+    assert {"figures.html", "run.json", "tables/data_dictionary.csv", "tables/headline.csv"} <= linked
+    assert all((results / address).is_file() for address in linked), linked
+    record = json.loads((results / "run.json").read_text())
+    assert "snakemake" in record["command"] and record["jobs"]["score"]["jobs"] > 0
     assert not list(results.rglob(".*.parquet*")), "no temporary file is left"
 
 

@@ -27,7 +27,7 @@ METADATA_KEY = b"elusive"
 #: Version of the contract below: of the tables, their columns in order, types, units, and where nulls may be. It stands
 #: in every file. A test holds a digest of each version, so that the contract cannot change under an old number; who
 #: changes what a column means under the same name and type raises it as well.
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 SCHEMA_KEY = b"elusive_schema"
 
 
@@ -75,6 +75,7 @@ _METRIC = _Column("metric", pa.string(), "name of the metric, a column of the me
 _METHOD = _Column("method", pa.string(), "pearson, spearman or kendall")
 _NUM_MODELS = _Column("num_models", pa.int32(), "number of checkpoints correlated")
 _NUM_ITEMS = _Column("num_items", pa.int32(), "number of items")
+_NUM_RUNS = _Column("num_runs", pa.int32(), "number of models that these checkpoints belong to")
 
 
 def _score(name: str, meaning: str, unit: str = "", nullable: bool = False) -> _Column:
@@ -264,17 +265,77 @@ SCHEMAS: dict[str, pa.Schema] = {
         _Column(
             "kind", pa.string(), "mass: of the right choice or of all; comparison: of the right with the wrong ones"
         ),
-        _Column("rank", pa.int32(), "rank within the kind by the median correlation, 1 being the best"),
+        _Column("rank", pa.int32(), "rank within the kind by the mean correlation, 1 being the best"),
         _METRIC,
-        _Column("recommended", pa.bool_(), "whether it is the best of its kind with a median above 0 beyond doubt"),
+        _Column(
+            "recommended", pa.bool_(), "whether it follows compute, shows skill and is not behind the best of its kind"
+        ),
+        _Column("reason", pa.string(), "the first thing that it lacks to be recommended; null if it is", nullable=True),
         _NUM_ITEMS,
         _NUM_MODELS,
         _score("median", "median over items of the correlation with compute, undefined ones counted as 0", "", True),
         _score("median_low", "lower end of its 95 % interval", "", True),
         _score("median_high", "upper end of its 95 % interval", "", True),
-        _score("mean", "mean over items of the correlation", "", True),
+        _score("mean", "mean over items of the correlation, as in headline", "", True),
+        _score("mean_checkpoints_low", "lower end of its 95 % interval, by leaving single checkpoints out", "", True),
+        _score("mean_models_low", "lower end of its 95 % interval, by leaving whole models out", "", True),
         _score("fraction_above_075", "share of items whose correlation exceeds 0.75", "", True),
         _score("nan_fraction", "share of items whose correlation is undefined"),
+        _score("p_value", "share of the orders of compute whose mean is no less, as in headline", "", True),
+        _score("p_adjusted", "the same, corrected for choosing among all scores and methods", "", True),
+        _Column(
+            "follows", pa.bool_(), "whether p_adjusted is at most 0.05 and its intervals over checkpoints are above 0"
+        ),
+        _Column(
+            "skill", pa.bool_(), "whether it rises on right and on wrong items, as no change of temperature makes it do"
+        ),
+        _score("skill_right", "Kendall correlation with compute on items that other checkpoints get right", "", True),
+        _score("skill_wrong", "the same on items that other checkpoints get wrong", "", True),
+        _score("skill_p_value", "the larger of the two sides' shares of orders of compute with as much", "", True),
+        _Column("tied", pa.bool_(), "whether it cannot be told from the best of its kind by the intervals of gap"),
+        _score("gap", "mean over items of the best score's correlation minus its own", "", True),
+        *[
+            _score(f"gap{how}_{bound}", f"{end} end of its 95 % interval{over}", "", True)
+            for how, over in {
+                "": " for other items",
+                "_checkpoints": ", by leaving single checkpoints out",
+                "_models": ", by leaving whole models out",
+            }.items()
+            for bound, end in {"low": "lower", "high": "upper"}.items()
+        ],
+    ),
+    "headline": _schema(
+        _FAMILY,
+        _BENCHMARK,
+        _METRIC,
+        _METHOD,
+        _NUM_ITEMS,
+        _NUM_MODELS,
+        _NUM_RUNS,
+        _score("nan_fraction", "share of items whose correlation is undefined"),
+        _score("mean", "mean over all items of the correlation with compute, undefined ones counted as 0"),
+        *[
+            _score(f"mean{how}_{bound}", f"{end} end of its 95 % interval{over}", "", True)
+            for how, over in {
+                "": " for other items",
+                "_checkpoints": ", by leaving single checkpoints out",
+                "_models": ", by leaving whole models out",
+            }.items()
+            for bound, end in {"low": "lower", "high": "upper"}.items()
+        ],
+        _score("median", "median over all items of the correlation, undefined ones counted as 0"),
+        _score("shuffled_low", "the mean is below it in at most 2.5 % of the orders of compute", "", True),
+        _score("shuffled_high", "the mean is above it in at most 2.5 % of the orders of compute", "", True),
+        _score("p_value", "share of the orders of compute, the real one among them, whose mean is no less", "", True),
+        _score("p_adjusted", "the same, corrected for choosing among the benchmark's scores and methods", "", True),
+        _Column("above_shuffled", pa.bool_(), "whether the mean is above shuffled_high (p_value ≤ 0.025)", "", True),
+        _Column("below_shuffled", pa.bool_(), "whether the mean is below shuffled_low", "", True),
+        _Column("num_orders", pa.int32(), "number of orders of compute compared"),
+        _Column("exact", pa.bool_(), "whether these are all orders; else they are drawn"),
+        _score("least_p_value", "smallest p_value that so many checkpoints can give"),
+        _score("benchmark_correlation", "correlation with log10 FLOPs of the score's mean over items", "", True),
+        _score("benchmark_p_value", "share of the orders of compute in which that is no less", "", True),
+        _Column("note", pa.string(), "why nothing can be said of shuffled compute; null where it can", nullable=True),
     ),
     "means": _schema(
         _MODEL,
@@ -298,16 +359,23 @@ SCHEMAS: dict[str, pa.Schema] = {
         _score("spearman", "Spearman correlation of the mean score (losses negated) with FLOPs", "", True),
         _score("range", "largest minus smallest mean score of the checkpoints", "", True),
         _score("noise", "standard deviation of the mean scores around a smooth curve of log10 FLOPs", "", True),
-        _score("signal", "standard deviation of the mean scores beyond that noise", "", True),
+        _score("signal", "standard deviation of the mean scores beyond that noise; below 0 if they fall", "", True),
         _score("item_noise", "median standard error of the mean scores over items", "", True),
         _score("signal_to_noise", "signal / noise", "", True),
+        _score("signal_to_noise_chance", "its size that pure noise exceeds in 5 % of cases", "", True),
+        _score("p_value", "probability that pure noise has as much signal", "", True),
+        _Column("above_noise", pa.bool_(), "whether p_value is at most 0.05", "", True),
     ),
     "attribution": _schema(
         _FAMILY,
         _BENCHMARK,
         _METHOD,
         _Column("score", pa.string(), "metric that the path from log_p_vocab_correct ends in: accuracy or brier"),
-        _Column("order", pa.string(), "which of two steps comes first: exponentiate_first or renormalise_first"),
+        _Column(
+            "order",
+            pa.string(),
+            "which of two steps comes first: exponentiate_first or renormalise_first; mean_of_orders: the mean of both",
+        ),
         _Column(
             "nan_policy", pa.string(), "undefined correlations: drop leaves their items out, zero counts them as 0"
         ),
@@ -319,8 +387,18 @@ SCHEMAS: dict[str, pa.Schema] = {
         *_with_interval(
             {
                 "drop": "correlation_before minus correlation_after",
-                "share": "drop in units of the path's total; null where the total's interval has 0 in it",
+                "share": "drop in units of the path's total; null where that is below 0.05 or its interval has 0 in it",
             }
+        ),
+        _score("drop_undefined", "part of the drop due to items that lack a correlation before or after", "", True),
+        _score("drop_least", "smaller of the drops of the step in the two orders", "", True),
+        _score("drop_most", "larger of the drops of the step in the two orders", "", True),
+        _Column(
+            "costliest",
+            pa.bool_(),
+            "whether the drop is above 0 and above every other step's beyond the intervals; null where share is, "
+            "and for the total",
+            nullable=True,
         ),
     ),
     "checkpoints": _schema(
@@ -332,6 +410,21 @@ SCHEMAS: dict[str, pa.Schema] = {
         _FLOPS,
         _Column("flops_nonembedding", pa.float64(), "6·D times the parameters outside the embeddings", "FLOPs", True),
         _Column("validation_loss", pa.float64(), "loss on held-out text, if trained here", "nats per token", True),
+    ),
+    "ceiling": _schema(
+        _FAMILY,
+        _Column("axis", pa.string(), "along what the checkpoints vary: tokens, parameters, both or neither"),
+        _NUM_MODELS,
+        _NUM_RUNS,
+        _Column("num_losses", pa.int32(), "number of checkpoints whose validation loss is known"),
+        _Column("variable", pa.string(), "flops, tokens or parameters, of which the logarithm is correlated"),
+        _METHOD,
+        _score("correlation", "correlation with it of the validation loss, negated", "", True),
+        _score("correlation_low", "lower end of its 95 % interval, by leaving single checkpoints out", "", True),
+        _score("correlation_high", "upper end of its 95 % interval, by leaving single checkpoints out", "", True),
+        _score("p_value", "share of the orders of the variable in which it is no less", "", True),
+        _Column("above_shuffled", pa.bool_(), "whether p_value is at most 0.025", "", True),
+        _Column("note", pa.string(), "why a correlation or its p_value is missing; null if none is", nullable=True),
     ),
     "audit": _schema(
         _FAMILY,
@@ -404,6 +497,17 @@ SCHEMAS: dict[str, pa.Schema] = {
             }.items()
             for bound, level in {"_low": "2.5 %", "_high": "97.5 %"}.items()
         ],
+        _score("least_p_value", "smallest p-value that shuffling the checkpoints' compute can give"),
+        _Column("note", pa.string(), "why shuffling can tell nothing; null where it can", nullable=True),
+    ),
+    "null_curves": _schema(
+        _FAMILY,
+        _METHOD,
+        _Column("source", pa.string(), "exact, monte_carlo, or normal_scores (exact for scores that are normal)"),
+        _NUM_MODELS,
+        _score("correlation", "value c of one item's correlation"),
+        _score("survival", "probability that it is above c when scores have nothing to do with compute"),
+        _Column("is_step", pa.bool_(), "whether the probability holds up to the next c; else it is smooth"),
     ),
     "checkpoint_intervals": _schema(
         _FAMILY,
@@ -412,7 +516,7 @@ SCHEMAS: dict[str, pa.Schema] = {
         _METHOD,
         _NUM_ITEMS,
         _NUM_MODELS,
-        _Column("num_runs", pa.int32(), "number of models that these checkpoints belong to"),
+        _NUM_RUNS,
         _score("mean", "mean correlation over items", nullable=True),
         _score("median", "median correlation over items", nullable=True),
         *[
@@ -422,11 +526,16 @@ SCHEMAS: dict[str, pa.Schema] = {
             for bound, end in {"_low": "lower", "_high": "upper"}.items()
         ],
         *[
-            _score(f"mean_shuffled_{bound}", f"{level} quantile of the mean when compute is shuffled", "", True)
-            for bound, level in {"low": "2.5 %", "high": "97.5 %"}.items()
+            _score(
+                f"mean_shuffled_{bound}", f"the mean is {where} it in at most 2.5 % of the orders of compute", "", True
+            )
+            for bound, where in {"low": "below", "high": "above"}.items()
         ],
+        _score("p_shuffled", "share of the orders of compute whose mean is no less", "", True),
+        _Column("num_orders", pa.int32(), "number of orders of compute compared"),
         _score("lag1_autocorrelation", "of rank residuals between a model's neighbouring checkpoints", "", True),
         _score("effective_checkpoints", "independent checkpoints that would say as much, by it", "", True),
+        _Column("note", pa.string(), "what is missing for want of checkpoints; null if nothing is", nullable=True),
     ),
     "authors_variants": _schema(
         _FAMILY,
@@ -638,6 +747,7 @@ OPTIONAL: dict[str, pa.Schema] = {
         _score(
             "auc_trapezoid", "auc as the paper's authors compute it, by the trapezoid rule; biased by ties", "", True
         ),
+        _Column("interval_note", pa.string(), "why intervals are missing; null where all are there", nullable=True),
     ),
 }
 

@@ -121,6 +121,8 @@ rule null_bands:
         items_tables=expand(ITEMS, benchmark=REGISTRY.benchmarks),
     output:
         **get_table("null_bands"),
+        curves_parquet=get_table("null_curves")["parquet"],
+        curves_csv=get_table("null_curves")["csv"],
     log:
         "results/logs/null_bands.log",
     benchmark:
@@ -140,8 +142,14 @@ rule null_bands:
 rule checkpoint_intervals:
     input:
         metrics=expand(METRICS, family=REGISTRY.families, benchmark=REGISTRY.benchmarks),
+        items_table=expand(ITEMS, benchmark=REGISTRY.benchmarks),
     output:
-        **get_table("checkpoint_intervals"),
+        checkpoint_intervals=get_table("checkpoint_intervals")["parquet"],
+        checkpoint_intervals_csv=get_table("checkpoint_intervals")["csv"],
+        headline=get_table("headline")["parquet"],
+        headline_csv=get_table("headline")["csv"],
+        predictability=get_table("predictability")["parquet"],
+        predictability_csv=get_table("predictability")["csv"],
     log:
         "results/logs/checkpoint_intervals.log",
     benchmark:
@@ -152,7 +160,7 @@ rule checkpoint_intervals:
     params:
         code=get_code("checkpoint_intervals"),
     message:
-        "How far the correlations depend on single checkpoints"
+        "How far the correlations depend on single checkpoints, and which scores follow compute"
     script:
         "../scripts/checkpoint_intervals.py"
 
@@ -175,26 +183,6 @@ rule authors_variants:
         "What the paper's own computation changes"
     script:
         "../scripts/authors_variants.py"
-
-
-rule predictability:
-    input:
-        statistics=get_table("correlation_statistics")["parquet"],
-    output:
-        **get_table("predictability"),
-    log:
-        "results/logs/predictability.log",
-    benchmark:
-        "results/benchmarks/predictability.tsv"
-    localrule: True
-    conda:
-        "../../envs/elusive.yaml"
-    params:
-        code=get_code("predictability"),
-    message:
-        "Which score of each benchmark follows compute best"
-    script:
-        "../scripts/predictability.py"
 
 
 rule aggregates:
@@ -286,6 +274,27 @@ rule checkpoints:
         "Table of checkpoints"
     script:
         "../scripts/checkpoints.py"
+
+
+rule ceiling:
+    input:
+        checkpoints=get_table("checkpoints")["parquet"],
+    output:
+        **get_table("ceiling"),
+    log:
+        "results/logs/ceiling.log",
+    benchmark:
+        "results/benchmarks/ceiling.tsv"
+    localrule: True
+    conda:
+        "../../envs/elusive.yaml"
+    params:
+        code=get_code("ceiling"),
+        families=get_described_families(),
+    message:
+        "How closely the validation loss follows compute"
+    script:
+        "../scripts/ceiling.py"
 
 
 rule reference:

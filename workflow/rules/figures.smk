@@ -15,6 +15,7 @@ rule figure_benchmark:
         means=get_table("means")["parquet"],
         statistics=get_table("correlation_statistics")["parquet"],
         null_bands=get_table("null_bands")["parquet"],
+        null_curves=get_table("null_curves")["parquet"],
         items_table=ITEMS,
     output:
         **get_figures({kind: f"{kind}/{{benchmark}}" for kind in get_benchmark_figures()}),
@@ -36,10 +37,34 @@ rule figure_benchmark:
         "../scripts/figure_benchmark.py"
 
 
+rule figure_hero:
+    input:
+        headline=get_table("headline")["parquet"],
+        ceiling=get_table("ceiling")["parquet"],
+        items_table=expand(ITEMS, benchmark=REGISTRY.benchmarks),
+    output:
+        **get_figure("hero", "hero"),
+    log:
+        "results/logs/figures/hero.log",
+    benchmark:
+        "results/benchmarks/figures/hero.tsv"
+    localrule: True
+    conda:
+        "../../envs/elusive.yaml"
+    params:
+        code=get_code("figure_hero"),
+        labels=get_benchmark_labels(),
+        families=get_plotted_families(),
+    message:
+        "Figure: which scores of which benchmark follow compute"
+    script:
+        "../scripts/figure_hero.py"
+
+
 rule figure_statistics:
     input:
         statistics=get_table("correlation_statistics")["parquet"],
-        intervals=get_table("checkpoint_intervals")["parquet"],
+        intervals=get_table("headline")["parquet"],
         items_table=expand(ITEMS, benchmark=REGISTRY.benchmarks),
     output:
         **get_figure("statistics/{method}", "statistics"),

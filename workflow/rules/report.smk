@@ -8,7 +8,7 @@ rule drilldown:
     input:
         logprobs=get_drilldown_logprobs,
         items_table=ITEMS,
-        correlations=expand(CORRELATIONS, family=get_drilldown_family(), allow_missing=True),
+        correlations=expand(CORRELATIONS, family=get_plotted_families(), allow_missing=True),
     output:
         DRILLDOWN,
     log:
@@ -21,7 +21,9 @@ rule drilldown:
     params:
         code=get_code("drilldown"),
         label=get_benchmark_label,
-        members=get_described_families()[get_drilldown_family()],
+        families=list(get_plotted_families()),
+        members={name: get_described_families()[name] for name in get_plotted_families()},
+        benchmarks=len(REGISTRY.benchmarks),
     message:
         "Items to look at on {wildcards.benchmark}"
     script:
@@ -37,7 +39,9 @@ rule report:
         pngs=get_figure_files("png"),
         captions=get_figure_files("txt"),
     output:
-        REPORT,
+        report=REPORT,
+        gallery=GALLERY,
+        record=RECORD,
     log:
         "results/logs/report.log",
     benchmark:

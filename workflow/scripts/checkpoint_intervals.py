@@ -1,12 +1,12 @@
-"""How far mean and median correlations depend on the checkpoints, for all families and benchmarks."""
+"""What depends on a family's checkpoints: intervals over them, means under shuffled compute, scores to recommend."""
 
 from elusive import logs
-from elusive.analysis.checkpoint_intervals import write_checkpoint_intervals
+from elusive.analysis.over_checkpoints import TABLES, write_over_checkpoints
 
 if __name__ == "__main__":
     with logs.to_file(snakemake.log[0]):
-        write_checkpoint_intervals(
+        write_over_checkpoints(
             metrics=snakemake.input.metrics,
-            output_parquet=snakemake.output.parquet,
-            output_csv=snakemake.output.csv,
+            items=snakemake.input.items_table,
+            outputs={name: (snakemake.output[name], snakemake.output[f"{name}_csv"]) for name in TABLES},
         )

@@ -1,15 +1,16 @@
-"""Items whose score loses its correlation with compute, to look at in the report."""
+"""Items to look at in the report, and the distributions of their correlations."""
 
 from elusive import logs
-from elusive.report.drilldown import write_drilldown
+from elusive.report.drilldown import MOST_VALUES, write_drilldown
 
 if __name__ == "__main__":
     with logs.to_file(snakemake.log[0]):
         write_drilldown(
             logprobs=snakemake.input.logprobs,
             items=snakemake.input.items_table,
-            correlations=snakemake.input.correlations[0],
+            correlations=dict(zip(snakemake.params.families, snakemake.input.correlations, strict=True)),
             members=snakemake.params.members,
             label=snakemake.params.label,
             output=snakemake.output[0],
+            values=MOST_VALUES // snakemake.params.benchmarks,
         )

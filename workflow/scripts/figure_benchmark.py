@@ -14,6 +14,7 @@ if __name__ == "__main__":
             means_table=snakemake.input.means,
             statistics=snakemake.input.statistics,
             null_bands=snakemake.input.null_bands,
+            null_curves=snakemake.input.null_curves,
             items=Labelled(snakemake.input.items_table, snakemake.params.label),
             families=snakemake.params.families,
             outputs=grouped(dict(snakemake.output.items()), snakemake.params.kinds),

@@ -10,4 +10,6 @@ if __name__ == "__main__":
             items=snakemake.input.items_tables,
             output_parquet=snakemake.output.parquet,
             output_csv=snakemake.output.csv,
+            curves_parquet=snakemake.output.curves_parquet,
+            curves_csv=snakemake.output.curves_csv,
         )

@@ -8,6 +8,7 @@ from scipy import stats
 
 from elusive.analysis.correlations import metric_correlations
 from elusive.analysis.distributions import distribution_statistics
+from elusive.analysis.mechanism import rank_association, rank_influence, tied
 from elusive.analysis.metrics import choice_metrics
 from score_tables import scores_of
 
@@ -40,7 +41,7 @@ def test_known_slopes_give_the_decorrelation_that_they_imply(models):
         assert found[metric, "kendall"].mean() == pytest.approx(after, abs=allowed), metric
     # Accuracy keeps of two checkpoints' comparison only whether one is right and the other wrong.
     values = np.stack([found[metric, "kendall"] for metric in ("log_p_vocab_correct", "accuracy")], axis=1)
-    summary = distribution_statistics(values, None, seed=0)
+    summary = distribution_statistics(values, None)
     assert summary["mean_low"][0] < before < summary["mean_high"][0]
     assert summary["mean"][1] < after
 
@@ -79,3 +80,64 @@ def test_an_untrained_model_guesses_only_where_choices_are_equally_long(choices)
     found = random_model(lengths, gold, seed=2)
     assert found["accuracy"].mean() < 0.05 / choices
     assert found["p_choices_correct"].mean() < 0.05 / choices
+
+
+def test_influence_is_that_of_leaving_items_out():
+    generator = np.random.default_rng(1)
+    first = generator.integers(0, 5, 80).astype(float)
+    second = first + generator.normal(0, 2, 80)
+    rho, influence = rank_influence(first, second)
+    assert rho == pytest.approx(stats.spearmanr(first, second).statistic, abs=1e-12)
+    left = [stats.spearmanr(np.delete(first, i), np.delete(second, i)).statistic for i in range(80)]
+    pseudo = 80 * rho - 79 * np.array(left)
+    assert np.corrcoef(pseudo, influence)[0, 1] > 0.9999
+    assert influence.std() == pytest.approx(pseudo.std(), rel=0.03)
+    assert influence.mean() == pytest.approx(0, abs=1e-12)
+
+
+def test_numbers_that_rounding_splits_tie():
+    exact = np.repeat([0.1, 0.3, 0.6], 40)
+    split = np.concatenate([np.full(20, 0.1), np.full(20, 0.4 - 0.3), np.full(40, 0.3), np.full(40, 0.9 - 0.3)])
+    split[40:60] = 0.1 + 0.2
+    assert len(np.unique(split)) > 3 and len(np.unique(tied(split))) == 3
+    factor = np.random.default_rng(2).normal(size=120) + exact
+    assert rank_association(factor, split, None) == pytest.approx(rank_association(factor, exact, None), abs=1e-9)
+    assert rank_association(factor, exact, None)[0] == pytest.approx(stats.spearmanr(factor, exact).statistic)
+    assert stats.spearmanr(factor, split).statistic != pytest.approx(stats.spearmanr(factor, exact).statistic, abs=1e-3)
+    missing = np.where(np.arange(120) % 7, exact, np.nan)
+    assert tied(missing)[1] == 0.1 and np.isnan(tied(missing)[::7]).all()
+
+
+def test_association_of_few_or_equal_items():
+    numbers = np.arange(20.0)
+    assert rank_association(numbers, np.ones(20), None) == (None, None, None)
+    assert rank_association(numbers[:3], numbers[:3], None) == (None, None, None)
+    value, low, high = rank_association(numbers[:9], np.sin(numbers[:9]), None)
+    assert (low, high) == (None, None) and value == pytest.approx(stats.spearmanr(range(9), np.sin(range(9))).statistic)
+    codes = np.arange(20) // 5
+    assert rank_association(numbers, np.sin(numbers), codes)[1] is None, "four clusters"
+    assert rank_association(numbers, numbers, None)[1:] == (None, None), "of a perfect order"
+
+
+@pytest.mark.parametrize("clusters, each, alike", [(300, 1, 0.0), (40, 10, 0.3), (10, 40, 0.5)])
+def test_association_covers_with_and_without_clusters(clusters, each, alike):
+    """95 % intervals in 600 samples of items that share a cluster (standard error 0.9 points)."""
+    generator = np.random.default_rng(clusters)
+    codes = np.repeat(np.arange(clusters), each)
+
+    def draw(codes: np.ndarray) -> np.ndarray:
+        mixing = np.linalg.cholesky([[1, 0.4], [0.4, 1]])
+        common = (mixing @ generator.normal(size=(2, codes.max() + 1)))[:, codes]
+        return np.sqrt(alike) * common + np.sqrt(1 - alike) * (mixing @ generator.normal(size=(2, len(codes))))
+
+    truth = stats.spearmanr(*draw(np.arange(300_000))).statistic
+    hits = alone = 0
+    for _ in range(600):
+        first, second = draw(codes)
+        _, low, high = rank_association(first, second, codes if each > 1 else None)
+        hits += low <= truth <= high
+        _, low, high = rank_association(first, second, None)
+        alone += low <= truth <= high
+    assert 0.915 < hits / 600 < 0.98
+    if alike == 0.5:
+        assert alone / 600 < 0.6, "items that share a cluster are not independent"

@@ -11,7 +11,7 @@ import pytest
 from scipy import stats
 
 from elusive.analysis.correlations import METHODS, pearson, rank_correlations
-from elusive.analysis.null import bands, null_distributions, write_null_bands
+from elusive.analysis.null import GRID, bands, null_distributions, write_null_bands
 from elusive.errors import ElusiveError
 from elusive.tables import SCHEMAS, read_table, write_table
 from score_tables import write_items
@@ -83,6 +83,30 @@ def test_ties_in_compute_count():
     assert nulls["spearman"].above(0.99) == 0, "with ties in compute alone rho stays below 1"
 
 
+@pytest.mark.parametrize("models", [5, 12, 30])
+def test_curves_are_those_of_shuffled_ranks_and_of_students_t(models):
+    nulls = null_distributions(np.arange(models, dtype=np.float64))
+    c, survival, step = nulls["pearson"].curve()
+    # r sqrt((n - 2) / (1 - r²)) follows Student's t with n - 2 degrees of freedom.
+    inner = np.abs(c) < 1
+    expected = stats.t.sf(c[inner] * np.sqrt((models - 2) / (1 - c[inner] ** 2)), models - 2)
+    np.testing.assert_allclose(survival[inner], expected, atol=1e-12)
+    assert not step and (survival[0], survival[-1]) == (1, 0)
+    orders = np.random.default_rng(0).permuted(np.tile(np.arange(models), (40_000, 1)), axis=1).T
+    for method, values in zip(METHODS[1:], rank_correlations(np.arange(models), orders), strict=True):
+        c, survival, step = nulls[method].curve()
+        assert step and len(c) <= GRID and survival[-1] == 0 and (np.diff(survival) <= 0).all()
+        for at in (-0.505, -0.1, 0.0, 0.3003, 0.75, 0.9):
+            place = np.searchsorted(c, at + 1e-9, side="right")
+            here = 1.0 if place == 0 else survival[place - 1]
+            # A grid has the curve at every 0.005.
+            near = [(values > at + shift + 1e-9).mean() for shift in (0.0, -0.005)]
+            assert near[0] - 0.015 < here < near[1] + 0.015, (method, at)
+    if models == 30:
+        c, survival, _ = nulls["spearman"].curve()
+        assert survival[np.searchsorted(c, 0.75 - 1e-9)] < 1e-4, "a straight line through quantiles gives 1 %"
+
+
 @pytest.mark.parametrize("items", [25, 400])
 @pytest.mark.parametrize("method", METHODS)
 def test_bands_of_independent_and_dependent_items_hold_what_shuffling_gives(items, method):
@@ -124,6 +148,7 @@ def test_table_of_null_bands(tmp_path):
         "constant": [{"tokens": 1, "flops": 1e18}] * 4,
     }
     outputs = {"output_parquet": tmp_path / "null.parquet", "output_csv": tmp_path / "null.csv"}
+    outputs |= {"curves_parquet": tmp_path / "curves.parquet", "curves_csv": tmp_path / "curves.csv"}
     write_null_bands(families=families, items=paths, **outputs)
     table = read_table(outputs["output_parquet"], "null_bands")
     assert table.column_names == SCHEMAS["null_bands"].names
@@ -134,7 +159,21 @@ def test_table_of_null_bands(tmp_path):
     row = frame.filter(family="seven", benchmark="other", method="spearman").row(0, named=True)
     assert (row["num_models"], row["num_items"], row["source"]) == (7, 9, "exact")
     assert row["fraction_above_075"] == pytest.approx(0.0240, abs=5e-5)
+    assert row["least_p_value"] == pytest.approx(1 / 5040) and row["note"] is None
+    tied = frame.filter(family="tied", benchmark="quiz", method="kendall").row(0, named=True)
+    assert tied["least_p_value"] == pytest.approx(1 / 12)
+    assert tied["note"] == "4 checkpoints: too few, the best of all orders of compute comes by chance 1 time in 12"
+    curves = pl.from_arrow(read_table(outputs["curves_parquet"], "null_curves"))
+    assert pl.read_csv(outputs["curves_csv"], schema=curves.schema).equals(curves)
+    assert curves.columns == SCHEMAS["null_curves"].names
+    for (family, method), rows in curves.group_by("family", "method"):
+        own = frame.filter(family=family, method=method, benchmark="quiz").row(0, named=True)
+        assert rows["correlation"].is_sorted() and rows["survival"].is_sorted(descending=True)
+        above = rows.filter(pl.col("correlation") <= 0.75 + 1e-9)["survival"].to_list()[-1]
+        assert above == pytest.approx(own["fraction_above_075"], abs=1e-9), (family, method)
+        assert rows["is_step"].unique().to_list() == [method != "pearson"]
     write_null_bands(families={"few": families["few"]}, items=paths, **outputs)
     assert len(read_table(outputs["output_parquet"], "null_bands")) == 0
+    assert len(read_table(outputs["curves_parquet"], "null_curves")) == 0
     with pytest.raises(ElusiveError, match="at least three checkpoints, not 2"):
         null_distributions(np.arange(2.0))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import re
@@ -43,9 +44,9 @@ from elusive.figures import (
 )
 from elusive.figures.benchmark import METRICS_COLUMNS, read_correlations
 from elusive.figures.data import Benchmark, nesting, read_benchmark, read_frame, read_metrics
-from elusive.figures.null import null_curve, read_null_bands
+from elusive.figures.null import Chance, null_curve, read_chance
 from elusive.files import sha256_file
-from elusive.report.report import KINDS
+from elusive.report.pictures import KINDS
 from synthetic_run import PER_BENCHMARK, SyntheticRun, draw_figure, make_run
 
 BENCHMARKS = ("arc_challenge", "mmlu", "piqa", "sciq")
@@ -57,6 +58,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> SyntheticRun:
 
 
 FIGURES = (
+    "hero",
     *(f"{kind}/arc_challenge" for kind in PER_BENCHMARK),
     "statistics/pearson",
     "statistics/spearman",
@@ -109,16 +111,16 @@ def test_survival_steps_are_the_exact_survival_function(values: list[float]) -> 
 def test_survival_draws_every_family_in_every_panel(run: SyntheticRun) -> None:
     frame = pd.concat(read_frame(p, "correlations", _CORRELATION_COLUMNS) for p in run.correlations("arc_challenge"))
     benchmark = read_benchmark(run.root / "items/arc_challenge.parquet")
-    plot = survival.plot(frame, _bands(run, "arc_challenge"), benchmark, run.families)
+    plot = survival.plot(frame, _chance(run, "arc_challenge"), benchmark, run.families)
     drawn = plot.data.groupby(["panel", "family"], observed=True).size()
     assert len(drawn) == 5 * 3
     panels = list(plot.data["panel"].cat.categories)
-    assert ["Vocab" in panels[0], "Pearson" in panels[1], "Choices" in panels[2]] == [True, True, True]
-    assert [("Spearman" in p) for p in panels] == [True, False, True, True, True]
+    assert ["Vocab" in panels[0], "Choices" in panels[1], "Vocab" in panels[4]] == [True, True, True]
+    assert [("Spearman" in p) for p in panels] == [True, True, True, True, False], "another ruler stands apart"
 
 
-def _bands(run: SyntheticRun, benchmark: str) -> pd.DataFrame:
-    return read_null_bands(run.table("null_bands"), benchmark, run.families)
+def _chance(run: SyntheticRun, benchmark: str) -> Chance:
+    return read_chance(run.table("null_bands"), run.table("null_curves"), benchmark, run.families)
 
 
 _CORRELATION_COLUMNS = ["family", "metric", "method", "correlation", "num_models"]
@@ -127,12 +129,14 @@ _CORRELATION_COLUMNS = ["family", "metric", "method", "correlation", "num_models
 def test_survival_caption_states_the_shares_of_the_table(run: SyntheticRun) -> None:
     frame = pd.concat(read_frame(p, "correlations", _CORRELATION_COLUMNS) for p in run.correlations("sciq"))
     text = survival.caption_text(
-        frame, _bands(run, "sciq"), read_benchmark(run.root / "items/sciq.parquet"), run.families
+        frame, _chance(run, "sciq"), read_benchmark(run.root / "items/sciq.parquet"), run.families
     )
     rows = frame[(frame["family"] == "ladder") & (frame["method"] == "spearman")]
     accuracy_rows = rows.loc[rows["metric"] == "accuracy", "correlation"]
-    expected = (rows.loc[rows["metric"] == "log_p_vocab_correct", "correlation"] > 0.75).mean()
-    assert f"{100 * expected:.0f} % in log p_vocab" in text
+    first = rows.loc[rows["metric"] == "log_p_vocab_correct", "correlation"]
+    assert f"{first.mean():.2f} for log p_vocab ({100 * (first > 0.75).mean():.0f} % above 0.75)" in text
+    share = (accuracy_rows.dropna() > 0.75).mean()
+    assert f"{accuracy_rows.fillna(0).mean():.2f} for accuracy ({100 * share:.0f} % above 0.75)" in text
     assert f"in accuracy for {100 * accuracy_rows.isna().mean():.0f} % (“Ladder (all)”)" in text
     assert "60 of the 1,172 items of the validation split" in text
     assert "the validation split stands in for the test split" in text
@@ -143,13 +147,13 @@ def test_a_family_without_any_defined_correlation_is_drawn_as_none(run: Syntheti
     frame = pd.concat(read_frame(p, "correlations", _CORRELATION_COLUMNS) for p in run.correlations("piqa"))
     gone = (frame["family"] == "ladder-sizes") & (frame["metric"] == "accuracy")
     frame.loc[gone, "correlation"] = np.nan
-    bands, benchmark = _bands(run, "piqa"), read_benchmark(run.root / "items/piqa.parquet")
-    survival.plot(frame, bands, benchmark, run.families).draw()
+    chance, benchmark = _chance(run, "piqa"), read_benchmark(run.root / "items/piqa.parquet")
+    survival.plot(frame, chance, benchmark, run.families).draw()
     notes = survival.undefined_shares(frame, run.families).set_index("family")
     assert notes.loc["Ladder, end of training (parameter scaling)", "text"] == "undefined: 100 %"
     frame.loc[frame["metric"] == "accuracy", "correlation"] = np.nan
-    text = survival.caption_text(frame, bands, benchmark, run.families)
-    assert "unknown in accuracy" in text and "nan" not in text
+    text = survival.caption_text(frame, chance, benchmark, run.families)
+    assert "unknown for accuracy" in text and "nan" not in text
     assert notes["y"].is_unique and (notes["panel"] == "Accuracy (Spearman)").all()
 
 
@@ -163,7 +167,7 @@ def test_statistics_marks_are_the_table(method: str, run: SyntheticRun) -> None:
     assert ("p_vocab_correct" in set(data["metric"])) == (method == "pearson")
     # A mark's height says which benchmark it belongs to.
     row = (len(BENCHMARKS) - 1 - data["place"].round()).astype(int)
-    keys = table[(table["method"] == method) & (table["nan_policy"] == "drop") & table["subject"].isna()]
+    keys = table[(table["method"] == method) & (table["nan_policy"] == "zero") & table["subject"].isna()]
     keys = keys.set_index(["benchmark", "metric", "family"])["median"]
     names = {label: name for name, label in run.families.items()}
     medians = data[data["panel"] == "median"]
@@ -339,13 +343,23 @@ def _members(run: SyntheticRun) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["family", "model", "checkpoint"])
 
 
-def test_null_curve_goes_through_the_quantiles_of_the_table(run: SyntheticRun) -> None:
-    bands = _bands(run, "piqa")
-    row = bands[(bands["family"] == "ladder-sizes") & (bands["method"] == "kendall")].iloc[0]
-    x, y = null_curve(bands, "ladder-sizes", "kendall")
-    assert x.tolist() == [-1, row["q025"], row["q25"], row["median"], row["q75"], row["q975"], 1]
-    assert y.tolist() == [1, 0.975, 0.75, 0.5, 0.25, 0.025, 0] and (np.diff(x) >= 0).all()
-    assert len(null_curve(bands, "another", "kendall")[0]) == 0
+def test_null_curve_is_the_distribution_of_the_table(run: SyntheticRun) -> None:
+    chance = _chance(run, "piqa")
+    # Kendall's tau of five checkpoints: all 120 orders have 0 to 10 inversions.
+    orders = list(itertools.permutations(range(5)))
+    tau = np.array([1 - sum(b < a for a, b in itertools.combinations(order, 2)) / 5 for order in orders])
+    x, y = null_curve(chance, "ladder-sizes", "kendall")
+    assert (x[0], y[0], x[-1], y[-1]) == (-1, 1, 1, 0) and (np.diff(x) >= 0).all() and (np.diff(y) <= 1e-12).all()
+    for value in np.unique(tau):
+        heights = y[np.abs(x - value) < 1e-9]
+        assert heights.max() == pytest.approx((tau > value - 1e-9).mean())
+        assert heights.min() == pytest.approx((tau > value + 1e-9).mean())
+    x, y = null_curve(chance, "ladder-sizes", "pearson")
+    assert np.interp(0, x, y) == pytest.approx(0.5) and (np.diff(y) <= 0).all()
+    # With seven checkpoints Pearson's r is above 0.75 as often as t(5) is above 2.54.
+    x, y = null_curve(chance, "ladder-tokens", "pearson")
+    assert np.interp(0.75, x, y) == pytest.approx(0.0261, abs=2e-4)
+    assert len(null_curve(chance, "another", "kendall")[0]) == 0
 
 
 @given(st.lists(st.floats(-1, 1), min_size=1, max_size=30))
@@ -356,12 +370,24 @@ def test_a_density_has_area_one(values: list[float]) -> None:
     assert (chance * np.diff(distributions.EDGES)).sum() == pytest.approx(1)
 
 
+def test_the_density_of_chance_is_exact() -> None:
+    """Every order of five ranks is as likely; values at an end of a stretch belong to the one above."""
+    found = [1 - sum((i - r) ** 2 for i, r in enumerate(o)) / 20 for o in itertools.permutations(range(5))]
+    values, counts = np.unique(np.round(found, 9), return_counts=True)
+    above = 1 - np.cumsum(counts) / len(found)
+    x, y = np.repeat(values, 2), np.repeat(np.concatenate([[1.0], above]), 2)[1:-1]
+    corners = np.concatenate([[-1.0], x, [1.0]]), np.concatenate([[1.0], y, [0.0]])
+    np.testing.assert_allclose(distributions.null_density(*corners), distributions.density(np.array(found)), atol=1e-9)
+    straight = distributions.null_density(np.array([-1.0, 1.0]), np.array([1.0, 0.0]))
+    np.testing.assert_allclose(straight, 0.5)
+
+
 def test_densities_need_many_checkpoints(run: SyntheticRun) -> None:
-    frame, bands = read_correlations(run.correlations("piqa")), _bands(run, "piqa")
+    frame, chance = read_correlations(run.correlations("piqa")), _chance(run, "piqa")
     about = (read_benchmark(run.root / "items/piqa.parquet"), run.families)
-    drawn = distributions.plot_density(frame, bands, *about).data
+    drawn = distributions.plot_density(frame, chance, *about).data
     assert set(drawn["family"]) == {"Ladder (all)"}, "the others have 7 and 5 checkpoints"
-    text = distributions.density_caption(frame, bands, *about)
+    text = distributions.density_caption(frame, chance, *about)
     assert all(f"“{label}”" in text.split("Not drawn")[1] for label in list(run.families.values())[1:])
 
 
@@ -369,13 +395,13 @@ def test_distributions_draw_each_method_that_sees_a_metric(run: SyntheticRun) ->
     frame = read_correlations(run.correlations("piqa"))
     about = (read_benchmark(run.root / "items/piqa.parquet"), run.families)
     for plot in (
-        distributions.plot_survival(frame, _bands(run, "piqa"), *about),
-        distributions.plot_density(frame, _bands(run, "piqa"), *about),
+        distributions.plot_survival(frame, _chance(run, "piqa"), *about),
+        distributions.plot_density(frame, _chance(run, "piqa"), *about),
     ):
         panels = set(zip(plot.data["metric"], plot.data["method"], strict=True))
         assert len(panels) == 5 + 4 + 4
         assert [method for metric, method in panels if metric == "p_vocab_correct"] == ["pearson"]
-    drawn = distributions.plot_survival(frame, _bands(run, "piqa"), *about).data
+    drawn = distributions.plot_survival(frame, _chance(run, "piqa"), *about).data
     own = drawn[(drawn["metric"] == "brier") & (drawn["method"] == "kendall") & (drawn["family"] == "Ladder (all)")]
     rows = frame[(frame["metric"] == "brier") & (frame["method"] == "kendall") & (frame["family"] == "ladder")]
     for x, y in zip(own["x"].iloc[1:-1], own["y"].iloc[1:-1], strict=True):
@@ -445,6 +471,9 @@ def test_subjects_of_few_items_are_left_out_and_others_pooled(run: SyntheticRun,
     monkeypatch.setattr(subjects, "MIN_ITEMS", 20)
     data = subjects.plot(*about).data
     assert len(data) == 3 * 4 * 3 and set(data["subject"]) == {"subject_0", "subject_1", "subject_2"}
+    assert "goes, over the 3 subjects, from" in subjects.caption_text(*about)
+    single = table[table["subject"].isna() | (table["subject"] == "subject_1")], *about[1:]
+    assert "the mean correlation of the one subject is" in subjects.caption_text(*single)
     asked = table[(table["metric"] == "brier") & (table["method"] == "spearman") & (table["nan_policy"] == "zero")]
     asked = asked[asked["subject"] == "subject_1"].set_index("family")["mean"]
     one = data[(data["subject"] == "subject_1") & (data["metric"] == "brier")]
@@ -474,7 +503,7 @@ def test_pooling_removes_noise_and_keeps_differences() -> None:
 
 def test_spans_of_chance_follow_from_the_shuffled_mean(run: SyntheticRun) -> None:
     table = statistics.read_statistics(run.table("correlation_statistics"))
-    shuffled = statistics.read_intervals(run.table("checkpoint_intervals"))
+    shuffled = statistics.read_intervals(run.table("headline"))
     benchmarks = [read_benchmark(path) for path in run.items()]
     own = shuffled[shuffled["method"] == "spearman"]
     marks = statistics.plot(table, benchmarks, run.families, "spearman", shuffled).data
@@ -482,12 +511,10 @@ def test_spans_of_chance_follow_from_the_shuffled_mean(run: SyntheticRun) -> Non
     own = shuffled[(shuffled["method"] == "spearman") & shuffled["metric"].isin([m.column for m in style.METRICS])]
     own = own[own["metric"] != "p_vocab_correct"].dropna()
     by_panel = dict(iter(spans.groupby("panel", observed=True)))
-    assert sorted(by_panel["mean"]["low"]) == pytest.approx(sorted(own["mean_shuffled_low"]))
-    assert sorted(by_panel[statistics.STATISTICS["auc"]]["high"]) == pytest.approx(
-        sorted(1 + own["mean_shuffled_high"])
-    )
+    assert sorted(by_panel["mean"]["low"]) == pytest.approx(sorted(own["shuffled_low"]))
+    assert sorted(by_panel[statistics.STATISTICS["auc"]]["high"]) == pytest.approx(sorted(1 + own["shuffled_high"]))
     assert (by_panel[statistics.STATISTICS["neg_wasserstein"]]["low"] == -1).all() and "median" not in by_panel
-    plain = statistics.caption_text(table, benchmarks, run.families, "kendall", shuffled)
+    plain = statistics.caption_text(table, benchmarks, run.families, "kendall")
     assert "Grey bars" not in plain
     assert "Grey bars" in statistics.caption_text(table, benchmarks, run.families, "pearson", shuffled)
 
@@ -555,7 +582,7 @@ def test_dollar_signs_in_labels_are_drawn(run: SyntheticRun) -> None:
     benchmark = replace(read_benchmark(run.root / "items/piqa.parquet"), label="$1 or $2")
     frame, single = read_correlations(run.correlations("piqa")), _choices(run, "piqa")
     for plot in (
-        survival.plot(frame, _bands(run, "piqa"), benchmark, families),
+        survival.plot(frame, _chance(run, "piqa"), benchmark, families),
         choices.plot(single, frame, benchmark, families),
         masses.plot(_metrics(run, "piqa"), benchmark, families),
     ):

@@ -211,11 +211,13 @@ def test_the_card_says_what_the_tables_say(published, made):
     assert "| CC-BY-NC-3.0 | https://huggingface.co/datasets/allenai/sciq (dataset card) |" in text
     assert text.count("<details>") == len(list(published.glob("data/*.parquet")))
     assert "models that the workflow trained" not in text, "these models come from a hub"
+    files = re.findall(r"^\| `data/(\w+)\.parquet` \| [\d,]+ \| (.*) \|$", text, re.M)
+    assert len(files) == len(list(published.glob("data/*.parquet"))) and all(about for _, about in files)
 
 
 def test_what_is_above_shuffled_compute_is_bold(published):
     lines = {line.split(" | ")[0].strip("| "): line for line in (published / "README.md").read_text().splitlines()}
-    table = pl.read_parquet(published / "data/checkpoint_intervals.parquet").filter(
+    table = pl.read_parquet(published / "data/headline.parquet").filter(
         pl.col("family") == "ladder", pl.col("method") == "spearman"
     )
     rows = {(row["benchmark"], row["metric"]): row for row in table.to_dicts()}
@@ -224,7 +226,7 @@ def test_what_is_above_shuffled_compute_is_bold(published):
         cells = lines[label].strip("| ").split(" | ")[1:]
         for cell, metric in zip(cells, ("log_p_vocab_correct", "p_choices_correct", "brier", "accuracy"), strict=True):
             row = rows[name, metric]
-            assert cell.startswith("**") == (row["mean"] > row["mean_shuffled_high"])
+            assert cell.startswith("**") == row["above_shuffled"] == (row["mean"] > row["shuffled_high"])
             seen.add(cell.startswith("**"))
     assert seen == {True, False}
 

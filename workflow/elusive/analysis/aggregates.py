@@ -1,20 +1,24 @@
 """Aggregate scores: means over a benchmark's items under every checkpoint, and how well those follow compute.
 
 ``means`` has the mean of each metric over the items, with its standard error for drawing other items (those of one
-text, or one subject, together: the sandwich estimate over clusters).
+text, or one subject, together: the cluster estimate CR2 of :mod:`elusive.analysis.distributions`).
 
-``aggregates`` says of one family × benchmark × metric, over the family's checkpoints in order of compute:
+``aggregates`` says of one family × benchmark × metric, over the family's checkpoints:
 
 - ``pearson``, ``spearman``: correlation of the mean with log10 FLOPs (losses negated);
 - ``range``: largest minus smallest mean;
-- ``noise``: standard deviation of the means around a smooth curve of log10 FLOPs, from differences of neighbours alone:
-  the square root of the mean of c_i² e_i², where e_i is the distance of a mean from the straight line through its two
-  neighbours and c_i² = 1 / (a_i² + b_i² + 1) with the line's weights a_i, b_i (Gasser, Sroka and Jennen-Steinmetz 1986,
-  Biometrika 73). What differs between models of one compute counts as noise;
+- ``noise``: standard deviation of the means around a smooth curve of log10 FLOPs, so that a bend in the relation is no
+  noise: the least-squares polynomial of degree 1 for four different FLOPs, 2 for five to nine, 3 for ten or more. With
+  n checkpoints and degree d it is sqrt(RSS / (n - 1 - d)). What differs between models of one compute counts as noise;
 - ``item_noise``: median of the means' standard errors, the part of the noise that more items would remove;
-- ``signal``: standard deviation of the means beyond that noise, sqrt(max(variance - noise², 0)): means that scatter
-  about a constant have next to none, however far apart the largest and the smallest are;
-- ``signal_to_noise``: signal / noise.
+- ``signal``: standard deviation of the means beyond that noise, sqrt(max(variance - noise², 0)), with the sign of
+  ``pearson``: below 0 where the score falls with compute. Means that scatter about a constant have next to none,
+  however far apart the largest and the smallest are;
+- ``signal_to_noise``: signal / noise;
+- ``signal_to_noise_chance``: how large it is, without sign, in 5 % of cases when the means are independent normal
+  numbers that have nothing to do with compute. Then RSS and the rest give F = (TSS - RSS)/d / (RSS/(n - 1 - d)), which
+  follows Fisher's F distribution whatever the FLOPs are, and signal_to_noise² = max(d (F - 1), 0) / (n - 1);
+- ``p_value``: probability that F is as large by chance; ``above_noise``: whether that is at most 5 %.
 
 Checkpoints with no FLOPs are left out. A quantity that needs more checkpoints than there are, or divides by zero, is
 null.
@@ -28,10 +32,11 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pyarrow as pa
-from scipy import stats
+from scipy import special, stats
 
 from elusive import logs
 from elusive.analysis.correlations import LOSSES, checkpoint_blocks
+from elusive.analysis.distributions import Sample
 from elusive.analysis.metrics import FilePath, Member, measured, present
 from elusive.analysis.statistics import drawing_units
 from elusive.errors import ElusiveError
@@ -39,43 +44,44 @@ from elusive.tables import SCHEMAS, read_metadata, read_table, write_csv, write_
 
 logger = logs.get(__name__)
 
+#: Of the probability that scores without any relation to compute have as much signal.
+LEVEL = 0.05
+
 
 def standard_errors(values: np.ndarray, units: np.ndarray | None) -> np.ndarray:
     """Standard error of the mean of each row of ``values`` [checkpoints, items]: float64 [checkpoints].
 
     ``units`` [items] holds numbers that are equal for items drawn together, or None. NaN for a single unit.
     """
-    residual = values - values.mean(axis=1, keepdims=True)
-    if units is not None:
-        order = np.argsort(units, kind="stable")
-        starts = np.flatnonzero(np.diff(units[order], prepend=units[order][0] - 1))
-        residual = np.add.reduceat(residual[:, order], starts, axis=1)
-    count = residual.shape[1]
-    if count < 2:
-        return np.full(len(values), np.nan)
-    return np.sqrt((residual**2).sum(axis=1) * count / (count - 1)) / values.shape[1]
-
-
-def difference_noise(x: np.ndarray, y: np.ndarray) -> float | None:
-    """Standard deviation of ``y`` around a smooth curve of ``x``, both [models]; None for fewer than three models."""
-    order = np.lexsort((y, x))
-    x, y = x[order], y[order]
-    if len(x) < 3:
-        return None
-    span = x[2:] - x[:-2]
+    sample = Sample.of(values.T, units)
     with np.errstate(divide="ignore", invalid="ignore"):
-        before = np.where(span > 0, (x[2:] - x[1:-1]) / span, 0.5)
-    after = 1 - before
-    distance = before * y[:-2] + after * y[2:] - y[1:-1]
-    return float(np.sqrt((distance**2 / (before**2 + after**2 + 1)).mean()))
+        return np.sqrt(np.where(sample.groups > 1, sample.variance(sample.residual(sample.values)), np.nan))
 
 
-def family_aggregates(flops: np.ndarray, means: np.ndarray, errors: np.ndarray, sign: int) -> dict[str, float | None]:
+def degree(different: int) -> int | None:
+    """Degree of the smooth curve through the means at so many different FLOPs; None where these are too few."""
+    return next((d for least, d in ((10, 3), (5, 2), (4, 1)) if different >= least), None)
+
+
+def smooth_curve(x: np.ndarray, y: np.ndarray) -> tuple[int, float] | None:
+    """Degree and residual sum of squares of the polynomial through ``y`` at ``x``, both [models]; None for too few."""
+    chosen = degree(len(np.unique(x)))
+    if chosen is None:
+        return None
+    scaled = 2 * (x - x.min()) / np.ptp(x) - 1
+    basis = np.linalg.qr(np.vander(scaled, chosen + 1, increasing=True))[0]
+    centred = y - y.mean()
+    residual = centred - basis @ (basis.T @ centred)
+    rest = float((residual**2).sum())
+    # What a fit through every point leaves is rounding.
+    return chosen, rest if rest > 1e-20 * float((centred**2).sum()) else 0.0
+
+
+def family_aggregates(flops: np.ndarray, means: np.ndarray, errors: np.ndarray, sign: int) -> dict[str, Any]:
     """Numbers of the ``aggregates`` table for one metric: ``means`` and ``errors`` are [models], ``flops`` positive."""
     x, y = np.log10(flops), sign * means
-    result: dict[str, float | None] = dict.fromkeys(
-        ("pearson", "spearman", "range", "noise", "signal", "signal_to_noise")
-    )
+    names = ("pearson", "spearman", "range", "noise", "signal", "signal_to_noise", "signal_to_noise_chance", "p_value")
+    result: dict[str, Any] = dict.fromkeys((*names, "above_noise"))
     known = np.isfinite(y)
     errors = errors[known & np.isfinite(errors)]
     x, y = x[known], y[known]
@@ -84,11 +90,19 @@ def family_aggregates(flops: np.ndarray, means: np.ndarray, errors: np.ndarray, 
     if len(y) > 1 and np.ptp(x) > 0 and np.ptp(y) > 0:
         result["pearson"] = float(stats.pearsonr(x, y).statistic)
         result["spearman"] = float(stats.spearmanr(x, y).statistic)
-    result["noise"] = difference_noise(x, y)
-    if result["noise"] is not None:
-        result["signal"] = float(np.sqrt(max(y.var(ddof=1) - result["noise"] ** 2, 0.0)))
-    if result["noise"]:
-        result["signal_to_noise"] = result["signal"] / result["noise"]
+    if (curve := smooth_curve(x, y)) is not None:
+        chosen, rest = curve
+        free = len(y) - 1 - chosen
+        result["noise"] = (rest / free) ** 0.5
+        direction = -1.0 if (result["pearson"] or 0.0) < 0 else 1.0
+        result["signal"] = direction * max(y.var(ddof=1) - rest / free, 0.0) ** 0.5 + 0.0
+        by_chance = special.fdtri(chosen, free, 0.95)
+        result["signal_to_noise_chance"] = float((chosen * (by_chance - 1) / (len(y) - 1)) ** 0.5)
+        if rest > 0:
+            result["signal_to_noise"] = result["signal"] / result["noise"]
+            found = (float(((y - y.mean()) ** 2).sum()) - rest) / chosen / (rest / free)
+            result["p_value"] = float(special.fdtrc(chosen, free, max(found, 0.0)))
+            result["above_noise"] = result["p_value"] <= LEVEL
     result["item_noise"] = float(np.median(errors)) if len(errors) else None
     return result
 

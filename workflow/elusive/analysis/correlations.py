@@ -25,6 +25,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from elusive import logs
 from elusive.analysis.metrics import FilePath, measured, present
@@ -191,18 +192,19 @@ def checkpoint_blocks(table: pa.Table, path: FilePath) -> tuple[pa.Table, pa.Tab
 
 
 def trained_scores(
-    metrics: Sequence[FilePath], names: Sequence[str], columns: Sequence[str] = ()
+    metrics: Sequence[FilePath], names: Sequence[str] | None = None, columns: Sequence[str] = ()
 ) -> Iterator[tuple[tuple[str, str], pa.Table, pa.Table, dict[str, np.ndarray]]]:
     """Family and benchmark, checkpoints, items and scores of each of the ``metrics`` tables.
 
     The checkpoints are those with FLOPs above zero: one row each with model, checkpoint, flops, benchmark and
     ``columns``, which the rows of items have too. The scores are float64 [models, items] by the ``names`` of metrics,
-    without those that are null.
+    or by all metrics and variants that the table has without any; those that are null are left out.
     Raises :class:`ElusiveError` as :func:`checkpoint_blocks` does, and when a family's benchmark is there twice.
     """
     seen: set[tuple[str, str]] = set()
     for path in metrics:
-        wanted = ["model", "checkpoint", "item", "benchmark", "flops", *columns, *names]
+        chosen = present(pq.read_schema(path).names) if names is None else names
+        wanted = ["model", "checkpoint", "item", "benchmark", "flops", *columns, *chosen]
         table = read_table(path, "metrics", columns=wanted)
         checkpoints, items = checkpoint_blocks(table, path)
         key = (str(read_metadata(path)["family"]), checkpoints["benchmark"][0].as_py())
@@ -210,7 +212,7 @@ def trained_scores(
             raise ElusiveError(f"{path}: the metrics of {key[0]!r} on {key[1]!r} are already in another file")
         seen.add(key)
         trained = np.flatnonzero(checkpoints["flops"].to_numpy() > 0)
-        known = measured(table, names)
+        known = measured(table, chosen)
         scores = {name: table[name].to_numpy().reshape(len(checkpoints), len(items))[trained] for name in known}
         yield key, checkpoints.take(trained), items, scores
 

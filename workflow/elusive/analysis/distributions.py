@@ -9,25 +9,32 @@ For the correlations ``C`` of some items:
   P(C < 0); ``auc_trapezoid``, without an interval: the area as the paper's authors compute it, by the trapezoid rule
   through the steps' ends with (-1, 1) and (1, 0) added. Of n items at one value c it is (1 + c)/2, not 1 + c.
 
-The ``*_low`` and ``*_high`` columns are the intervals:
+The ``*_low`` and ``*_high`` columns are the intervals. With ``N`` items in clusters of ``n_g`` (of one item each, where
+items are drawn one by one), residuals' sums ``R_g`` over clusters and ``h_g = 1 - n_g/N``:
 
-- mean: percentile bootstrap with 2,000 resamples, at levels widened for few items (Hesterberg 2015, "expanded
-  percentile": Student's t and sqrt(n/(n-1))). ``auc`` follows by its formula, ``neg_wasserstein`` as the image of the
-  mean's interval. The seed comes from benchmark and subject alone: every family, metric, method and policy sees the
-  same resamples, whatever else is computed and in which order. Correlations enter rounded to 2^-32, so that every sum
-  of the matrix product is exact and no number of threads changes a bit.
+- the variance of a mean is ``sum_g R_g² / h_g / N²``, the bias-reduced cluster estimate CR2 (Bell and McCaffrey 2002),
+  and Student's t has the degrees of freedom by which that estimate varies when items are independent (Satterthwaite),
+  ``N² / (sum_g n_g² (1 - 2 n_g/N) / h_g² + (sum_g n_g²/h_g)² / N²)``: G - 1 for G equal clusters, else fewer;
+- mean: t is corrected for skewness by Hall's monotone transformation (1992, J. R. Stat. Soc. B 54). The third moment is
+  that of the clusters' sums in units of their standard deviations, which the intraclass correlation gives. ``auc``
+  follows by its formula, ``neg_wasserstein`` as the image of the mean's interval;
 - median and quartiles: the order statistics whose ranks the binomial distribution gives, and -1 or 1 where there are
-  too few for one (exact coverage of at least 95 %); fractions: Wilson's interval, which keeps a width at 0 and 1.
-  Clusters widen both by the linearised design effect, with Student's t for their number. ``iqr``: from the quartiles'
-  intervals by the method of variance estimates recovery (Zou and Donner 2008), with the quartiles' correlation, 1/3
-  for items drawn one by one.
+  too few for one (exact coverage of at least 95 % for items drawn one by one); fractions: Wilson's interval, which
+  keeps a width at 0 and 1, with Poisson's bound where one to three items make the share (Brown, Cai and DasGupta 2001,
+  Statistical Science 16). Clusters widen both by t and by the design effect, the larger of CR2's and that which the
+  intraclass correlation gives. A share of 0 or 1 does not show how it clusters: it counts as if whole clusters had it
+  or had it not, N² / sum_g n_g² of them;
+- ``iqr``: from the quartiles' intervals by the method of variance estimates recovery (Zou and Donner 2008), with the
+  quartiles' correlation, 1/3 for items drawn one by one. Where a quartile's interval has fewer different values than
+  half its ranks, such as rank correlations of few checkpoints, it is the widest that the two intervals allow.
 
-Fewer than two defined correlations (or clusters with any) have no interval.
+There is no interval of fewer than :data:`LEAST_ITEMS` defined correlations or :data:`LEAST_CLUSTERS` clusters with any,
+and none of the mean of equal correlations; ``note`` says why. tests/benchmarks/coverage.py measures how often the
+intervals hold the truth.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -37,18 +44,15 @@ from scipy import special, stats
 #: Statistics of the contract, and further ones; each has an interval.
 STATISTICS = ("mean", "median", "auc", "neg_wasserstein", "fraction_above_075")
 FURTHER = ("q25", "q75", "iqr", "fraction_below_0")
-RESAMPLES = 2000
+#: Fewest items with a correlation, and fewest clusters of these, that an interval is made of.
+LEAST_ITEMS, LEAST_CLUSTERS = 10, 6
 
-# Multiples of 2^-32 below 1 in size, up to 2^20 of them: their sums are exact in float64, in whatever order.
-_EXACT = 2.0**32
 _NORMAL = special.ndtri(0.975)
-# Counts of a bootstrap drawn at a time, which bounds the memory.
-_BLOCK = 4_000_000
 
 
 @dataclass(frozen=True)
-class _Sample:
-    """Columns of correlations and the clusters in which their items are drawn.
+class Sample:
+    """Columns of numbers and the clusters in which their items are drawn.
 
     ``values`` and ``defined`` are [items, columns], NaN and False where undefined; ``starts`` holds the first row of
     each cluster, or is None when items are drawn one by one.
@@ -59,7 +63,8 @@ class _Sample:
     starts: np.ndarray | None
 
     @classmethod
-    def of(cls, values: np.ndarray, clusters: np.ndarray | None) -> _Sample:
+    def of(cls, values: np.ndarray, clusters: np.ndarray | None) -> Sample:
+        """Of ``values`` [items, columns]; ``clusters`` [items] as for :func:`distribution_statistics`."""
         starts = None
         if clusters is not None:
             order = np.argsort(clusters, kind="stable")
@@ -73,19 +78,49 @@ class _Sample:
         return self.defined.sum(axis=0)
 
     @cached_property
+    def sizes(self) -> np.ndarray:
+        """Defined values per cluster and column: float64 [clusters, columns]."""
+        return self.sums(self.defined.astype(np.float64))
+
+    @cached_property
     def groups(self) -> np.ndarray:
         """Clusters with a defined value per column, int64 [columns]."""
-        return (self.sums(self.defined.astype(np.int64)) > 0).sum(axis=0)
+        return (self.sizes > 0).sum(axis=0)
+
+    @cached_property
+    def enough(self) -> np.ndarray:
+        """Whether a column has the items and clusters that an interval needs: bool [columns]."""
+        least = LEAST_ITEMS if self.starts is None else LEAST_CLUSTERS
+        return (self.n >= LEAST_ITEMS) & (self.groups >= least)
+
+    @cached_property
+    def left(self) -> np.ndarray:
+        """Share of a column's items outside each cluster: float64 [clusters, columns]."""
+        return 1 - self.sizes / self.n
+
+    @cached_property
+    def freedom(self) -> np.ndarray:
+        """Degrees of freedom of :meth:`variance` for independent items, float64 [columns]."""
+        if self.starts is None:
+            return self.n - 1.0
+        share = self.sizes / self.n
+        first = (share**2 * (1 - 2 * share) / self.left**2).sum(axis=0)
+        return 1 / (first + (share**2 / self.left).sum(axis=0) ** 2)
 
     @cached_property
     def student(self) -> np.ndarray:
-        """The 97.5 % quantile of Student's t for the number of clusters; NaN for fewer than two."""
-        return np.where(self.groups > 1, special.stdtrit(self.groups - 1.0, 0.975), np.nan)
+        """The 97.5 % quantile of Student's t; NaN for columns without an interval."""
+        return np.where(self.enough, special.stdtrit(np.where(self.enough, self.freedom, 1.0), 0.975), np.nan)
 
     @cached_property
     def critical(self) -> np.ndarray:
-        """How many standard errors an interval reaches: Student's t for clusters, the normal's for single items."""
-        return self.student if self.starts is not None else np.where(self.groups > 1, _NORMAL, np.nan)
+        """How many standard errors a rank or share reaches: Student's t for clusters, the normal's for single items."""
+        return self.student if self.starts is not None else np.where(self.enough, _NORMAL, np.nan)
+
+    @cached_property
+    def whole(self) -> np.ndarray:
+        """As many clusters of one size would say as much, if a cluster's items were all alike: float64 [columns]."""
+        return 1 / ((self.sizes / self.n) ** 2).sum(axis=0)
 
     def sums(self, rows: np.ndarray) -> np.ndarray:
         """``rows`` [items, columns] summed within clusters: [clusters, columns]."""
@@ -99,39 +134,76 @@ class _Sample:
         """``rows`` [items, columns] less their mean; 0 where undefined."""
         return np.where(self.defined, rows - self.mean(rows), 0.0)
 
-    def design_effect(self, rows: np.ndarray) -> np.ndarray:
-        """How many times more the mean of ``rows`` varies when clusters are drawn instead of items; at least 1."""
+    def variance(self, residual: np.ndarray) -> np.ndarray:
+        """Variance of the mean whose residuals [items, columns] these are: float64 [columns]."""
+        return (self.sums(residual) ** 2 / self.left).sum(axis=0) / self.n.astype(np.float64) ** 2
+
+    def alike(self, residual: np.ndarray) -> np.ndarray:
+        """Intraclass correlation in clusters, by one-way analysis of variance, within 0 and 1: float64 [columns]."""
+        groups, sizes = self.groups, self.sizes
+        between = np.where(sizes > 0, self.sums(residual) ** 2 / sizes, 0.0).sum(axis=0)
+        within = ((residual**2).sum(axis=0) - between) / (self.n - groups)
+        between = between / (groups - 1)
+        usual = (self.n - (sizes**2).sum(axis=0) / self.n) / (groups - 1)
+        return np.clip(np.nan_to_num((between - within) / (between + (usual - 1) * within)), 0.0, 1.0)
+
+    def expected(self, residual: np.ndarray) -> np.ndarray:
+        """Variance of each cluster's sum in units of an item's variance: float64 [clusters, columns]."""
         if self.starts is None:
-            return np.ones(len(self.n))
-        residual = self.residual(rows)
-        between = (self.sums(residual) ** 2).sum(axis=0) * self.groups / (self.groups - 1)
-        effect = between / ((residual**2).sum(axis=0) * self.n / (self.n - 1))
-        return np.where(np.isfinite(effect), np.maximum(effect, 1.0), 1.0)
+            return self.sizes
+        return self.sizes * (1 + np.maximum(self.sizes - 1, 0) * self.alike(residual))
+
+    def asymmetry(self, residual: np.ndarray) -> np.ndarray:
+        """Skewness of the mean whose residuals [items, columns] these are: float64 [columns]."""
+        groups, present, expected = self.groups, self.sizes > 0, self.expected(residual)
+        scaled = np.where(present, self.sums(residual) / np.sqrt(expected * self.left), 0.0)
+        scaled = np.where(present, scaled - scaled.sum(axis=0) / groups, 0.0)
+        third, second = (scaled**3).sum(axis=0) / groups, (scaled**2).sum(axis=0) / groups
+        skewness = third / second**1.5 * np.sqrt(groups * (groups - 1)) / (groups - 2)
+        return skewness * (expected**1.5).sum(axis=0) / expected.sum(axis=0) ** 1.5
+
+    def mean_interval(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Mean of each column and the ends of its interval: float64 [columns] each."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            # Relative to a value of the column, equal ones have no residual, whatever the rounding of their mean.
+            first = self.values[self.defined.argmax(axis=0), np.arange(self.values.shape[1])]
+            residual = self.residual(self.values - first)
+            error, skew = np.sqrt(self.variance(residual)), self.asymmetry(residual)
+            ends = [np.where(error > 0, error, np.nan) * _hall(bound, skew) for bound in (self.student, -self.student)]
+            mean = first + self.mean(self.values - first)
+            return mean, mean - ends[0], mean - ends[1]
 
 
-def distribution_statistics(values: np.ndarray, clusters: np.ndarray | None, seed: int) -> dict[str, np.ndarray]:
+def _hall(bound: np.ndarray, skew: np.ndarray) -> np.ndarray:
+    """The t whose transform t + a t²/3 + a² t³/27 + a/6 is ``bound``, with the mean's skewness a = ``skew``."""
+    a = np.where(np.abs(skew) > 1e-6, skew, np.nan)
+    return np.where(np.isnan(a), bound, 3 / a * (np.cbrt(1 + a * (bound - a / 6)) - 1))
+
+
+def distribution_statistics(values: np.ndarray, clusters: np.ndarray | None) -> dict[str, np.ndarray]:
     """Statistics, and their 95 % intervals, of each column of ``values`` [items, columns]: float64 [columns] each.
 
     The result has ``nan_fraction``, every name in :data:`STATISTICS` and :data:`FURTHER`, by itself and with ``_low``
-    and ``_high``, and ``auc_trapezoid``. NaNs in ``values`` are left out; a statistic that does not exist is NaN.
-    ``clusters`` [items] holds whole numbers, equal for items that are drawn together, or is None when items are drawn
-    one by one; ``seed`` is the bootstrap's.
+    and ``_high``, ``auc_trapezoid``, and ``note`` (text, None where every interval is there). NaNs in ``values`` are
+    left out; a statistic that does not exist is NaN. ``clusters`` [items] holds whole numbers, equal for items that are
+    drawn together, or is None when items are drawn one by one.
     """
-    sample = _Sample.of(values, clusters)
+    sample = Sample.of(values, clusters)
     with np.errstate(divide="ignore", invalid="ignore"):
-        mean = sample.mean(sample.values)
-        low, high = _mean_interval(sample, seed)
+        mean, low, high = sample.mean_interval()
+        low, high = np.maximum(low, -1.0), np.minimum(high, 1.0)
         nearest = np.where(low * high <= 0, 0.0, np.minimum(abs(low), abs(high)))
+        nearest = np.where(np.isnan(low), np.nan, nearest)
         ascending = np.sort(sample.values, axis=0)  # NaNs last
         q25, q75 = (_quantile(sample, ascending, level) for level in (0.25, 0.75))
         columns = {
             "mean": (mean, low, high),
-            "median": _quantile(sample, ascending, 0.5),
+            "median": _quantile(sample, ascending, 0.5)[:3],
             "auc": (1 + mean, 1 + low, 1 + high),
             "neg_wasserstein": (abs(mean) - 1, nearest - 1, np.maximum(abs(low), abs(high)) - 1),
             "fraction_above_075": _fraction(sample, sample.values > 0.75),
-            "q25": q25,
-            "q75": q75,
+            "q25": q25[:3],
+            "q75": q75[:3],
             "iqr": _range(sample, q25, q75),
             "fraction_below_0": _fraction(sample, sample.values < 0),
         }
@@ -141,45 +213,26 @@ def distribution_statistics(values: np.ndarray, clusters: np.ndarray | None, see
         for name in (*STATISTICS, *FURTHER)
         for bound, column in zip(("", "_low", "_high"), columns[name], strict=True)
     }
-    return {"nan_fraction": (len(values) - sample.n) / len(values), **bounded, "auc_trapezoid": area}
+    share = (len(values) - sample.n) / len(values)
+    return {"nan_fraction": share, **bounded, "auc_trapezoid": area, "note": interval_notes(sample, low)}
 
 
-def _mean_interval(sample: _Sample, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Expanded percentile interval of the mean, by drawing the clusters with replacement."""
-    rounded = np.where(sample.defined, np.rint(sample.values * _EXACT) / _EXACT, 0.0)
-    totals, counts = sample.sums(rounded), sample.sums(sample.defined.astype(np.float64))
-    # Columns that lack no item share their counts.
-    full = sample.n == len(sample.values)
-    kinds = np.concatenate([sample.sums(np.ones((len(rounded), 1))), counts[:, ~full]], axis=1)
-    which = np.where(full, 0, np.cumsum(~full))
-    # A resample without any defined item has no mean: NaN, and sorted last.
-    means = [(draws @ totals) / (draws @ kinds)[:, which] for draws in _resamples(len(totals), seed)]
-    means = np.sort(np.concatenate(means), axis=0)
-    last = (~np.isnan(means)).sum(axis=0) - 1
-    level = special.ndtr(-np.sqrt(sample.groups / (sample.groups - 1)) * sample.student)
-
-    def quantile(level: np.ndarray) -> np.ndarray:
-        position = np.where(np.isnan(level), 0.0, level) * last
-        below = np.floor(position).astype(np.int64)
-        rows = np.stack([below, np.minimum(below + 1, last)])
-        first, second = np.take_along_axis(means, rows, axis=0)
-        return np.where(np.isnan(level), np.nan, first + (second - first) * (position - below))
-
-    return quantile(level), quantile(1 - level)
+def interval_notes(sample: Sample, low: np.ndarray) -> np.ndarray:
+    """Why a column has no interval, or none of the mean, whose lower ends ``low`` are: text or None [columns]."""
+    notes = np.full(len(low), None, dtype=object)
+    for i in np.flatnonzero(np.isnan(low)):
+        n, groups = int(sample.n[i]), int(sample.groups[i])
+        if n < LEAST_ITEMS:
+            notes[i] = f"an interval needs {LEAST_ITEMS} items with a value, here {n}"
+        elif not sample.enough[i]:
+            notes[i] = f"an interval needs {LEAST_CLUSTERS} clusters of items, here {groups}"
+        else:
+            notes[i] = "all values are equal: no interval of the mean"
+    return notes
 
 
-def _resamples(size: int, seed: int) -> Iterator[np.ndarray]:
-    """How often each of ``size`` clusters is drawn: float64 [RESAMPLES, size], a block of rows at a time."""
-    generator = np.random.default_rng(seed)
-    block = max(1, _BLOCK // size)
-    for start in range(0, RESAMPLES, block):
-        rows = min(block, RESAMPLES - start)
-        drawn = generator.integers(size, size=(rows, size)) + size * np.arange(rows)[:, None]
-        yield np.bincount(drawn.ravel(), minlength=rows * size).reshape(rows, size).astype(np.float64)
-
-
-def _quantile(sample: _Sample, ascending: np.ndarray, level: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Quantile, linear between order statistics, and the order statistics that enclose it."""
+def _quantile(sample: Sample, ascending: np.ndarray, level: float) -> tuple[np.ndarray, ...]:
+    """Quantile, linear between order statistics, the order statistics that enclose it, and whether these tie."""
     n = sample.n
 
     def nth(rank: np.ndarray) -> np.ndarray:
@@ -192,25 +245,40 @@ def _quantile(sample: _Sample, ascending: np.ndarray, level: float) -> tuple[np.
     upper = position - below
     value = np.where(n > 0, nth(below + 1) * (1 - upper) + nth(np.minimum(below + 2, n)) * upper, np.nan)
     # Values equal to the quantile count on either side, so that ties do not hide how much clusters differ.
-    effect = sample.design_effect(_below(sample, value, level))
+    widening = np.sqrt(n / _equivalent(sample, _below(sample, value, level))) * sample.critical / _NORMAL
     known = ~np.isnan(sample.critical)
-    widening = np.sqrt(effect) * sample.critical / _NORMAL
 
     def rank(level: float) -> np.ndarray:
         reach = (n * level - stats.binom.ppf(0.025, n, level)) * widening
         return np.floor(n * level - np.where(known, reach, 0.0))
 
-    return value, np.where(known, nth(rank(level)), np.nan), np.where(known, nth(n + 1 - rank(1 - level)), np.nan)
+    first, last = rank(level), n + 1 - rank(1 - level)
+    ends = [np.clip(bound, 1, np.maximum(n, 1)).astype(np.int64) - 1 for bound in (first, last)]
+    steps = np.cumsum(np.diff(ascending, axis=0, prepend=ascending[:1]) > 0, axis=0)
+    seen = [np.take_along_axis(steps, end[None], axis=0)[0] for end in ends]
+    tied = 2 * (seen[1] - seen[0] + 1) < ends[1] - ends[0] + 1
+    return value, np.where(known, nth(first), np.nan), np.where(known, nth(last), np.nan), tied
 
 
-def _below(sample: _Sample, value: np.ndarray, level: float) -> np.ndarray:
+def _below(sample: Sample, value: np.ndarray, level: float) -> np.ndarray:
     """1 for values below ``value`` [columns], ``level`` for those at it: float64 [items, columns]."""
     return (sample.values < value) + level * (sample.values == value)
 
 
-def _range(sample: _Sample, lower: tuple[np.ndarray, ...], upper: tuple[np.ndarray, ...]) -> tuple[np.ndarray, ...]:
+def _equivalent(sample: Sample, rows: np.ndarray) -> np.ndarray:
+    """As many items drawn one by one would tell the mean of ``rows`` [items, columns] as well: float64 [columns]."""
+    n = sample.n.astype(np.float64)
+    if sample.starts is None:
+        return n
+    residual = sample.residual(rows)
+    alone = (residual**2).sum(axis=0) / np.maximum(n - 1, 1)
+    found = np.minimum(alone / sample.variance(residual), n**2 / sample.expected(residual).sum(axis=0))
+    return np.where(alone > 1e-12, np.clip(found, np.minimum(sample.whole, n), n), sample.whole)
+
+
+def _range(sample: Sample, lower: tuple[np.ndarray, ...], upper: tuple[np.ndarray, ...]) -> tuple[np.ndarray, ...]:
     """Difference of the two quartiles, given with their intervals, and its interval."""
-    (q25, low25, high25), (q75, low75, high75) = lower, upper
+    (q25, low25, high25, tied25), (q75, low75, high75, tied75) = lower, upper
     correlation = np.full(len(q25), 1 / 3)
     if sample.starts is not None:
         first, second = (
@@ -218,6 +286,7 @@ def _range(sample: _Sample, lower: tuple[np.ndarray, ...], upper: tuple[np.ndarr
         )
         found = (first * second).sum(axis=0) / np.sqrt((first**2).sum(axis=0) * (second**2).sum(axis=0))
         correlation = np.where(np.isfinite(found), found, correlation)
+    correlation = np.where(tied25 | tied75, -1.0, correlation)
 
     def reach(a: np.ndarray, b: np.ndarray) -> np.ndarray:
         return np.sqrt(np.maximum(a**2 + b**2 - 2 * correlation * a * b, 0.0))
@@ -246,10 +315,20 @@ def trapezoid(ascending: np.ndarray, n: np.ndarray) -> np.ndarray:
     return np.where(n > 0, np.trapezoid(height, c, axis=0), np.nan)
 
 
-def _fraction(sample: _Sample, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _fraction(sample: Sample, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Share of the defined items where ``rows`` [items, columns] is true, and its Wilson interval."""
     share = sample.mean(rows)
-    error = sample.critical**2 * sample.design_effect(rows) / sample.n
+    error = sample.critical**2 / _equivalent(sample, rows)
     centre = (share + error / 2) / (1 + error)
     half = np.sqrt(share * (1 - share) * error + error**2 / 4) / (1 + error)
-    return share, np.maximum(centre - half, 0.0), np.minimum(centre + half, 1.0)
+    low, high = np.maximum(centre - half, 0.0), np.minimum(centre + half, 1.0)
+    if sample.starts is None:
+        low, high = _few(share, low, sample.n), 1 - _few(1 - share, 1 - high, sample.n)
+    return share, low, high
+
+
+def _few(share: np.ndarray, low: np.ndarray, n: np.ndarray) -> np.ndarray:
+    """The lower end of a share that only one to three items have, from the Poisson distribution of their number."""
+    count = np.rint(share * n)
+    few = ~np.isnan(low) & (count >= 1) & (count <= np.where(n > 50, 3, 2))
+    return np.where(few, np.minimum(low, special.gammaincinv(np.maximum(count, 1), 0.05) / n), low)

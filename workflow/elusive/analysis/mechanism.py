@@ -17,9 +17,12 @@
 ``mechanism_drops`` has the mean ``drop`` in groups of items: every number of choices by itself, lengths and
 co-movements in four groups of equally many items (fewer where values tie); ``level`` is the group's mean of the factor.
 
-``*_low`` and ``*_high`` are 95 % intervals for drawing other items, as in :mod:`elusive.analysis.statistics`; those of
-the three correlations over items are Fisher's with the variance of ranks (Bonett and Wright 2000), and the two spreads
-have none. A quantity of fewer than two items has no interval, and null stands where there is nothing to average.
+``*_low`` and ``*_high`` are 95 % intervals for drawing other items, as in :mod:`elusive.analysis.statistics`, and so
+are those of the three correlations over items: the mean of the correlation's influence values has the variance that
+:mod:`elusive.analysis.distributions` gives a mean, in clusters where there are any, and Student's t reaches to both
+sides on Fisher's scale. The two spreads have none. Numbers less than 1e-9 apart tie: the differences of two rank
+correlations take few values, which rounding splits. Null stands where there is nothing to average, and where there are
+too few items or clusters for an interval.
 """
 
 from __future__ import annotations
@@ -33,9 +36,9 @@ import polars as pl
 import pyarrow as pa
 
 from elusive import logs
-from elusive.analysis.distributions import distribution_statistics
+from elusive.analysis.distributions import Sample
 from elusive.analysis.metrics import FilePath
-from elusive.analysis.statistics import bootstrap_seed, drawing_units
+from elusive.analysis.statistics import drawing_units
 from elusive.errors import ElusiveError
 from elusive.tables import SCHEMAS, read_metadata, read_table, write_csv, write_table
 
@@ -57,6 +60,8 @@ SPREADS = ("spread_p_choices", "spread_incorrect")
 QUANTITIES = (*MEANS, *SPREADS, *(f"drop_with_{factor}" for factor in FACTORS))
 
 _GROUPS = 4
+# Numbers this close are taken for equal.
+_TOLERANCE = 1e-9
 
 
 @dataclass(frozen=True)
@@ -111,21 +116,72 @@ def item_quantities(choices: pl.DataFrame, correlations: pl.DataFrame) -> pl.Dat
     return items.join(drop, on="item", how="left", maintain_order="left")
 
 
-def _intervals(values: np.ndarray, units: np.ndarray | None, seed: int) -> dict[str, list[float | None]]:
+def _intervals(values: np.ndarray, units: np.ndarray | None) -> dict[str, list[float | None]]:
     """Means of the columns of ``values`` [items, columns] and their intervals, None where undefined."""
-    found = distribution_statistics(values, units, seed)
-    return {bound: [None if v != v else float(v) for v in found[f"mean{bound}"]] for bound in ("", "_low", "_high")}
+    found = zip(("", "_low", "_high"), Sample.of(values, units).mean_interval(), strict=True)
+    return {bound: [None if v != v else float(v) for v in column] for bound, column in found}
 
 
-def _rank_correlation(first: pl.Series, second: pl.Series) -> tuple[float | None, float | None, float | None]:
-    """Spearman's correlation over items and its interval; None where it is undefined."""
-    both = pl.DataFrame({"a": first, "b": second}).drop_nulls().drop_nans()
-    if len(both) < 4 or both["a"].n_unique() < 2 or both["b"].n_unique() < 2:
+def tied(values: np.ndarray) -> np.ndarray:
+    """``values`` [items] with each that is within 1e-9 of the next smaller one replaced by that one; NaNs stay."""
+    order = np.argsort(values, kind="stable")
+    ascending = values[order]
+    first = np.diff(ascending, prepend=-np.inf) > _TOLERANCE
+    starts = np.maximum.accumulate(np.where(first, np.arange(len(values)), 0))
+    result = np.empty_like(values)
+    result[order] = np.where(np.isnan(ascending), np.nan, ascending[starts])
+    return result
+
+
+def _grades(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Average ranks of ``values`` [items] over their number, less 1/2; and for each value the first place among the
+    ascending ones that is not below it, and the first above."""
+    ascending = np.sort(values)
+    below, up_to = (np.searchsorted(ascending, values, side=side) for side in ("left", "right"))
+    return (below + up_to) / (2 * len(values)) - 0.5, below, up_to
+
+
+def _above(values: np.ndarray, below: np.ndarray, up_to: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """For each item the mean of ``weights`` over the items with larger ``values``, of equal ones half of it."""
+    total = np.r_[0.0, np.cumsum(weights[np.argsort(values, kind="stable")])]
+    return (total[-1] - (total[below] + total[up_to]) / 2) / len(values)
+
+
+def rank_influence(first: np.ndarray, second: np.ndarray) -> tuple[float, np.ndarray]:
+    """Spearman's correlation of two columns [items] without NaN, and the influence of every item on it.
+
+    With ``a``, ``b`` the average ranks over n, less 1/2, the correlation is U / sqrt(V_a V_b) of the means U of ``ab``,
+    V_a of ``a²`` and V_b of ``b²``. An item counts in each directly and by what it does to the ranks of the others.
+    """
+    a, *places_a = _grades(first)
+    b, *places_b = _grades(second)
+    u, va, vb = (a * b).mean(), (a**2).mean(), (b**2).mean()
+    of_u = a * b + _above(first, *places_a, b) + _above(second, *places_b, a) - 3 * u
+    of_va = a**2 + 2 * _above(first, *places_a, a) - 3 * va
+    of_vb = b**2 + 2 * _above(second, *places_b, b) - 3 * vb
+    rho = float(u / np.sqrt(va * vb))
+    return rho, of_u / np.sqrt(va * vb) - rho / 2 * (of_va / va + of_vb / vb)
+
+
+def rank_association(
+    first: np.ndarray, second: np.ndarray, units: np.ndarray | None
+) -> tuple[float | None, float | None, float | None]:
+    """Spearman's correlation of two columns [items] over the items that have both, and its interval.
+
+    ``units`` [items] are equal for items drawn together. None where it is undefined.
+    """
+    known = ~(np.isnan(first) | np.isnan(second))
+    first, second = tied(first[known]), tied(second[known])
+    if len(first) < 4 or np.ptp(first) == 0 or np.ptp(second) == 0:
         return None, None, None
-    rho = float(both.select(pl.corr("a", "b", method="spearman")).item())
-    half = 1.959963984540054 * np.sqrt((1 + rho**2 / 2) / (len(both) - 3))
-    centre = np.arctanh(np.clip(rho, -1 + 1e-15, 1 - 1e-15))
-    return rho, float(np.tanh(centre - half)), float(np.tanh(centre + half))
+    rho, influence = rank_influence(first, second)
+    sample = Sample.of(influence[:, None], None if units is None else units[known])
+    with np.errstate(divide="ignore", invalid="ignore"):
+        error = float(np.sqrt(sample.variance(sample.residual(sample.values)))[0])
+        half = float(sample.student[0]) * error / (1 - rho**2) if abs(rho) < 1 else np.nan
+    if not np.isfinite(half):
+        return rho, None, None
+    return rho, float(np.tanh(np.arctanh(rho) - half)), float(np.tanh(np.arctanh(rho) + half))
 
 
 def _groups(values: np.ndarray, factor: str) -> np.ndarray:
@@ -153,10 +209,10 @@ def mechanism(inputs: Inputs, items: FilePath | None = None) -> tuple[list[dict[
     if len(found) == 0:
         raise ElusiveError(f"{inputs.choices}: the table has no items")
     family, benchmark, num_models = choices.select("family", "benchmark", "num_models").row(0)
-    units, seed = drawing_units(found, items), bootstrap_seed(benchmark, None)
+    units = drawing_units(found, items)
     about = {"family": family, "benchmark": benchmark}
 
-    means = _intervals(found.select(pl.col(MEANS).cast(pl.Float64).fill_null(np.nan)).to_numpy(), units, seed)
+    means = _intervals(found.select(pl.col(MEANS).cast(pl.Float64).fill_null(np.nan)).to_numpy(), units)
     rows = []
     for i, name in enumerate(MEANS):
         rows.append(
@@ -173,28 +229,29 @@ def mechanism(inputs: Inputs, items: FilePath | None = None) -> tuple[list[dict[
     for name in SPREADS:
         value = spread_at_fixed_mass(mass, seen[name]) if len(mass) else None
         rows.append({**about, "quantity": name, "num_items": len(found), "num_models": num_models, "value": value})
+    drop = _numbers(found, "drop")
     for factor in FACTORS:
-        known = found.select(factor, "drop").drop_nulls()
-        values = dict(
-            zip(("value", "value_low", "value_high"), _rank_correlation(found[factor], found["drop"]), strict=True)
-        )
-        rows.append(
-            {**about, "quantity": f"drop_with_{factor}", "num_items": len(known), "num_models": num_models} | values
-        )
-    return rows, list(_drops(found, units, seed, about | {"num_models": num_models}))
+        values = _numbers(found, factor)
+        known = int((~np.isnan(values + drop)).sum())
+        ends = zip(("value", "value_low", "value_high"), rank_association(values, drop, units), strict=True)
+        key = {**about, "quantity": f"drop_with_{factor}", "num_items": known, "num_models": num_models}
+        rows.append(key | dict(ends))
+    return rows, list(_drops(found, units, about | {"num_models": num_models}))
 
 
-def _drops(
-    found: pl.DataFrame, units: np.ndarray | None, seed: int, about: Mapping[str, Any]
-) -> Iterator[dict[str, Any]]:
+def _numbers(found: pl.DataFrame, name: str) -> np.ndarray:
+    return found[name].cast(pl.Float64).fill_null(np.nan).to_numpy()
+
+
+def _drops(found: pl.DataFrame, units: np.ndarray | None, about: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """Rows of ``mechanism_drops``: the items with a drop in groups of each factor."""
-    drop = found["drop"].cast(pl.Float64).fill_null(np.nan).to_numpy()
+    drop = _numbers(found, "drop")
     for factor in FACTORS:
-        values = found[factor].cast(pl.Float64).fill_null(np.nan).to_numpy()
+        values = tied(_numbers(found, factor))
         groups = _groups(np.where(np.isnan(drop), np.nan, values), factor)
         for group in range(groups.max(initial=-1) + 1):
             rows = groups == group
-            interval = _intervals(drop[rows, None], None if units is None else units[rows], seed)
+            interval = _intervals(drop[rows, None], None if units is None else units[rows])
             yield {
                 **about,
                 "factor": factor,

@@ -16,8 +16,14 @@ How far the mean, the median and P(C > 0.75) over ``num_items`` items stray from
 other. The table has the two extremes: ``independent`` items, whose mean is normal with the standard error of one
 correlation over sqrt(items), and whose median and fraction are those of independent draws; and items that are fully
 ``dependent``, all sharing one order of the scores, so that mean and median are one correlation and the fraction is 0
-or 1. Real items share their checkpoints and lie between; ``mean_shuffled_low/high`` of the table checkpoint_intervals
-measure where.
+or 1. Real items share their checkpoints and lie between; ``shuffled_low/high`` of the table headline measure where.
+
+``least_p_value`` is 1 over the number of different orders of a family's compute: no test by shuffling can be below it.
+With four checkpoints it is 1/24, more than the 2.5 % outside of a band on one side, and ``note`` says so.
+
+The table ``null_curves`` has the whole distribution of one item's correlation, P(C > c), for the figures: at every
+value that a rank correlation can take (``is_step``: it stays as it is up to the next), or at :data:`GRID` values of c
+where these are more; Pearson's, which is smooth, at so many.
 """
 
 from __future__ import annotations
@@ -33,6 +39,7 @@ from scipy import stats
 from elusive import logs
 from elusive.analysis.correlations import METHODS, rank_correlations
 from elusive.analysis.metrics import FilePath, Member
+from elusive.analysis.shuffles import Shuffles
 from elusive.errors import ElusiveError
 from elusive.tables import SCHEMAS, read_metadata, read_table, write_csv, write_table
 
@@ -41,7 +48,10 @@ logger = logs.get(__name__)
 #: All orders of up to so many checkpoints are counted, with ties in compute and without; of more, so many are drawn.
 ENUMERATED, COUNTED = 9, 14
 DRAWS = 100_000
+#: Values of c in null_curves, from -1 to 1, unless there are fewer that a correlation can take.
+GRID = 401
 
+_TOLERANCE = 1e-9
 _LEVELS = {"q025": 0.025, "q25": 0.25, "median": 0.5, "q75": 0.75, "q975": 0.975}
 
 
@@ -72,13 +82,14 @@ class Null:
         if self.values is None:
             shape = self.models / 2 - 1
             return float(stats.beta.sf((1 + bound) / 2, shape, shape))
-        return float(self.probabilities[self.values > bound].sum())
+        # A value that equals the bound but for rounding is not above it.
+        return float(self.probabilities[self.values > bound + _TOLERANCE].sum())
 
     def below(self, bound: float) -> float:
         """P(C < bound)."""
         if self.values is None:
             return self.above(-bound)
-        return float(self.probabilities[self.values < bound].sum())
+        return float(self.probabilities[self.values < bound - _TOLERANCE].sum())
 
     @property
     def deviation(self) -> float:
@@ -86,6 +97,21 @@ class Null:
         if self.values is None:
             return float((self.models - 1) ** -0.5)
         return float(np.sqrt((self.probabilities * self.values**2).sum()))
+
+    def curve(self) -> tuple[np.ndarray, np.ndarray, bool]:
+        """Ascending values of c, P(C > c) at each, and whether that is a staircase: it holds up to the next value."""
+        grid = np.linspace(-1.0, 1.0, GRID)
+        if self.values is None:
+            shape = self.models / 2 - 1
+            return grid, stats.beta.sf((1 + grid) / 2, shape, shape), False
+        kept = self.probabilities > 0
+        values, survival = self.values[kept], 1 - np.cumsum(self.probabilities[kept])
+        survival = np.clip(survival, 0.0, 1.0)
+        survival[-1] = 0.0
+        if len(values) > GRID:
+            place = np.searchsorted(values, grid + _TOLERANCE, side="right")
+            values, survival = grid, np.r_[1.0, survival][place]
+        return values, survival, True
 
 
 def null_distributions(x: np.ndarray) -> dict[str, Null]:
@@ -172,16 +198,18 @@ def write_null_bands(
     items: Sequence[FilePath],
     output_parquet: FilePath,
     output_csv: FilePath,
+    curves_parquet: FilePath,
+    curves_csv: FilePath,
 ) -> None:
-    """Write the table null_bands, as Parquet and as CSV: a row per family × benchmark × method.
+    """Write the tables null_bands, a row per family × benchmark × method, and null_curves, as Parquet and as CSV.
 
-    ``families`` are the registry's, with the checkpoints' ``flops``; ``items`` the items tables. Rows
-    are sorted by family and benchmark, then method. Families of fewer than three checkpoints with compute, or all at
-    the same compute, have no rows.
+    ``families`` are the registry's, with the checkpoints' ``flops``; ``items`` the items tables. Rows of null_bands are
+    sorted by family and benchmark, then method; those of null_curves by family, method and c. Families of fewer than
+    three checkpoints with compute, or all at the same compute, have no rows.
     """
     counts = {str(read_metadata(p)["benchmark"]): len(read_table(p, "items", columns=["item"])) for p in items}
     known: dict[bytes, dict[str, Null]] = {}
-    rows = []
+    rows, curves = [], []
     for family in sorted(families):
         x = np.sort(np.log10([member["flops"] for member in families[family] if member["flops"] > 0]))
         if len(x) < 3:
@@ -192,13 +220,25 @@ def write_null_bands(
         if pattern.tobytes() not in known:
             known[pattern.tobytes()] = null_distributions(pattern.astype(np.float64))
         nulls = known[pattern.tobytes()]
+        shuffles = Shuffles(x, np.arange(len(x))[None], True)
+        said = {"least_p_value": shuffles.least, "note": shuffles.note()}
+        methods = [method for method in METHODS if method in nulls]
+        for method in methods:
+            values, survival, step = nulls[method].curve()
+            key = {"family": family, "method": method, "source": nulls[method].source, "num_models": len(x)}
+            curves += [
+                key | {"correlation": float(c), "survival": float(share), "is_step": step}
+                for c, share in zip(values, survival, strict=True)
+            ]
         for benchmark, count in sorted(counts.items()):
-            for method in METHODS:
-                if method in nulls:
-                    null = nulls[method]
-                    about = {"family": family, "benchmark": benchmark, "method": method, "source": null.source}
-                    rows.append(about | {"num_models": len(x), "num_items": count} | bands(null, count))
-    write_table(
-        pa.Table.from_pylist(rows, SCHEMAS["null_bands"]), output_parquet, "null_bands", {"draws": DRAWS, "level": 0.95}
-    )
-    write_csv(read_table(output_parquet, "null_bands"), output_csv)
+            for method in methods:
+                null = nulls[method]
+                about = {"family": family, "benchmark": benchmark, "method": method, "source": null.source}
+                rows.append(about | {"num_models": len(x), "num_items": count} | bands(null, count) | said)
+    about = {"draws": DRAWS, "level": 0.95}
+    for name, lines, parquet, csv in (
+        ("null_bands", rows, output_parquet, output_csv),
+        ("null_curves", curves, curves_parquet, curves_csv),
+    ):
+        write_table(pa.Table.from_pylist(lines, SCHEMAS[name]), parquet, name, about)
+        write_csv(read_table(parquet, name), csv)

@@ -8,7 +8,8 @@ The ``*_low`` and ``*_high`` columns are 95 % intervals for drawing other *items
 taken as given, so the intervals do not cover what another training run would change
 (:mod:`elusive.analysis.checkpoint_intervals` looks at those). Items that depend on each other are drawn together: a
 whole benchmark with subjects (MMLU) in clusters, subject by subject; other items by the items table's column
-``cluster`` (questions on one text), if it has that; the rest one by one. ``num_clusters`` says how many are drawn.
+``cluster`` (questions on one text), if it has that; the rest one by one. ``num_clusters`` says how many are drawn, and
+``interval_note`` why an interval is missing.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ import pyarrow.parquet as pq
 
 from elusive import logs
 from elusive.analysis.correlations import METHODS
-from elusive.analysis.distributions import RESAMPLES, distribution_statistics
+from elusive.analysis.distributions import distribution_statistics
 from elusive.analysis.metrics import METRICS, NULLABLE, VARIANTS, FilePath, present
 from elusive.errors import ElusiveError
 from elusive.tables import read_metadata, read_table, write_csv, write_table
@@ -146,7 +147,6 @@ def summarise(families: Sequence[_Family], items: FilePath | None) -> list[pa.Ta
             distribution_statistics(
                 np.stack(kept[start : start + _COLUMNS])[:, rows].T,
                 drawn if num_clusters < len(drawn) else None,
-                bootstrap_seed(first.benchmark, subject),
             )
             for start in range(0, len(kept), _COLUMNS)
         ]
@@ -155,6 +155,7 @@ def summarise(families: Sequence[_Family], items: FilePath | None) -> list[pa.Ta
             found = {name: column[place] for name, column in result.items()}
             # The policies share their items, of which only ``drop`` shows how many are undefined.
             found["nan_fraction"] = np.repeat(found["nan_fraction"][::2], 2)
+            notes = pa.array(found.pop("note"), pa.string())
             keys = [(*key, policy) for key, policy in product(family.keys, NAN_POLICIES)]
             constant = {"family": family.family, "benchmark": family.benchmark, "subject": subject}
             counts = {"num_items": len(drawn), "num_models": family.num_models, "num_clusters": num_clusters}
@@ -164,14 +165,10 @@ def summarise(families: Sequence[_Family], items: FilePath | None) -> list[pa.Ta
                     | {name: [key[i] for key in keys] for i, name in enumerate(("metric", "method", "nan_policy"))}
                     | {name: pa.array([count] * len(keys), pa.int32()) for name, count in counts.items()}
                     | {name: pa.array(column, from_pandas=True) for name, column in found.items()}
+                    | {"interval_note": notes}
                 )
             )
     return [pa.concat_tables(tables) for tables in parts]
-
-
-def bootstrap_seed(benchmark: str, subject: str | None) -> int:
-    """The bootstrap's seed of one set of items."""
-    return int.from_bytes(hashlib.sha256(json.dumps([benchmark, subject]).encode()).digest()[:8], "big")
 
 
 def write_statistics(
@@ -206,7 +203,7 @@ def write_statistics(
             tables[family.family, benchmark] = table
         logger.info("statistics of %d families on %s: %d items", len(families), benchmark, len(families[0].items))
     table = pa.concat_tables(tables[key] for key in sorted(tables)).combine_chunks()
-    write_table(table, output_parquet, "correlation_statistics", {"resamples": RESAMPLES, "level": 0.95})
+    write_table(table, output_parquet, "correlation_statistics", {"level": 0.95})
     write_csv(read_table(output_parquet, "correlation_statistics"), output_csv)
     logger.info("statistics: %d rows of %d families × benchmarks", len(table), len(tables))
 

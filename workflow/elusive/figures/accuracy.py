@@ -55,20 +55,26 @@ def caption_text(scores: pd.DataFrame, benchmarks: Sequence[Benchmark]) -> str:
             flat.append(benchmark.label)
     margin, top, label = max(best, key=lambda entry: entry[0])
     notes = "".join(f" {b.label}: {b.split_note}." for b in benchmarks if b.split_note)
+    largest = (
+        f"the largest margin over chance is on {label}, {top['accuracy']:.3f} against {top['chance']:.3f} "
+        f"({style.format_number(margin, 3)}, {top['model']} {top['checkpoint']})."
+        if margin > 0
+        else "no accuracy is above chance."
+    )
     chance = (
         f"On {style.join(flat)} no checkpoint is better than chance by more than two standard errors."
         if flat
-        else "On every benchmark some checkpoint is better than chance by more than two standard errors."
+        else f"On {'every benchmark' if len(benchmarks) > 1 else benchmarks[0].label} some checkpoint is better than "
+        "chance by more than two standard errors."
     )
     checkpoints = scores[["model", "checkpoint"]].drop_duplicates()
     return (
         "Mean accuracy against compute.\n\n"
         "Horizontal axis: training FLOPs (6·N·D), logarithmic; vertical axis: share of items answered right, with a "
         "scale of its own in each panel. Thin vertical lines: ± 2 standard errors over items; dashed line: chance. One "
-        f"line is one model, darker with more parameters; {len(checkpoints)} checkpoints of "
-        f"{checkpoints['model'].nunique()} models. Items: {', '.join(items)}.{notes}\n\n"
-        f"What to see: the largest margin over chance is on {label}, {top['accuracy']:.3f} against {top['chance']:.3f} "
-        f"({style.format_number(margin, 3)}, {top['model']} {top['checkpoint']}). {chance}"
+        f"line is one model, darker with more parameters; {style.count(len(checkpoints), 'checkpoint')} of "
+        f"{style.count(checkpoints['model'].nunique(), 'model')}. Items: {', '.join(items)}.{notes}\n\n"
+        f"What to see: {largest} {chance}"
     )
 
 

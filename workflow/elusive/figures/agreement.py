@@ -102,8 +102,20 @@ def methods_caption(correlations: pd.DataFrame, benchmark: Benchmark, families: 
         f"Items drawn, chosen at random: {drawn:,} of {benchmark.num_items:,}; undefined correlations are left out.\n\n"
         f"{benchmark.describe_items()}\n\n"
         f"What to see: in “{families[first]}” the median distance between an item's correlations of log p_vocab is "
-        f"{style.join(parts)}; Kendall's are nearer to 0 by their definition, not because less is related."
+        f"{style.join(parts)}.{_nearer(wide)}"
     )
+
+
+def _nearer(wide: pd.DataFrame) -> str:
+    """For how many items Kendall's coefficient is the smaller one; nothing where it is for none."""
+    both = wide[["spearman", "kendall"]].dropna().abs()
+    if both.empty:
+        return ""
+    nearer = (both["kendall"] < both["spearman"] - 1e-9).mean()
+    if not nearer > 0:
+        return ""
+    share = style.format_share(nearer)
+    return f" For {share} of the items Kendall's is nearer to 0 than Spearman's: the two measure on different scales."
 
 
 def family_pairs(families: Mapping[str, str]) -> list[tuple[str, str]]:

@@ -19,32 +19,48 @@ STEPS = {
     "threshold": ("threshold (to accuracy)", style.colour_of("accuracy")),
 }
 _KEYS = ["family", "benchmark", "method", "score", "order", "nan_policy", "step", "num_models"]
-_COLUMNS = [*_KEYS, "correlation_before", "correlation_after", "drop", "drop_low", "drop_high"]
+_DROPS = ["drop", "drop_low", "drop_high", "drop_least", "drop_most"]
+_COLUMNS = [*_KEYS, "correlation_before", "correlation_after", *_DROPS]
 _ROW_SHARE = 0.8
+
+#: Orders of the first two steps, and what panels call them. By ranks they are the same.
+ORDERS = {"exponentiate_first": "exponentiate first", "renormalise_first": "renormalise first"}
+_NAMES = {
+    "exponentiate": "exponentiating",
+    "renormalise": "renormalising over the choices",
+    "threshold": "thresholding",
+}
+#: The smallest change of a mean correlation that a caption calls one.
+LEAST = 0.005
 
 
 def _tidy(
     attribution: pd.DataFrame, benchmarks: Sequence[Benchmark], families: Mapping[str, str], method: str
 ) -> pd.DataFrame:
-    """One row a bar: where it starts and ends, the interval of its end given its start, and its height ``place``."""
+    """One row an arrow: where it starts and ends, the interval of its end given its start, and its height ``place``."""
     names = [b.name for b in benchmarks]
     steps = list(STEPS) if method == "pearson" else [step for step in STEPS if step != "exponentiate"]
+    orders = list(ORDERS)[: 2 if method == "pearson" else 1]
+    exchanged = ["renormalise", "exponentiate", *steps[2:]]
     # The first two steps are the same on the way to either score.
     wanted = (attribution["score"] == "accuracy") | (attribution["step"] == "square")
     chosen = attribution[
         wanted
         & (attribution["method"] == method)
-        & (attribution["order"] == "exponentiate_first")
+        & attribution["order"].isin(orders)
         & (attribution["nan_policy"] == "zero")
         & attribution["step"].isin(steps)
         & attribution["benchmark"].isin(names)
         & attribution["family"].isin(families)
     ]
-    lane = (chosen["step"].map(steps.index) + 0.5) / len(steps) - 0.5
+    first = chosen["order"] == "exponentiate_first"
+    lane = chosen["step"].map(steps.index).where(first, chosen["step"].map(exchanged.index) if len(orders) > 1 else 0)
+    lane = (lane + 0.5) / len(steps) - 0.5
     return pd.DataFrame(
         {
             "family": pd.Categorical(chosen["family"].map(families), list(families.values())),
             "benchmark": chosen["benchmark"],
+            "order": pd.Categorical(chosen["order"].map(ORDERS), [ORDERS[order] for order in orders]),
             "step": pd.Categorical(chosen["step"].map(lambda s: STEPS[s][0]), [STEPS[s][0] for s in steps]),
             "before": chosen["correlation_before"],
             "after": chosen["correlation_after"],
@@ -61,8 +77,10 @@ def plot(
     """Draw the steps of one method; ``attribution`` is the whole table, ``families`` maps name to label."""
     frame = _tidy(attribution, benchmarks, families, method)
     rows = len(benchmarks)
+    orders = frame["order"].cat.categories
     columns = min(len(families), 3)
-    bands = -(-len(families) // columns)
+    # By ranks one panel a family; else a row of panels for each order, as many columns as families.
+    bands = len(orders) if len(orders) > 1 else -(-len(families) // columns)
     # Two rows of panels of the 69 tasks of the paper fit on a tall page.
     row = 0.3 if rows <= 14 else max(0.1, min(0.16, 7.5 / rows))
     colours = {label: colour for label, colour in STEPS.values() if label in set(frame["step"])}
@@ -71,10 +89,14 @@ def plot(
         + p9.geom_vline(xintercept=0, size=0.4, color="#999999")
         + p9.geom_hline(yintercept=[i + 0.5 for i in range(rows - 1)], size=0.3, color="#CFCFCF")
         + p9.geom_segment(
-            p9.aes(x="before", xend="after"), size=0.9, lineend="butt", arrow=p9.arrow(length=0.035, type="closed")
+            p9.aes(x="before", xend="after"), size=0.8, lineend="butt", arrow=p9.arrow(length=0.05, type="closed")
         )
         + p9.geom_segment(p9.aes(x="after_low", xend="after_high"), size=0.3, na_rm=True, show_legend=False)
-        + p9.facet_wrap("family", ncol=columns, labeller=style.strips())
+        + (
+            p9.facet_grid("order", "family", labeller=p9.labeller(cols=style.strips(30 if len(families) <= 3 else 14)))
+            if len(orders) > 1
+            else p9.facet_wrap("family", ncol=columns, labeller=style.strips())
+        )
         + p9.scale_color_manual(colours)
         + p9.scale_y_continuous(
             breaks=[rows - 1 - i for i in range(rows)],
@@ -92,7 +114,55 @@ def plot(
             legend_box_spacing=0.01,
             panel_grid_major_y=p9.element_blank(),
             axis_ticks_major_y=p9.element_blank(),
+            strip_text_y=p9.element_text(size=7, rotation=270),
         )
+    )
+
+
+def _means(attribution: pd.DataFrame, benchmarks: Sequence[Benchmark], family: str, method: str) -> pd.DataFrame:
+    """Means over the benchmarks of a family's drops on the way to accuracy: rows the steps, columns the drops."""
+    rows = attribution[
+        (attribution["family"] == family)
+        & (attribution["method"] == method)
+        & (attribution["score"] == "accuracy")
+        & (attribution["order"] == "exponentiate_first")
+        & (attribution["nan_policy"] == "zero")
+        & attribution["benchmark"].isin([b.name for b in benchmarks])
+    ]
+    return rows.groupby("step")[["drop", "drop_least", "drop_most"]].mean()
+
+
+def _cost(name: str, drop: float) -> str:
+    if drop >= LEAST:
+        return f"{name} loses {style.format_number(drop)}"
+    return f"{name} gains {style.format_number(-drop)}" if drop <= -LEAST else f"{name} changes nothing"
+
+
+def _by_ranks(attribution: pd.DataFrame, benchmarks: Sequence[Benchmark], family: str, method: str) -> str | None:
+    """What the steps cost by ranks, under which neither exponentiating nor the order of the steps matters."""
+    found = _means(attribution, benchmarks, family, method)
+    steps = ["renormalise", "threshold"]
+    if found.reindex([*steps, "total"])["drop"].isna().any():
+        return None
+    parts = style.join([_cost(_NAMES[step], found.at[step, "drop"]) for step in steps])
+    whole = _cost("the whole way from log p_vocab to accuracy", found.at["total", "drop"])
+    return f"by {method.capitalize()} {parts}; {whole}."
+
+
+def _by_size(attribution: pd.DataFrame, benchmarks: Sequence[Benchmark], family: str) -> str | None:
+    """What the steps cost by Pearson, as ranges over both orders of the first two."""
+    found = _means(attribution, benchmarks, family, "pearson").reindex([*_NAMES, "total"])
+    if found.isna().any(axis=None):
+        return None
+    spans = found["drop_most"] - found["drop_least"]
+    depends = "depends on which of the two comes first" if spans.max() >= 0.01 else "hardly depends on their order"
+    parts = [
+        f"{name} {style.format_range(found.at[step, 'drop_least'], found.at[step, 'drop_most'])}"
+        for step, name in _NAMES.items()
+    ]
+    return (
+        f"By Pearson, which sees the size of probabilities, what the first two steps cost {depends}: "
+        f"{style.join(parts)}."
     )
 
 
@@ -101,24 +171,16 @@ def caption_text(
 ) -> str:
     """What the attribution figure of one method shows, with its numbers."""
     first = next(iter(families))
-    rows = attribution[
-        (attribution["family"] == first)
-        & (attribution["method"] == method)
-        & (attribution["score"] == "accuracy")
-        & (attribution["order"] == "exponentiate_first")
-        & (attribution["nan_policy"] == "zero")
-        & attribution["benchmark"].isin([b.name for b in benchmarks])
-    ]
-    drops = rows.pivot(index="benchmark", columns="step", values="drop").mean()
-    parts = [
-        f"{style.format_number(drops[step])} by {text}"
-        for step, text in (
-            ("exponentiate", "exponentiating"),
-            ("renormalise", "renormalising over the choices"),
-            ("threshold", "thresholding"),
-        )
-        if step != "exponentiate" or method == "pearson"
-    ]
+    ranks = "spearman" if method == "pearson" else method
+    found = [_by_ranks(attribution, benchmarks, first, ranks)]
+    found += [_by_size(attribution, benchmarks, first)] if method == "pearson" else []
+    said = " ".join(sentence for sentence in found if sentence) or "there is no mean correlation to follow."
+    over = ", averaged over the benchmarks" if len(benchmarks) > 1 else ""
+    orders = (
+        " Rows of panels: the two orders of exponentiating and renormalising, which lead to the same p_choices."
+        if method == "pearson"
+        else ""
+    )
     models = attribution.groupby("family")["num_models"].max()
     members = "; ".join(f"“{label}” ({models[name]} checkpoints)" for name, label in families.items())
     items = ", ".join(f"{b.label} {b.num_items:,}" for b in benchmarks)
@@ -133,10 +195,9 @@ def caption_text(
         "the training FLOPs. Each arrow is one transformation, from the mean correlation before it to the one after; "
         "to the left correlation is lost, to the right some is gained. The first arrow of a row starts at log p_vocab; "
         "squaring and thresholding both start at p_choices. Thin lines: 95 % interval of the loss, drawn at its end. "
-        f"The losses add up to the whole fall. An undefined correlation counts as 0.{omitted}\n\n"
+        f"The losses add up to the whole fall. An undefined correlation counts as 0.{omitted}{orders}\n\n"
         f"Items: {items}. Families: {members}.\n\n"
-        f"What to see: in “{families[first]}”, averaged over the benchmarks, the correlation falls by "
-        f"{style.format_number(drops['total'])} from log p_vocab to accuracy: {style.join(parts)}."
+        f"What to see: in “{families[first]}”{over}, {said}"
     )
 
 

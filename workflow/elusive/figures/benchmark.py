@@ -18,7 +18,7 @@ from elusive.figures import (
     survival,
 )
 from elusive.figures.data import PathLike, read_benchmark, read_extra, read_frame, read_metrics
-from elusive.figures.null import read_null_bands
+from elusive.figures.null import read_chance
 from elusive.figures.save import Outputs, Plot, save_figure
 from elusive.figures.statistics import read_statistics
 from elusive.figures.style import METRICS
@@ -44,6 +44,7 @@ def write_benchmark(
     means_table: PathLike,
     statistics: PathLike,
     null_bands: PathLike,
+    null_curves: PathLike,
     items: PathLike,
     families: Mapping[str, str],
     outputs: Mapping[str, Outputs],
@@ -51,9 +52,9 @@ def write_benchmark(
     """Draw and describe figures of one benchmark.
 
     ``metrics``, ``correlations``, ``single_choices`` (choices): one table of each a family; ``means_table``,
-    ``statistics``, ``null_bands``: the tables means, correlation_statistics and null_bands; ``items``: the benchmark's
-    items table; ``families``: name -> label, in drawing order; ``outputs``: kind of figure -> where to write. Only
-    kinds that are asked for are drawn.
+    ``statistics``, ``null_bands``, ``null_curves``: the tables means, correlation_statistics, null_bands and
+    null_curves; ``items``: the benchmark's items table; ``families``: name -> label, in drawing order; ``outputs``:
+    kind of figure -> where to write. Only kinds that are asked for are drawn.
     """
     about = (read_benchmark(items), families)
     name = about[0].name
@@ -63,18 +64,18 @@ def write_benchmark(
     single = pd.concat([read_frame(p, "choices", _CHOICES_COLUMNS) for p in single_choices], ignore_index=True)
     average = read_extra(means_table, ["model", "checkpoint", "flops", "benchmark", "metric", "mean", "se"])
     average = average[average["benchmark"] == name]
-    table, bands = read_statistics(statistics), read_null_bands(null_bands, name, families)
+    table, chance = read_statistics(statistics), read_chance(null_bands, null_curves, name, families)
 
     #: kind -> functions of the plot and of the caption, and what both are called with
     kinds: dict[str, tuple[Callable[..., Plot], Callable[..., str], tuple[object, ...]]] = {
-        "survival": (survival.plot, survival.caption_text, (found, bands, *about)),
+        "survival": (survival.plot, survival.caption_text, (found, chance, *about)),
         "scores": (scores.plot, scores.caption_text, (scored, *about)),
         "masses": (masses.plot, masses.caption_text, (scored, *about)),
         "choices": (choices.plot, choices.caption_text, (single, found, *about)),
         "means": (means.plot, means.caption_text, (average, members, *about)),
         "entropy": (means.plot_masses, means.masses_caption, (average, scored, *about)),
-        "methods": (distributions.plot_survival, distributions.survival_caption, (found, bands, *about)),
-        "densities": (distributions.plot_density, distributions.density_caption, (found, bands, *about)),
+        "methods": (distributions.plot_survival, distributions.survival_caption, (found, chance, *about)),
+        "densities": (distributions.plot_density, distributions.density_caption, (found, chance, *about)),
         "by_family": (by_family.plot, by_family.caption_text, (table, *about)),
         "pairs": (pairs.plot, pairs.caption_text, (scored, *about)),
         "agreement": (agreement.plot_methods, agreement.methods_caption, (found, *about)),

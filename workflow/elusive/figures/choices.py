@@ -78,9 +78,10 @@ def caption_text(
 ) -> str:
     """What the figure of one benchmark shows, with its numbers."""
     first = next(iter(families))
-    medians = {
-        name: style.format_number(float(np.nanmedian(values))) if np.isfinite(values).any() else "unknown"
-        for name, values in _values(choices, correlations, first).items()
+    found = _values(choices, correlations, first)
+    means = {
+        name: style.format_number(float(np.nan_to_num(values).mean())) if np.isfinite(values).any() else "unknown"
+        for name, values in found.items()
     }
     own = choices[(choices["family"] == first) & ~choices["is_gold"]]
     together = own["comovement"].median()
@@ -93,9 +94,25 @@ def caption_text(
         "training FLOPs (6·N·D). Vertical axis: share of choices (or items) whose correlation is larger. The margin is "
         "the log-likelihood of the right choice minus that of the best wrong one; accuracy is its sign.\n\n"
         f"{benchmark.describe_items()} Families: {members}.\n\n"
-        f"What to see: in “{families[first]}” the median correlation is {medians['correct']} for the right choice, "
-        f"{medians['incorrect']} for a wrong one, {medians['all_incorrect']} for all wrong ones together and "
-        f"{medians['margin']} for the margin between them. A wrong choice and the right one move together over the "
-        f"checkpoints (median Spearman correlation {style.format_number(together)}; at equal compute "
-        f"{style.format_number(equal)})."
+        f"What to see: in “{families[first]}” the mean correlation, undefined ones counted as 0, is "
+        f"{means['correct']} for the right choice, {means['incorrect']} for a wrong one, {means['all_incorrect']} for "
+        f"all wrong ones together and {means['margin']} for the margin between them. {_together(together, equal)}"
     )
+
+
+#: A median correlation above this one in size is called a movement together, or against each other.
+_MOVE = 0.3
+
+
+def _together(median: float, partial: float) -> str:
+    """What wrong choices do when the right one moves, as far as their correlation says anything."""
+    if np.isnan(median):
+        return "How choices move together over the checkpoints cannot be told."
+    if median > _MOVE:
+        what = "A wrong choice and the right one move together over the checkpoints"
+    elif median < -_MOVE:
+        what = "A wrong choice falls over the checkpoints where the right one rises"
+    else:
+        what = "A wrong choice and the right one hardly move together over the checkpoints"
+    equal = "" if np.isnan(partial) else f"; at equal compute {style.format_number(partial)}"
+    return f"{what} (median Spearman correlation {style.format_number(median)}{equal})."

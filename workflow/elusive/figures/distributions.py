@@ -11,11 +11,14 @@ import plotnine as p9
 from elusive.analysis.correlations import METHODS
 from elusive.figures import style
 from elusive.figures.data import Benchmark
-from elusive.figures.null import describe_null, null_curve
+from elusive.figures.null import Chance, chance_text, describe_null, null_curve
 from elusive.figures.survival import survival_steps
 
-#: Ends of the stretches of which a density has the shares.
-EDGES = np.linspace(-1, 1, 21)
+#: Ends of the stretches of which a density has the shares; a value at an end belongs to the stretch above it.
+EDGES = np.linspace(-1, 1, 21).round(1)
+
+#: Decimals of a correlation that say on which side of an end it is: further ones are rounding.
+DECIMALS = 9
 
 #: Of fewer checkpoints, a rank correlation has so few values that a density would draw a comb.
 MIN_MODELS = 15
@@ -29,15 +32,20 @@ def density(values: np.ndarray) -> np.ndarray:
     values = values[~np.isnan(values)]
     if not len(values):
         return np.empty(0)
-    counts, _ = np.histogram(np.clip(values, -1, 1), bins=EDGES)
+    counts, _ = np.histogram(np.clip(values, -1, 1).round(DECIMALS), bins=EDGES)
     return counts / (len(values) * np.diff(EDGES))
 
 
 def null_density(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """The same of chance, from the corners ``x``, ``y`` of its survival curve."""
+    """The same of chance, from the corners ``x``, ``y`` of its survival curve: of a staircase the exact shares."""
     if not len(x):
         return np.empty(0)
-    above = np.interp(EDGES, x, y)
+    x = x.round(DECIMALS)
+    # The share of values at an end or above it: where the curve falls at an end, its height before the fall.
+    at = np.searchsorted(x, EDGES, side="left")
+    before = np.maximum(at - 1, 0)
+    rise = np.where(x[at] > x[before], (EDGES - x[before]) / np.where(x[at] > x[before], x[at] - x[before], 1), 1)
+    above = y[before] + rise * (y[at] - y[before])
     above[0], above[-1] = 1.0, 0.0  # what lies at the ends belongs to the first and the last stretch
     return -np.diff(above) / np.diff(EDGES)
 
@@ -113,19 +121,19 @@ def _grid(frame: pd.DataFrame, benchmark: Benchmark, families: Mapping[str, str]
 
 
 def plot_survival(
-    correlations: pd.DataFrame, bands: pd.DataFrame, benchmark: Benchmark, families: Mapping[str, str]
+    correlations: pd.DataFrame, chance: Chance, benchmark: Benchmark, families: Mapping[str, str]
 ) -> p9.ggplot:
-    """Draw the survival curves; ``bands`` are the rows of the table null_bands on the benchmark."""
-    curves, chance = [], []
+    """Draw the survival curves over those of ``chance``."""
+    curves, expected = [], []
     for (metric, method, family), values in _panels(correlations, families).items():
         about = {"metric": metric, "method": method, "family": families[family]}
         for found, (x, y) in (
             (curves, _thin(*survival_steps(values))),
-            (chance, null_curve(bands, family, method)),
+            (expected, null_curve(chance, family, method)),
         ):
             found.append({"x": x, "y": y} | about)
     frame = pd.concat(
-        [_frame(curves, families).assign(kind="measured"), _frame(chance, families).assign(kind="chance")]
+        [_frame(curves, families).assign(kind="measured"), _frame(expected, families).assign(kind="chance")]
     )
     return (
         p9.ggplot(frame[frame["kind"] == "measured"], p9.aes("x", "y", color="family"))
@@ -149,22 +157,21 @@ def _dense(correlations: pd.DataFrame, families: Mapping[str, str]) -> dict[str,
 
 
 def plot_density(
-    correlations: pd.DataFrame, bands: pd.DataFrame, benchmark: Benchmark, families: Mapping[str, str]
+    correlations: pd.DataFrame, chance: Chance, benchmark: Benchmark, families: Mapping[str, str]
 ) -> p9.ggplot:
-    """Draw the densities, each row of panels with a scale of its own; ``bands`` as in :func:`plot_survival`."""
+    """Draw the densities over those of ``chance``, each row of panels with a scale of its own."""
     kept = _dense(correlations, families)
-    curves, chance = [], []
-    for (metric, method, family), values in _panels(correlations, families).items():
+    drawn = kept or families
+    curves, expected = [], []
+    for (metric, method, family), values in _panels(correlations, drawn).items():
         about = {"metric": metric, "method": method, "family": families[family]}
         for found, heights in (
             (curves, density(values)),
-            (chance, null_density(*null_curve(bands, family, method))),
+            (expected, null_density(*null_curve(chance, family, method))),
         ):
             x, y = _stairs(heights if family in kept else np.empty(0))
             found.append({"x": x, "y": y} | about)
-    frame = pd.concat(
-        [_frame(curves, families).assign(kind="measured"), _frame(chance, families).assign(kind="chance")]
-    )
+    frame = pd.concat([_frame(curves, drawn).assign(kind="measured"), _frame(expected, drawn).assign(kind="chance")])
     return (
         p9.ggplot(frame[frame["kind"] == "measured"], p9.aes("x", "y", color="family"))
         + p9.geom_vline(xintercept=0, size=0.3, color="#999999")
@@ -179,7 +186,7 @@ def plot_density(
             title=style.escape(benchmark.label),
             subtitle="" if kept else f"no family has {MIN_MODELS} checkpoints: nothing to draw",
         )
-        + _grid(frame, benchmark, families, scales="free_y")
+        + _grid(frame, benchmark, drawn, scales="free_y")
     )
 
 
@@ -222,29 +229,29 @@ def _caption(
 
 
 def survival_caption(
-    correlations: pd.DataFrame, bands: pd.DataFrame, benchmark: Benchmark, families: Mapping[str, str]
+    correlations: pd.DataFrame, chance: Chance, benchmark: Benchmark, families: Mapping[str, str]
 ) -> str:
     """What the survival curves show, with their numbers."""
-    kendall = describe_null(bands, families, "kendall")
     axes = (
-        "Vertical axis: share of items whose correlation is larger. Dotted: what chance alone gives with as many "
-        "checkpoints, through the quantiles of one item's correlation when its score has nothing to do with compute; "
-        f"Kendall's is then above 0.75 for {kendall} of the items, Spearman's for "
-        f"{describe_null(bands, families, 'spearman')}."
+        "Vertical axis: share of items whose correlation is larger. "
+        f"{chance_text(chance, families, ('kendall', 'spearman'))}"
     )
     return _caption("survival curves of the correlations, by method.", axes, correlations, benchmark, families)
 
 
 def density_caption(
-    correlations: pd.DataFrame, bands: pd.DataFrame, benchmark: Benchmark, families: Mapping[str, str]
+    correlations: pd.DataFrame, chance: Chance, benchmark: Benchmark, families: Mapping[str, str]
 ) -> str:
     """What the densities show, with their numbers."""
     few = [label for name, label in families.items() if name not in _dense(correlations, families)]
     left = (
         f" Not drawn, having fewer than {MIN_MODELS} checkpoints: {style.join([f'“{f}”' for f in few])}." if few else ""
     )
+    drawn = _dense(correlations, families)
+    known = any(describe_null(chance, {name: label}, "spearman") for name, label in drawn.items())
+    dotted = " Dotted: what chance alone gives with as many checkpoints." if known else ""
     axes = (
         f"Vertical axis: density of the items over stretches of {EDGES[1] - EDGES[0]:.1f}, with a scale of its own for "
-        f"each metric. Dotted: what chance alone gives with as many checkpoints.{left}"
+        f"each metric.{dotted}{left}"
     )
     return _caption("densities of the correlations, by method.", axes, correlations, benchmark, families)

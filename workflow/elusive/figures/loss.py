@@ -1,4 +1,4 @@
-"""Validation loss of the ladder's checkpoints against training compute."""
+"""Validation loss of the checkpoints of which it is known against training compute."""
 
 from __future__ import annotations
 
@@ -31,15 +31,20 @@ def caption_text(checkpoints: pd.DataFrame) -> str:
     ordered = checkpoints.sort_values("flops")
     first, last = ordered.iloc[0], ordered.iloc[-1]
     x, y = np.log10(checkpoints["flops"]), np.log10(checkpoints["validation_loss"])
+    varies = x.nunique() > 1 and y.nunique() > 1
     models = checkpoints["model"].nunique()
     return (
-        "Ladder: validation loss against compute.\n\n"
+        "Validation loss against compute.\n\n"
         "Horizontal axis: training FLOPs, 6·N·D with N all parameters and D tokens; vertical axis: validation loss in "
-        f"nats per token, both logarithmic. One line is one model, darker with more parameters; {models} models, "
-        f"{len(checkpoints)} checkpoints.\n\n"
-        f"What to see: the loss goes from {first['validation_loss']:.2f} nats at {style.format_power(first['flops'])} "
-        f"FLOPs to {last['validation_loss']:.2f} at {style.format_power(last['flops'])}; the correlation of log loss "
-        f"with log FLOPs over all checkpoints is {style.format_number(np.corrcoef(x, y)[0, 1], 3)}."
+        f"nats per token, both logarithmic. One line is one model, darker with more parameters; "
+        f"{style.count(models, 'model')}, {style.count(len(checkpoints), 'checkpoint')}.\n\n"
+        f"What to see: the loss is {first['validation_loss']:.2f} nats at {style.format_power(first['flops'])} FLOPs"
+        + (
+            f" and {last['validation_loss']:.2f} at {style.format_power(last['flops'])}; the correlation of log loss "
+            f"with log FLOPs over all checkpoints is {style.format_number(np.corrcoef(x, y)[0, 1], 3)}."
+            if varies
+            else "."
+        )
     )
 
 

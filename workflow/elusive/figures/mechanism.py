@@ -99,21 +99,24 @@ def caption_text(mechanism: pd.DataFrame, benchmarks: Sequence[Benchmark], famil
     names = [b.name for b in benchmarks]
     own = mechanism[(mechanism["family"] == first) & mechanism["benchmark"].isin(names)].set_index("quantity")
 
-    def sentence(quantity: str, text: str) -> str:
+    def depends(quantity: str, text: str) -> str | None:
         values = own.loc[[quantity], "value"].dropna() if quantity in own.index else own["value"][:0]
-        if values.empty:
-            return f"{text} cannot be told"
-        return f"{text} {style.format_range(values.min(), values.max())}"
+        return f"{style.format_range(values.min(), values.max())} with {text}" if len(values) else None
 
     models = mechanism.groupby("family")["num_models"].max()
     members = "; ".join(f"“{label}” ({models[name]} checkpoints)" for name, label in families.items())
     items = ", ".join(f"{b.label} {b.num_items:,}" for b in benchmarks)
-    found = style.join(
-        [
-            sentence("drop_with_comovement", "with the co-movement of the choices"),
-            sentence("drop_with_choice_length", "with their length"),
-            sentence("drop_with_num_choices", "with their number (not drawn)"),
-        ]
+    parts = [
+        depends("drop_with_comovement", "the co-movement of its choices"),
+        depends("drop_with_choice_length", "their length"),
+        depends("drop_with_num_choices", "their number (not drawn)"),
+    ]
+    told = [part for part in parts if part]
+    over = ", each from the lowest of a benchmark to the highest" if len(benchmarks) > 1 else ""
+    found = (
+        f"over the items of a benchmark, the rank correlation of an item's loss is {style.join(told)}{over}."
+        if told
+        else "no loss varies with what its item's choices are like, as far as it is defined."
     )
     return (
         "On what the loss of correlation at p_choices depends.\n\n"
@@ -123,8 +126,7 @@ def caption_text(mechanism: pd.DataFrame, benchmarks: Sequence[Benchmark], famil
         "the choices' mean length in characters. Each benchmark's items are in four groups of equal size (fewer where "
         "values tie) along one line; a row is a family.\n\n"
         f"Items: {items}. Families: {members}.\n\n"
-        f"What to see: in “{families[first]}”, the loss of an item goes {found}; the numbers are rank correlations "
-        "over the items, from the lowest of a benchmark to the highest."
+        f"What to see: in “{families[first]}”, {found}"
     )
 
 

@@ -34,7 +34,7 @@ def _tidy(
     names = [b.name for b in benchmarks]
     chosen = statistics[
         (statistics["method"] == method)
-        & (statistics["nan_policy"] == "drop")
+        & (statistics["nan_policy"] == "zero")
         & statistics["subject"].isna()
         & statistics["metric"].isin(metrics)
         & statistics["benchmark"].isin(names)
@@ -70,12 +70,12 @@ def _tidy(
 def chance_spans(frame: pd.DataFrame, shuffled: pd.DataFrame) -> pd.DataFrame:
     """Between which values a mark of ``frame`` would lie by chance: ``panel`` ``place`` ``low`` ``high``.
 
-    ``shuffled`` has the rows of the table checkpoint_intervals on one method: ``family`` (label) ``benchmark``
-    ``metric`` and the 95 % of means under shuffled compute, ``mean_shuffled_low`` and ``_high``. Area and Wasserstein
+    ``shuffled`` has the rows of the table headline on one method: ``family`` (label) ``benchmark``
+    ``metric`` and the 95 % of means under shuffled compute, ``shuffled_low`` and ``_high``. Area and Wasserstein
     distance follow from the mean; the median has no span.
     """
-    found = frame.merge(shuffled, on=["family", "benchmark", "metric"]).dropna(subset=["mean_shuffled_low"])
-    low, high = found["mean_shuffled_low"], found["mean_shuffled_high"]
+    found = frame.merge(shuffled, on=["family", "benchmark", "metric"]).dropna(subset=["shuffled_low"])
+    low, high = found["shuffled_low"], found["shuffled_high"]
     spans = {
         "mean": (low, high),
         "auc": (1 + low, 1 + high),
@@ -97,7 +97,7 @@ def plot(
 ) -> p9.ggplot:
     """Draw the statistics of one method; ``statistics`` is the whole table, ``families`` maps name to label.
 
-    ``intervals``: the table checkpoint_intervals, whose means under shuffled compute are drawn behind the marks.
+    ``intervals``: the table headline, whose means under shuffled compute are drawn behind the marks.
     """
     frame = _tidy(statistics, benchmarks, families, method)
     spans = frame[:0].assign(low=[], high=[])
@@ -169,17 +169,18 @@ def caption_text(
     """What the statistics figure of one method shows, with its numbers."""
     frame = _tidy(statistics, benchmarks, families, method)
     first = next(iter(families.values()))
-    medians = frame[(frame["panel"] == STATISTICS["median"]) & (frame["family"] == first)]
+    means = frame[(frame["panel"] == STATISTICS["mean"]) & (frame["family"] == first)]
     ranges = []
     for metric in style.metrics_seen_by(method):
-        values = medians.loc[medians["metric"] == metric.column, "value"]
+        values = means.loc[means["metric"] == metric.column, "value"]
         if len(values):
             ranges.append(f"{style.format_range(values.min(), values.max())} for {metric.plain}")
+    over = "from the lowest to the highest benchmark, " if len(benchmarks) > 1 else ""
     models = statistics.groupby("family")["num_models"].max()
     members = "; ".join(f"“{label}” ({models[name]} checkpoints)" for name, label in families.items())
     items = ", ".join(f"{b.label} {b.num_items:,}" for b in benchmarks)
     notes = " ".join(f"{b.label}: {b.split_note}." for b in benchmarks if b.split_note)
-    spans = intervals is not None and intervals.loc[intervals["method"] == method, "mean_shuffled_low"].notna().any()
+    spans = intervals is not None and intervals.loc[intervals["method"] == method, "shuffled_low"].notna().any()
     chance = (
         " Grey bars: the middle 95 % of what the mean, and so area and distance, would be if compute were shuffled "
         "among the checkpoints: a mark on its bar is what chance gives, and the fewer the checkpoints, the wider."
@@ -196,11 +197,11 @@ def caption_text(
         f"Distribution of the per-item {method.capitalize()} correlations with compute, by benchmark.\n\n"
         "Rows: benchmarks. Horizontal axes: mean, median, area under the survival function (0 to 2) and negative "
         "Wasserstein distance to the nearer of the two ideal distributions, all correlations +1 or all −1. Colours: "
-        f"metrics, in the order of the chain; markers: families; thin lines: 95 % intervals.{omitted} Items whose "
-        "correlation is undefined are left out. Mean, area and Wasserstein distance are one number in three forms "
+        f"metrics, in the order of the chain; markers: families; thin lines: 95 % intervals.{omitted} Undefined "
+        "correlations count as 0. Mean, area and Wasserstein distance are one number in three forms "
         f"(1 + mean; absolute mean − 1), so only the median adds to the mean.{chance}\n\n"
         f"Items: {items}. {notes} Families: {members}.\n\n".replace("  ", " ")
-        + f"What to see: over the benchmarks, the median correlation in “{first}” is {style.join(ranges)}."
+        + f"What to see: {over}the mean correlation in “{first}” is {style.join(ranges) or 'unknown'}."
     )
 
 
@@ -212,9 +213,9 @@ def read_statistics(path: PathLike) -> pd.DataFrame:
 
 
 def read_intervals(path: PathLike) -> pd.DataFrame:
-    """What the table checkpoint_intervals says of means under shuffled compute."""
-    columns = ["family", "benchmark", "metric", "method", "mean_shuffled_low", "mean_shuffled_high"]
-    return read_frame(path, "checkpoint_intervals", columns)
+    """What the table headline says of means under shuffled compute."""
+    columns = ["family", "benchmark", "metric", "method", "shuffled_low", "shuffled_high"]
+    return read_frame(path, "headline", columns)
 
 
 def write_statistics(
@@ -228,7 +229,7 @@ def write_statistics(
 ) -> None:
     """Draw and describe the correlation statistics of all benchmarks for one ``method``.
 
-    ``statistics``, ``intervals``: the tables correlation_statistics and checkpoint_intervals; ``items``: the
+    ``statistics``, ``intervals``: the tables correlation_statistics and headline; ``items``: the
     benchmarks' items tables, in the order of the rows; ``families``: name -> label, in drawing order; ``outputs``:
     where to write.
     """

@@ -243,6 +243,11 @@ def strips(width: int = 28) -> Callable[[str], str]:
     return lambda label: wrap([label], width)[0]
 
 
+def count(number: int, what: str) -> str:
+    """``1 model``, ``1,200 models``."""
+    return f"{number:,} {what}{'s' * (number != 1)}"
+
+
 def join(parts: Sequence[str]) -> str:
     """``a``, ``a and b``, ``a, b and c``."""
     return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"

@@ -115,8 +115,9 @@ def caption_text(statistics: pd.DataFrame, benchmark: Benchmark, families: Mappi
         values = own.loc[own["metric"] == metric.column, "pooled"]
         if len(values):
             parts.append(f"{style.format_range(values.min(), values.max())} in {metric.plain}")
+    over = f"goes, over the {number} subjects, from" if number > 1 else "of the one subject is"
     found = (
-        f"in “{first}” the mean correlation goes, over the subjects, from {'; '.join(parts)}."
+        f"in “{first}” the mean correlation {over} {'; '.join(parts)}."
         if parts
         else f"no subject has {MIN_ITEMS} items, fewer of which say nothing by themselves."
     )

@@ -14,7 +14,7 @@ import plotnine as p9
 
 from elusive.figures import style
 from elusive.figures.data import Benchmark
-from elusive.figures.null import describe_null, null_curve
+from elusive.figures.null import Chance, chance_text, null_curve
 
 
 def method_of(metric: str) -> str:
@@ -64,24 +64,23 @@ def undefined_shares(correlations: pd.DataFrame, families: Mapping[str, str]) ->
     return pd.DataFrame(notes)
 
 
-def plot(
-    correlations: pd.DataFrame, bands: pd.DataFrame, benchmark: Benchmark, families: Mapping[str, str]
-) -> p9.ggplot:
+def plot(correlations: pd.DataFrame, chance: Chance, benchmark: Benchmark, families: Mapping[str, str]) -> p9.ggplot:
     """Draw the survival curves of one benchmark, and those of chance behind them.
 
-    ``correlations`` holds the rows of the correlations tables of all ``families`` (name -> label), ``bands`` those of
-    the table null_bands. The accuracy panel and any other with undefined correlations say for which share of items
+    ``correlations`` holds the rows of the correlations tables of all ``families`` (name -> label), ``chance`` what
+    chance gives. The accuracy panel and any other with undefined correlations say for which share of items
     there is none.
     """
-    curves, chance = [], []
+    curves, expected = [], []
     names = {label: name for name, label in families.items()}
     for metric, label, rows in _groups(correlations, families):
         x, y = survival_steps(rows["correlation"].to_numpy(dtype=float))
         curves.append(pd.DataFrame({"x": x, "y": y, "panel": _panel_title(metric), "family": label}))
-        x, y = null_curve(bands, names[label], method_of(metric.column))
-        chance.append(pd.DataFrame({"x": x, "y": y, "panel": _panel_title(metric), "family": label}))
+        x, y = null_curve(chance, names[label], method_of(metric.column))
+        expected.append(pd.DataFrame({"x": x, "y": y, "panel": _panel_title(metric), "family": label}))
     notes = undefined_shares(correlations, families)
-    panels = [_panel_title(metric) for metric in style.METRICS]
+    # The one panel of another method stands apart, last: between the others its dip would be a change of ruler.
+    panels = [_panel_title(metric) for metric in sorted(style.METRICS, key=lambda m: method_of(m.column) == "pearson")]
     labels = list(families.values())
 
     def ordered(frame: pd.DataFrame) -> pd.DataFrame:
@@ -94,7 +93,7 @@ def plot(
     figure = (
         p9.ggplot(ordered(pd.concat(curves)), p9.aes("x", "y", color="family"))
         + p9.geom_vline(xintercept=0, size=0.3, color="#999999")
-        + p9.geom_line(data=ordered(pd.concat(chance)), size=0.4, linetype="dotted", show_legend=False)
+        + p9.geom_line(data=ordered(pd.concat(expected)), size=0.4, linetype="dotted", show_legend=False)
         + p9.geom_step(size=0.55)
         + p9.facet_wrap("panel", ncol=3)
         + p9.scale_color_manual(style.family_colours(labels), labels=lambda names: style.wrap([keys[n] for n in names]))
@@ -122,9 +121,7 @@ def plot(
     return figure
 
 
-def caption_text(
-    correlations: pd.DataFrame, bands: pd.DataFrame, benchmark: Benchmark, families: Mapping[str, str]
-) -> str:
+def caption_text(correlations: pd.DataFrame, chance: Chance, benchmark: Benchmark, families: Mapping[str, str]) -> str:
     """What the survival figure of one benchmark shows, with its numbers."""
     models = correlations.groupby("family")["num_models"].max()
     members = "; ".join(f"“{label}” ({models[name]} checkpoints)" for name, label in families.items())
@@ -133,8 +130,10 @@ def caption_text(
     for metric, label, rows in _groups(correlations, families):
         if label == first:
             defined = rows["correlation"].dropna()
-            share, median = style.format_share((defined > 0.75).mean()), style.format_number(defined.median())
-            found = f"{share} in {metric.plain} (median {median})" if len(defined) else f"unknown in {metric.plain}"
+            share = style.format_share((defined > 0.75).mean())
+            mean = style.format_number(rows["correlation"].fillna(0.0).mean())
+            name = metric.plain + (" by Pearson" if method_of(metric.column) == "pearson" else "")
+            found = f"{mean} for {name} ({share} above 0.75)" if len(defined) else f"unknown for {name}"
             shares.append(found)
         missing = rows["correlation"].isna().mean()
         if missing > 0:
@@ -145,12 +144,12 @@ def caption_text(
         "Horizontal axis: correlation, over a family's checkpoints, between the score of one item and log10 of the "
         "training FLOPs (6·N·D). Vertical axis: share of items whose correlation is larger; the further right and up "
         "a curve, the better the metric follows compute. The correlation is Spearman's, except for p_vocab, where it "
-        "is Pearson's: ranks cannot see the exponential between log p_vocab and p_vocab. The Brier score is negated, "
-        "so that larger is better in every panel. Dotted: what chance alone gives with as many checkpoints, through "
-        "the quantiles of one item's correlation when its score has nothing to do with compute; Spearman's is above "
-        f"0.75 for {describe_null(bands, families, 'spearman')} of such items.\n\n"
+        "is Pearson's, in the last panel: ranks cannot see the exponential between log p_vocab and p_vocab. The Brier "
+        "score is negated, so that larger is better in every panel. "
+        f"{chance_text(chance, families, ['spearman'])}\n\n"
         f"{benchmark.describe_items()} Families: {members}.\n\n"
-        f"What to see: in “{first}”, the share of items with a correlation above 0.75 is {style.join(shares)}."
+        f"What to see: in “{first}”, the mean correlation over all items, undefined ones counted as 0, and the share "
+        f"of defined ones above 0.75: {style.join(shares)}."
         + (
             " An item whose score is the same under every checkpoint has no correlation, and the curves leave it out: "
             f"{'; '.join(left_out)}."

@@ -34,9 +34,13 @@ ABOUT = {
     "attribution": "what one transformation of the chain costs in correlation",
     "mechanism": "what wrong choices do with compute",
     "mechanism_drops": "how the loss at p_choices depends on number, length and co-movement of the choices",
-    "predictability": "one score of a benchmark and how closely it follows compute",
+    "predictability": "one score of a benchmark, how closely it follows compute, and whether it can be recommended",
     "null_bands": "what correlations are by chance",
-    "checkpoint_intervals": "how far a mean correlation depends on single checkpoints",
+    "null_curves": "one point of the distribution of a single correlation by chance",
+    "headline": "mean correlation of one score of a benchmark, beside what shuffled compute gives",
+    "ceiling": "how closely the validation loss follows compute, tokens or parameters",
+    "audit": "what to look at before the numbers are trusted",
+    "checkpoint_intervals": "how far a mean correlation depends on single checkpoints, undefined ones left out",
     "authors_variants": "what the paper's own computation changes",
     "reference": "an accuracy beside a published one",
 }
@@ -55,7 +59,7 @@ class Content:
     """What the card is made of.
 
     ``frames`` has the set's tables ``benchmarks``, ``checkpoints``, ``runs`` and, as far as the run made them,
-    ``correlation_statistics`` and ``checkpoint_intervals``; ``rows`` the number of rows of every table; ``described``
+    ``headline``; ``rows`` the number of rows of every table; ``described``
     is that of :func:`elusive.publish.description.describe`; ``dictionary`` the columns of each table;
     ``made_by`` says which version of the workflow wrote the set; ``metadata`` are those of the items tables.
     """
@@ -158,29 +162,22 @@ def headline(content: Content) -> list[dict[str, Any]]:
     """A row a benchmark: its ``label``, and of each metric of the headline the mean correlation and if it is bold.
 
     Mean over items of the Spearman correlation with compute in the first plotted family, undefined ones counted as 0.
-    Bold: over the items with a defined one, the mean lies above the 97.5 % quantile of what shuffled compute gives.
+    Bold: the mean lies above the 97.5 % quantile of what compute shuffled among the checkpoints gives.
     """
     family, rows = content.family["name"], []
-    chosen = pl.col("family") == family, pl.col("method") == "spearman"
-    statistics = content.frames["correlation_statistics"].filter(
-        *chosen, pl.col("nan_policy") == "zero", pl.col("subject").is_null()
-    )
-    shuffled = content.frames["checkpoint_intervals"].filter(*chosen)
-    means = {(b, m): value for b, m, value in statistics.select("benchmark", "metric", "mean").iter_rows()}
-    beyond = {
-        (b, m): mean is not None and high is not None and mean > high
-        for b, m, mean, high in shuffled.select("benchmark", "metric", "mean", "mean_shuffled_high").iter_rows()
-    }
+    found = content.frames["headline"].filter(pl.col("family") == family, pl.col("method") == "spearman")
+    columns = found.select("benchmark", "metric", "mean", "above_shuffled").iter_rows()
+    means = {(b, m): (mean, bool(above)) for b, m, mean, above in columns}
     for benchmark in content.benchmarks:
         keys = {metric: (benchmark["benchmark"], metric) for metric in _HEADLINE}
-        if any(means.get(key) is not None for key in keys.values()):
-            cells = {metric: (means.get(key), beyond.get(key, False)) for metric, key in keys.items()}
+        cells = {metric: means.get(key, (None, False)) for metric, key in keys.items()}
+        if any(mean is not None for mean, _ in cells.values()):
             rows.append({"benchmark": benchmark["benchmark"], "label": benchmark["label"], "cells": cells})
     return rows
 
 
 def _headline(content: Content) -> str:
-    if not {"correlation_statistics", "checkpoint_intervals"} <= set(content.frames):
+    if "headline" not in content.frames:
         return ""
     family = content.family
 
@@ -197,8 +194,7 @@ def _headline(content: Content) -> str:
             f"“{family['label']}”: mean over items of the Spearman correlation with 6·N·D, where it is not defined "
             "counted as 0. From left to right: the log-likelihood of the right choice, its share of the probability of "
             "all choices, the Brier score of these shares, and whether it is the likeliest one. Bold: the mean is "
-            "above what compute shuffled among the checkpoints gives (its 97.5 % quantile; over the items where the "
-            "correlation is defined).",
+            "above what compute shuffled among the checkpoints gives (its 97.5 % quantile).",
             table(["benchmark", *_HEADLINE.values()], rows),
         ]
     )
@@ -230,7 +226,7 @@ SCRIPT = (Path(__file__).parent / "recompute.txt").read_text(encoding="utf-8")
 
 def script(content: Content) -> tuple[str, float] | None:
     """The script of the card and the number of the headline that it recomputes; None without a headline."""
-    if not {"correlation_statistics", "checkpoint_intervals"} <= set(content.frames):
+    if "headline" not in content.frames:
         return None
     for row in headline(content):
         value = row["cells"]["log_p_vocab_correct"][0]

@@ -132,7 +132,7 @@ def _describe(
     for name, path in files.items():
         with pq.ParquetFile(path) as file:
             counts[name], schemas[name] = file.metadata.num_rows, file.schema_arrow
-    shown = ("benchmarks", "runs", "checkpoints", "correlation_statistics", "checkpoint_intervals")
+    shown = ("benchmarks", "runs", "checkpoints", "headline")
     content = Content(
         title=title,
         described=described,

@@ -30,12 +30,14 @@ class Key:
     """A column of texts to filter by: ``labels`` maps what the table holds to what is shown, in order of choice.
 
     What ``labels`` lacks is shown as it is, after them. ``chosen``: what the filter starts with, None being all.
+    ``named``: whether the script needs what the table holds as well, as ``names`` beside ``values``.
     """
 
     column: str
     title: str
     labels: Mapping[Any, str] | None = None
     chosen: str | None = None
+    named: bool = False
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,11 @@ def pack_table(frame: pd.DataFrame, keys: Sequence[Key], numbers: Sequence[Numbe
         codes = {value: code for code, value in enumerate(values)}
         packed = _codes(np.array([codes[value] for value in shown], dtype=np.int64), len(values))
         chosen = key.chosen if key.chosen in present else None
-        columns.append({"name": key.title, "kind": "key", "values": values, "chosen": chosen} | packed)
+        column = {"name": key.title, "kind": "key", "values": values, "chosen": chosen} | packed
+        if key.named:
+            raw = {label: name for name, label in labels.items()}
+            column["names"] = [raw.get(value, value) for value in values]
+        columns.append(column)
     for number in numbers:
         column = {"name": number.title, "kind": "number", "style": number.style}
         column |= pack_numbers(frame[number.column].to_numpy(float), number.style == "significant")

@@ -1,9 +1,8 @@
-"""What the report says in words, computed from the tables: medians, the order of the metrics, signal against chance."""
+"""What the page says of benchmarks and families at large: accuracies against guessing, and notes."""
 
 from __future__ import annotations
 
 import itertools
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -11,84 +10,8 @@ import numpy as np
 import pandas as pd
 
 from elusive.figures.data import Benchmark
-from elusive.figures.style import Metric, format_number, format_range, format_share, join, metrics_seen_by
-from elusive.report.summaries import METRIC_NAMES
-
-METHODS = ("pearson", "spearman")
-
-#: The paper expects log p_vocab ≥ p_vocab > p_choices ≥ −Brier > accuracy: whether a metric may equal the one before.
-_MAY_EQUAL = {"p_vocab_correct": True, "p_choices_correct": False, "brier": True, "accuracy": False}
-
-
-@dataclass(frozen=True)
-class Median:
-    """Median correlation of a metric over items, with its 95 % interval; None where no correlation is defined."""
-
-    metric: Metric
-    method: str
-    value: float | None
-    low: float | None
-    high: float | None
-
-
-def chain_medians(statistics: pd.DataFrame, family: str, benchmark: str, method: str) -> list[Median]:
-    """The medians of one family on one whole benchmark, in the order of the chain; undefined items are left out."""
-    rows = statistics[
-        (statistics["family"] == family)
-        & (statistics["benchmark"] == benchmark)
-        & (statistics["method"] == method)
-        & (statistics["nan_policy"] == "drop")
-        & statistics["subject"].isna()
-    ].set_index("metric")
-
-    def cell(metric: Metric, column: str) -> float | None:
-        value = rows.at[metric.column, column]
-        return None if pd.isna(value) else float(value)
-
-    return [
-        Median(metric, method, cell(metric, "median"), cell(metric, "median_low"), cell(metric, "median_high"))
-        for metric in metrics_seen_by(method)
-    ]
-
-
-def _overlap(a: Median, b: Median) -> bool:
-    if None in (a.low, a.high, b.low, b.high):
-        return True
-    return a.low <= b.high and b.low <= a.high
-
-
-@dataclass(frozen=True)
-class Order:
-    """Whether medians are in the paper's order.
-
-    ``holds``: they are; ``contradicted``: some are not, by more than their intervals; ``text``: a sentence with the
-    numbers, in which ≈ stands between medians whose intervals overlap.
-    """
-
-    holds: bool
-    contradicted: bool
-    text: str
-
-
-def paper_order(medians: Sequence[Median]) -> Order:
-    """Compare each metric's median with that of the metric before it in the chain."""
-    name = medians[0].method.capitalize()
-    missing = [m.metric.plain for m in medians if m.value is None]
-    if missing:
-        return Order(False, False, f"{name}: no correlation is defined for {join(missing)}.")
-    numbers, breaks, contradicted = format_number(medians[0].value), [], False
-    for before, after in itertools.pairwise(medians):
-        close = _overlap(before, after)
-        sign = "≈" if close else ">" if before.value > after.value else "<"
-        numbers += f" {sign} {format_number(after.value)}"
-        if before.value > after.value or (before.value == after.value and _MAY_EQUAL[after.metric.column]):
-            continue
-        relation = "equals" if before.value == after.value else "lies above"
-        excuse = ", but their intervals overlap" if close else ""
-        breaks.append(f"{after.metric.plain} {relation} {before.metric.plain}{excuse}")
-        contradicted |= not close
-    verdict = f"not in the paper's order: {'; '.join(breaks)}" if breaks else "in the paper's order"
-    return Order(not breaks, contradicted, f"{name} {numbers}: {verdict}.")
+from elusive.figures.style import format_share
+from elusive.report.sentences import some
 
 
 @dataclass(frozen=True)
@@ -121,163 +44,29 @@ def signals(scores: pd.DataFrame, benchmarks: Sequence[Benchmark]) -> list[Signa
 def signal_text(found: Sequence[Signal]) -> str:
     """On which benchmarks no checkpoint is better than guessing yet, and what that means for the correlations."""
     count = found[0].checkpoints
-    luck = (
-        f"Guessing alone would put about {0.0228 * count:.1f} of {count} checkpoints that far above chance on a "
-        "benchmark, were they independent."
-    )
+    expected = f"{0.0228 * count:.1f}"
+    luck = ""
+    if float(expected) > 0:
+        luck = (
+            f" Guessing alone would put about {expected} of {count} checkpoints that far above chance on a benchmark, "
+            "were they independent."
+        )
     silent = [s for s in found if s.above == 0]
     if not silent:
-        return f"On every benchmark some checkpoint is better than chance by more than two standard errors. {luck}"
+        where = f"On {found[0].benchmark.label}" if len(found) == 1 else "On every benchmark"
+        return f"{where} some checkpoint is better than chance by more than two standard errors.{luck}"
     within = [s.benchmark.label for s in silent if s.below == 0]
     beneath = [f"{s.benchmark.label} ({s.below} of {s.checkpoints})" for s in silent if s.below]
-    if len(silent) == len(found):
-        text = "On no benchmark is any checkpoint better than chance by more than two standard errors."
-    else:
-        where = join([s.benchmark.label for s in silent])
-        text = f"On {where} no checkpoint is better than chance by more than two standard errors."
-    text += " There, low correlations of accuracy partly mean that the models have no signal yet, not that the metric "
-    text += "hides it."
-    if within:
-        text += f" All checkpoints are within two standard errors of chance on {join(within)}."
-    if beneath:
-        text += (
-            f" Some are further below it on {join(beneath)}, as happens where short choices, which summed "
-            "log-likelihoods favour, are right less often than others."
-        )
-    return f"{text} {luck}"
-
-
-def headlines(
-    statistics: pd.DataFrame, benchmarks: Sequence[Benchmark], family: str, label: str, models: int
-) -> list[str]:
-    """The main findings for one family, a sentence or two each."""
-    medians = {method: [chain_medians(statistics, family, b.name, method) for b in benchmarks] for method in METHODS}
-
-    def values(method: str, position: int) -> np.ndarray:
-        found = [m[position].value for m in medians[method]]
-        return np.array([v for v in found if v is not None])
-
-    ranges = []
-    for position, metric in enumerate(metrics_seen_by("spearman")):
-        found = values("spearman", position)
-        if len(found):
-            ranges.append(f"{format_range(found.min(), found.max())} for {metric.plain}")
-    first = (
-        f"In “{label}” ({models} checkpoints), the median Spearman correlation of an item's score with compute is, "
-        f"over the {len(benchmarks)} benchmarks, {join(ranges)}."
-    )
-    chain = metrics_seen_by("pearson")
-    means = [values("pearson", i).mean() if len(values("pearson", i)) else np.nan for i in range(len(chain))]
-    falls = -np.diff(means)
-    steps = [
-        f"{a.plain} → {b.plain} {format_number(-fall)}"
-        for (a, b), fall in zip(itertools.pairwise(chain), falls, strict=True)
-    ]
-    at = int(np.nanargmax(falls))
-    second = (
-        "Change of the median Pearson correlation at each step of the chain, averaged over the benchmarks: "
-        f"{join(steps)}. The largest fall is at {chain[at].plain} → {chain[at + 1].plain}, from "
-        f"{format_number(means[at])} to {format_number(means[at + 1])}."
-    )
-    orders = {method: [paper_order(m) for m in medians[method]] for method in METHODS}
-    total = len(benchmarks)
-    kept = {method: sum(order.holds for order in found) for method, found in orders.items()}
-    against = {method: sum(order.contradicted for order in found) for method, found in orders.items()}
-    third = (
-        "The medians are in the paper's order, log p_vocab ≥ p_vocab > p_choices ≥ −Brier > accuracy, on "
-        f"{kept['pearson']} of {total} benchmarks by Pearson and on {kept['spearman']} by Spearman, which does not see "
-        f"p_vocab. Against it by more than the intervals of the medians are {against['pearson']} of {total} by Pearson "
-        f"and {against['spearman']} by Spearman."
-    )
-    return [first, second, third]
-
-
-def attribution_text(attribution: pd.DataFrame, benchmarks: Sequence[Benchmark], family: str) -> str:
-    """Which step costs the most of the way from log p_vocab to accuracy, and on how many benchmarks beyond doubt."""
-    rows = attribution[
-        (attribution["family"] == family)
-        & (attribution["method"] == "pearson")
-        & (attribution["score"] == "accuracy")
-        & (attribution["order"] == "exponentiate_first")
-        & (attribution["nan_policy"] == "zero")
-        & attribution["benchmark"].isin([b.name for b in benchmarks])
-    ]
-    drops = rows.pivot(index="benchmark", columns="step", values="drop").dropna()
-    if drops.empty:
-        return "Nothing can be said of what each step costs: no benchmark has correlations of every metric."
-    mean = drops.mean()
-    steps = {
-        "exponentiate": "exponentiating",
-        "renormalise": "renormalising over the choices",
-        "threshold": "thresholding",
-    }
-    parts = [f"{format_number(mean[step])} goes to {name}" for step, name in steps.items()]
-    largest = drops[list(steps)].idxmax(axis=1).value_counts()
-    most = [f"{steps[step]} on {largest[step]}" for step in steps if step in largest]
-    low = rows.pivot(index="benchmark", columns="step", values="drop_low")
-    sure = int((low["renormalise"] > 0).sum())
-    return (
-        f"Of the mean Pearson correlation, {format_number(mean['total'])} is lost from log p_vocab to accuracy, "
-        f"averaged over {len(drops)} benchmarks (undefined correlations counted as 0): {join(parts)}. The costliest "
-        f"step is {join(most)}. Renormalising costs more than nothing, by its interval for other items, on {sure}."
-    )
-
-
-def chance_text(
-    intervals: pd.DataFrame, null_bands: pd.DataFrame, benchmarks: Sequence[Benchmark], family: str, label: str
-) -> str:
-    """What chance gives the family's items, and on how many benchmarks their mean is more than that."""
-    of_family = null_bands[(null_bands["family"] == family) & (null_bands["method"] == "spearman")]
-    text = ""
-    if len(of_family) and not pd.isna(of_family["q025"].iloc[0]):
-        band = of_family.iloc[0]
-        above = band["fraction_above_075"]
-        text = (
-            f"With the {band['num_models']} checkpoints of “{label}”, the Spearman correlation of a score that has "
-            f"nothing to do with compute is between {format_number(band['q025'])} and {format_number(band['q975'])} in "
-            f"95 % of cases, and above 0.75 in {format_share(above, 1) if above else 'practically none'}. "
-        )
-    rows = intervals[(intervals["family"] == family) & (intervals["method"] == "spearman")]
-    rows = rows.set_index(["benchmark", "metric"])
-    parts = []
-    total = len(benchmarks)
-    for metric in metrics_seen_by("spearman"):
-        keys = [(b.name, metric.column) for b in benchmarks if (b.name, metric.column) in rows.index]
-        found = rows.loc[keys].dropna(subset=["mean", "mean_shuffled_low", "mean_shuffled_high"])
-        above = int((found["mean"] > found["mean_shuffled_high"]).sum())
-        parts.append(f"{above} for {metric.plain}")
-    text += (
-        "Items share their checkpoints, so that means over many items stray almost as far: the mean Spearman "
-        "correlation is above what 97.5 % of shuffles of compute give on "
-        f"{join(parts)}, of {total} benchmarks."
-    )
-    return text
-
-
-def predictability_text(predictability: pd.DataFrame, benchmarks: Sequence[Benchmark], family: str) -> str:
-    """Which score of right against wrong choices follows compute best, and where none does."""
-    rows = predictability[
-        (predictability["family"] == family)
-        & (predictability["method"] == "spearman")
-        & (predictability["kind"] == "comparison")
-        & predictability["recommended"]
-    ].set_index("benchmark")
-    found = [rows.loc[b.name] for b in benchmarks if b.name in rows.index]
-    none = [b.label for b in benchmarks if b.name not in rows.index]
-    if not found:
-        return (
-            "No score that compares the right choice with the wrong ones follows compute beyond doubt on any "
-            "benchmark: none can be recommended (median Spearman correlation, undefined counted as 0)."
-        )
-    counts = Counter(str(row["metric"]) for row in found).most_common()
-    best = [f"{METRIC_NAMES.get(name, name)} on {count}" for name, count in counts]
-    medians = [float(row["median"]) for row in found]
+    where = some([s.benchmark.label for s in silent])
     text = (
-        "Of the scores that compare the right choice with the wrong ones, the one that follows compute best is "
-        f"{join(best)} of {len(benchmarks)} benchmarks, with median Spearman correlations of "
-        f"{format_range(min(medians), max(medians))}."
+        f"On {where} no checkpoint is better than chance by more than two standard errors: there, low correlations of "
     )
-    return f"{text} None does beyond doubt on {join(none)}." if none else text
+    text += "accuracy partly mean that the models have no signal yet, not that the metric hides it."
+    if within:
+        text += f" All checkpoints are within two standard errors of chance on {some(within)}."
+    if beneath:
+        text += f" Some are further below it on {some(beneath)}."
+    return f"{text}{luck}"
 
 
 def spearman_by_luck(models: int) -> float:
@@ -301,7 +90,7 @@ _GENERAL = (
     "Mean, area under the survival function and Wasserstein distance are one number in three forms: the area is 1 + "
     "mean, the negative distance is the size of the mean minus 1. Only the median and the share above 0.75 add to it.",
     "An item that every checkpoint gets right, or every one gets wrong, has no correlation of accuracy. Such items "
-    "are left out (undefined: drop) or counted as 0 (undefined: zero). Left out, accuracy is judged on fewer and "
+    "count as 0 here, and are left out where a table says undefined: drop. Left out, accuracy is judged on fewer and "
     "different items than the other metrics.",
     "The Brier score is negated before correlating, so that larger is better for every metric.",
 )
@@ -312,7 +101,7 @@ def notes(benchmarks: Sequence[Benchmark], models: Mapping[str, int]) -> list[st
     result = [f"{b.label}: {b.split_note}." for b in benchmarks if b.split_note]
     limited = [b for b in benchmarks if b.num_items < b.num_items_total]
     if limited:
-        counts = "; ".join(f"{b.label} {b.num_items:,} of {b.num_items_total:,}" for b in limited)
+        counts = some([f"{b.label} {b.num_items:,} of {b.num_items_total:,}" for b in limited])
         result.append(f"Not all items were used, but a random draw with a fixed seed: {counts}.")
     for label, count in models.items():
         if count <= 8:

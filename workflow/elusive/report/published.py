@@ -30,6 +30,7 @@ def published_rows(reference: pd.DataFrame, labels: Mapping[str, str]) -> list[d
         note = None if pd.isna(row["note"]) else row["note"]
         rows.append(
             {
+                "name": row["benchmark"],
                 "benchmark": labels[row["benchmark"]],
                 "model": f"{row['model']} {row['checkpoint']}",
                 "metric": _METRICS[row["metric"]],

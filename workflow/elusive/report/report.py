@@ -3,218 +3,54 @@
 from __future__ import annotations
 
 import base64
-import io
-import itertools
 import json
-import math
-from collections import Counter
+import os
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-import jinja2
+import numpy as np
 import pandas as pd
-from PIL import Image
 
 from elusive import logs, tables
 from elusive.analysis.reference import AGREES, NEAR
 from elusive.errors import ElusiveError
+from elusive.figures import states
 from elusive.figures.data import Benchmark, PathLike, read_benchmark
-from elusive.figures.style import format_count, format_number, format_power, format_range, format_share
+from elusive.figures.style import METRICS, format_power, metrics_seen_by
 from elusive.files import atomic_path
-from elusive.report import findings, summaries
+from elusive.report import audit, drawings, findings, headline, order, page, pictures, run, sentences, summaries
+from elusive.report.curves import LEVELS, SCALE, SERIES, chance_curves
 from elusive.report.imported import imported_notes
 from elusive.report.published import published_rows, published_sources, published_summary
+from elusive.report.words import PLAIN, WORDS
 
 logger = logs.get(__name__)
 
-#: Kinds of figures in the order of the report; others follow under their own name.
-KINDS = {
-    "survival": "Survival curves of the correlations",
-    "statistics": "Statistics of the correlations",
-    "attribution": "What each transformation costs",
-    "choices": "Right and wrong choices against compute",
-    "mechanism": "On what the loss at p_choices depends",
-    "scores": "From one metric to the next",
-    "masses": "Correct and incorrect mass",
-    "pairs": "Other pairs of scores",
-    "entropy": "Cross-entropy and mass against compute",
-    "means": "Mean scores against compute",
-    "scaling": "Accuracy against compute, by family",
-    "accuracy": "Accuracy against compute, by model",
-    "loss": "Loss against compute",
-    "methods": "Survival curves by method",
-    "densities": "Densities of the correlations by method",
-    "by_family": "Statistics by family",
-    "subjects": "Statistics by subject",
-    "agreement": "Method against method",
-    "families": "Family against family",
-    "example": "How to read a survival curve",
+TITLE = "Which scores follow compute, and where it is lost"
+#: Rows of the strip that are open at once.
+ROWS_SHOWN = 12
+#: Rows of other tables beyond which they scroll in a frame.
+ROWS_HIGH = 24
+#: Metrics whose mean scores the page can draw.
+MEANS = (*(m.column for m in METRICS), "log_p_vocab_incorrect", "accuracy_norm", "margin_log")
+_STATES = {
+    states.FOLLOWS: "more than shuffled compute gives",
+    states.CHANCE: "no more than chance",
+    states.FALLS: "less than shuffled compute gives",
+    states.UNKNOWN: "too few checkpoints to tell",
 }
-
-_HERE = Path(__file__).parent
-_SUMMARY = "What to see: "
-
-
-@dataclass(frozen=True)
-class Figure:
-    """A figure as shown: its place, its picture as a data URI of ``width`` × ``height`` pixels, and its caption."""
-
-    anchor: str
-    kind: str
-    benchmark: str | None
-    title: str
-    paragraphs: list[str]
-    summary: str
-    uri: str
-    width: int
-    height: int
-
-
-def read_figure(name: str, png: PathLike, caption: PathLike, benchmarks: Sequence[str]) -> Figure:
-    """The figure called ``name`` (``survival/sciq``, ``statistics_pearson``, ``loss``) with its picture and caption.
-
-    The caption's first paragraph is the title, the one that begins with "What to see" the summary.
-    """
-    kind, _, rest = name.partition("/")
-    kind = next((known for known in KINDS if kind == known or kind.startswith(f"{known}_")), kind)
-    try:
-        with Image.open(png, formats=["PNG"]) as picture:
-            # Without loss, and smaller than PNG by a third or more; every browser knows it.
-            packed = io.BytesIO()
-            picture.convert("RGB").save(packed, "WEBP", lossless=True, method=4, quality=50)
-            width, height = picture.size
-    except OSError as error:
-        raise ElusiveError(f"{png}: not a PNG picture ({error}); delete it and run again to draw it anew") from error
-    title, *paragraphs = Path(caption).read_text(encoding="utf-8").strip().split("\n\n")
-    summaries = [p for p in paragraphs if p.startswith(_SUMMARY)]
-    return Figure(
-        anchor=f"figure-{name.replace('/', '-')}",
-        kind=kind,
-        benchmark=rest if rest in benchmarks else None,
-        title=title.rstrip("."),
-        paragraphs=[p for p in paragraphs if p not in summaries],
-        summary=" ".join(s[len(_SUMMARY)].upper() + s[len(_SUMMARY) + 1 :] for s in summaries),
-        uri=f"data:image/webp;base64,{base64.b64encode(packed.getvalue()).decode()}",
-        width=width,
-        height=height,
-    )
-
-
-def _range(values: pd.Series, text: Any) -> str:
-    low, high = text(values.min()), text(values.max())
-    return low if low == high else f"{low} to {high}"
-
-
-def model_rows(checkpoints: pd.DataFrame) -> list[dict[str, str]]:
-    """One row a model for the table of what was run."""
-    rows = []
-    for name, found in checkpoints.groupby("model", sort=False):
-        losses = found.sort_values("tokens")["validation_loss"].dropna()
-        outside = found["parameters_nonembedding"].iloc[0]
-        rows.append(
-            {
-                "model": str(name),
-                "parameters": f"{found['parameters'].iloc[0]:,}",
-                "nonembedding": "" if pd.isna(outside) else f"{int(outside):,}",
-                "checkpoints": str(len(found)),
-                "tokens": _range(found["tokens"], format_count),
-                "flops": _range(found["flops"], format_power),
-                "loss": format_range(losses.iloc[0], losses.iloc[-1]) if len(losses) else "",
-            }
-        )
-    return rows
-
-
-def family_rows(
-    checkpoints: pd.DataFrame, families: Mapping[str, str], members: Mapping[str, Sequence[Sequence[str]]]
-) -> list[dict[str, str]]:
-    """One row a family: how many checkpoints, and over which sizes, tokens and compute."""
-    by_key = checkpoints.set_index(["model", "checkpoint"])
-    rows = []
-    for family, label in families.items():
-        found = by_key.loc[[tuple(member) for member in members[family]]]
-        found = found[found["flops"] > 0]
-        rows.append(
-            {
-                "label": label,
-                "checkpoints": str(len(found)),
-                "parameters": _range(found["parameters"], format_count),
-                "tokens": _range(found["tokens"], format_count),
-                "flops": _range(found["flops"], format_power),
-                "decades": f"{math.log10(found['flops'].max() / found['flops'].min()):.1f}",
-            }
-        )
-    return rows
-
-
-def provenance(metadata: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
-    """What the scores rest on: each fact with its values over the tables of log-likelihoods that ``metadata`` are of,
-    one a checkpoint, the commonest first."""
-
-    def values(key: str) -> str:
-        found = Counter(json.dumps(m.get(key, "not recorded")) for m in metadata)
-        texts = [json.loads(value) for value, _ in sorted(found.items(), key=lambda e: (-e[1], e[0]))]
-        unset = "as the tokenizer does by itself" if key == "add_bos_token" else "not recorded"
-        shown = [unset if text is None else str(text) for text in texts]
-        return ", ".join(shown[:6]) + (f" and {len(shown) - 6} more" if len(shown) > 6 else "")
-
-    packages = sorted({package for m in metadata for package in m.get("versions", {})})
-    facts = {
-        "Prompt protocol": "protocol",
-        "Source of the models": "source",
-        "Revision of the weights": "revision",
-        "Tokenizer (SHA-256)": "tokenizer",
-        "Precision of the weights": "dtype",
-        "Device": "device",
-        "Way of scoring": "path",
-        "Scorer version": "scorer",
-        "BOS token put first": "add_bos_token",
-        "Longest input in tokens": "max_length",
-    }
-    if any("importer" in m for m in metadata):
-        facts |= {"Harness of imported logs": "harness", "Importer version": "importer"}
-        metadata = [m | {"harness": _harness(m)} for m in metadata]
-    rows = [("Checkpoints scored", f"{len(metadata):,}")]
-    rows += [(name, values(key)) for name, key in facts.items()]
-    for package in packages:
-        versions = sorted({str(m.get("versions", {}).get(package, "not recorded")) for m in metadata})
-        rows.append((f"Version of {package}", ", ".join(versions)))
-    return rows
-
-
-def _harness(metadata: Mapping[str, Any]) -> str | None:
-    known = metadata.get("imported", {})
-    return " ".join(str(known[key]) for key in ("harness", "harness_version") if key in known) or None
-
-
-def _heat(value: float | None) -> str:
-    """CSS background of a correlation: blue above 0, red below, stronger further from 0."""
-    if value is None:
-        return ""
-    colour = "59,76,192" if value >= 0 else "180,4,38"
-    return f"background:rgba({colour},{min(abs(value), 1.0) * 0.55:.2f})"
-
-
-def _environment() -> jinja2.Environment:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_HERE),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
-    # A NaN would not be JSON, and the page's script would stop at it.
-    environment.policies["json.dumps_kwargs"] = {"sort_keys": True, "allow_nan": False}
-    environment.filters |= {
-        "heat": _heat,
-        "number": lambda value: "–" if value is None else format_number(value),
-        "signed": lambda value, digits: ("+" if round(value, digits) > 0 else "") + format_number(value, digits),
-        "share": format_share,
-        "count": lambda value: f"{value:,}",
-    }
-    return environment
+_BIBTEX = """@inproceedings{schaeffer2025elusive,
+  title     = {Why Has Predicting Downstream Capabilities of Frontier {AI} Models with Scale Remained Elusive?},
+  author    = {Schaeffer, Rylan and Schoelkopf, Hailey and Miranda, Brando and Mukobi, Gabriel and Madan, Varun and
+               Ibrahim, Adam and Bradley, Herbie and Biderman, Stella and Koyejo, Sanmi},
+  booktitle = {International Conference on Machine Learning},
+  year      = {2025},
+  eprint    = {2406.04391},
+  archivePrefix = {arXiv}
+}"""
 
 
 def read_drilldowns(paths: Sequence[PathLike]) -> list[dict[str, Any]]:
@@ -234,13 +70,17 @@ class Tables:
 
     checkpoints: PathLike
     scores: PathLike
+    headline: PathLike
     correlation_statistics: PathLike
     attribution: PathLike
     mechanism: PathLike
     null_bands: PathLike
+    null_curves: PathLike
+    ceiling: PathLike
     checkpoint_intervals: PathLike
     authors_variants: PathLike
     predictability: PathLike
+    means: PathLike
     aggregates: PathLike
     reference: PathLike
     audit: PathLike
@@ -250,57 +90,120 @@ class Tables:
         return tables.read_table(getattr(self, name), name).to_pandas()
 
 
-#: Kinds of rows of the table ``audit``, and what the report calls them.
-AUDITED = {
-    "equal": "Equal checkpoints",
-    "off_trend": "Checkpoints off the trend of their run",
-    "truncated": "Prompts that were cut",
-    "dropped": "Items left out",
-    "warning": "What scoring warns of",
-    "ties": "Ties of half precision",
-    "mixture": "Scored in different ways",
-}
-_AUDIT_SHOWN = 12
+def pack_text(value: Any) -> str:
+    """``value`` as JSON, deflated, in Base64."""
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    return base64.b64encode(zlib.compress(text.encode(), 9)).decode()
 
 
-def audit_groups(audit: pd.DataFrame) -> list[dict[str, Any]]:
-    """The table ``audit`` by kind: heading, the first sentences, and how many more there are; empty when it is.
-
-    What is said of a checkpoint in several families is said once.
-    """
-    groups = []
-    for kind, heading in AUDITED.items():
-        sentences = list(dict.fromkeys(audit.loc[audit["kind"] == kind, "text"]))
-        if sentences:
-            more = max(0, len(sentences) - _AUDIT_SHOWN)
-            groups.append({"heading": heading, "sentences": sentences[:_AUDIT_SHOWN], "more": more})
-    return groups
+def unpack_text(packed: str) -> Any:
+    """What :func:`pack_text` packed: for tests, and for whoever wants the items out of a page."""
+    return json.loads(zlib.decompress(base64.b64decode(packed)))
 
 
-def _family_findings(
-    frames: Mapping[str, pd.DataFrame], benchmarks: Sequence[Benchmark], family: str, label: str, models: int
-) -> dict[str, Any]:
-    """Medians, orders and sentences of one family."""
-    statistics = frames["correlation_statistics"]
-    # Searched once a benchmark and method: without the rows of others that is fast at the paper's scale as well.
-    statistics = statistics[(statistics["family"] == family) & statistics["subject"].isna()]
-    rows = []
-    for benchmark in benchmarks:
-        medians = [findings.chain_medians(statistics, family, benchmark.name, method) for method in findings.METHODS]
-        rows.append(
-            {
-                "benchmark": benchmark,
-                "medians": list(itertools.chain.from_iterable(medians)),
-                "orders": [findings.paper_order(m) for m in medians],
-            }
-        )
-    headlines = findings.headlines(statistics, benchmarks, family, label, models)
-    headlines += [
-        findings.attribution_text(frames["attribution"], benchmarks, family),
-        findings.predictability_text(frames["predictability"], benchmarks, family),
-        findings.chance_text(frames["checkpoint_intervals"], frames["null_bands"], benchmarks, family, label),
+def pack_items(drilldown: Mapping[str, Any]) -> dict[str, Any]:
+    """The items of one benchmark for the page: without the curves, log-likelihoods in hundredths of a nat."""
+
+    def hundredths(values: Sequence[float | None]) -> list[int | None]:
+        return [None if value is None else round(value * 100) for value in values]
+
+    families = {
+        name: {key: value for key, value in family.items() if key != "curves"}
+        for name, family in drilldown["families"].items()
+    }
+    cards = [
+        card | {"log_likelihood": [hundredths(values) for values in card["log_likelihood"]]}
+        for card in drilldown["cards"]
     ]
-    return {"label": label, "rows": rows, "headlines": headlines}
+    return {**drilldown, "families": families, "cards": cards}
+
+
+def pack_curves(drilldowns: Sequence[Mapping[str, Any]], chance: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """The quantiles of every benchmark, family, method and metric for the page: little-endian int16 in Base64.
+
+    In the order of benchmarks, families and :data:`~elusive.report.curves.SERIES`; a curve without items is
+    all -32768. ``undefined``, ``items`` and ``checkpoints`` are in the same order; ``chance``: family -> method -> what
+    :func:`~elusive.report.curves.chance_curves` returns.
+    """
+    families = list(chance)
+    blocks, undefined, items, checkpoints = [], [], [], []
+    for drilldown in drilldowns:
+        for family in families:
+            found = drilldown["families"][family]["curves"]
+            blocks += [[-32768] * LEVELS if curve is None else curve for curve in found["curves"]]
+            undefined += found["undefined"]
+            items.append(found["num_items"])
+            checkpoints.append(found["num_models"])
+    return {
+        "levels": LEVELS,
+        "scale": SCALE,
+        "series": [{"method": method, "metric": metric} for method, metric in SERIES],
+        "families": families,
+        "data": base64.b64encode(np.array(blocks, dtype="<i2").tobytes()).decode(),
+        "undefined": undefined,
+        "items": items,
+        "checkpoints": checkpoints,
+        "chance": {family: dict(found) for family, found in chance.items()},
+    }
+
+
+def pack_means(means: pd.DataFrame, benchmarks: Sequence[Benchmark]) -> dict[str, Any]:
+    """Mean scores for the page: float32 [benchmarks, metrics, checkpoints] in Base64, NaN where there is none."""
+    trained = means[["model", "checkpoint", "flops"]].drop_duplicates()
+    trained = trained[trained["flops"] > 0].sort_values(["flops", "model", "checkpoint"])
+    place = {key: i for i, key in enumerate(zip(trained["model"], trained["checkpoint"], strict=True))}
+    metrics = [metric for metric in MEANS if (means["metric"] == metric).any()]
+    values = np.full((len(benchmarks), len(metrics), len(place)), np.nan, np.float32)
+    for b, benchmark in enumerate(benchmarks):
+        own = means[means["benchmark"] == benchmark.name]
+        for m, metric in enumerate(metrics):
+            rows = own[own["metric"] == metric]
+            for model, checkpoint, value in zip(rows["model"], rows["checkpoint"], rows["mean"], strict=True):
+                if (model, checkpoint) in place:
+                    values[b, m, place[model, checkpoint]] = value
+    return {
+        "metrics": metrics,
+        "models": trained["model"].tolist(),
+        "checkpoints": trained["checkpoint"].tolist(),
+        "flops": trained["flops"].tolist(),
+        "data": base64.b64encode(values.astype("<f4").tobytes()).decode(),
+    }
+
+
+def what_was_run(checkpoints: pd.DataFrame, benchmarks: Sequence[Benchmark]) -> str:
+    """One line: how many checkpoints of how many models, over what compute, on how many benchmarks and items."""
+
+    def count(number: int, what: str) -> str:
+        return f"{number:,} {what}{'s' * (number != 1)}"
+
+    compute = run.spread(checkpoints.loc[checkpoints["flops"] > 0, "flops"], format_power)
+    items = sum(b.num_items for b in benchmarks)
+    return (
+        f"{count(len(checkpoints), 'checkpoint')} of {count(checkpoints['model'].nunique(), 'model')}, {compute} "
+        f"training FLOPs, {count(len(benchmarks), 'benchmark')}, {count(items, 'item')}."
+    )
+
+
+def _orders(
+    frames: Mapping[str, pd.DataFrame], benchmarks: Sequence[Benchmark], strips: Mapping[str, headline.Strip]
+) -> list[dict[str, Any]]:
+    """Of each family, whether the paper's order is there on each benchmark."""
+    attribution = dict(list(frames["attribution"].groupby(["family", "benchmark"], sort=False)))
+    means = dict(list(frames["headline"].groupby(["family", "benchmark"], sort=False)))
+    result = []
+    for family, strip in strips.items():
+        following = {b.name for b in strip.with_state("log_p_vocab_correct", states.FOLLOWS)}
+        rows = []
+        for benchmark in benchmarks:
+            key = (family, benchmark.name)
+            empty = frames["attribution"].iloc[:0], frames["headline"].iloc[:0]
+            own = attribution.get(key, empty[0]), means.get(key, empty[1])
+            rows.append(
+                (benchmark, [order.find_order(*own, method, benchmark.name in following) for method in order.METHODS])
+            )
+        listed = [{"benchmark": benchmark, "orders": found} for benchmark, found in rows]
+        result.append({"family": family, "rows": listed, "summary": order.summary(rows, strip.conclusive)})
+    return result
 
 
 def write_report(
@@ -316,31 +219,58 @@ def write_report(
     plotted: Sequence[str],
     members: Mapping[str, Sequence[Sequence[str]]],
     output: PathLike,
+    gallery: PathLike,
+    record: PathLike | None = None,
+    config: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write the report to ``output``; the same inputs give the same bytes.
+    """Write the report to ``output`` and the page of all figures to ``gallery``; the same inputs give the same bytes.
 
     ``items``: items tables, in the order in which benchmarks are shown; ``logprobs``: a table of log-likelihoods of
     each checkpoint, of which only the metadata are read; ``summary``: the summary tables; ``drilldowns``: the items to
     look at, a file a benchmark. ``figures`` names each figure (``kind`` or ``kind/benchmark``), ``pngs`` and
     ``captions`` are its files. ``families``: name -> label, in order; ``plotted``: those of which the page has numbers,
-    the first being the one whose findings come first; ``members``: name -> list of (model, checkpoint).
+    the first being the one whose findings come first; ``members``: name -> list of (model, checkpoint). ``record``: the
+    file of :func:`~elusive.report.run.write_record`, which the page links; ``config``: the resolved configuration.
     """
     benchmarks = [read_benchmark(path) for path in items]
-    names = [b.name for b in benchmarks]
     frames = {field.name: summary.frame(field.name) for field in fields(summary)}
-    trained = frames["checkpoints"]
-    published = frames["reference"]
     scored = [tables.read_metadata(path) for path in logprobs]
     labels = summaries.labels_of(benchmarks)
     shown_families = {name: families[name] for name in plotted}
-    found = findings.signals(frames["scores"], benchmarks)
-    family_table = family_rows(trained, families, members)
-    models = {row["label"]: int(row["checkpoints"]) for row in family_table}
-    chains = [
-        _family_findings(frames, benchmarks, family, label, models[label]) for family, label in shown_families.items()
+    main = plotted[0]
+    runs = read_drilldowns(drilldowns)
+    by_name = {found["benchmark"]: found for found in runs}
+    runs = [by_name[b.name] for b in benchmarks]
+    table_files = {field.name: Path(getattr(summary, field.name)).with_suffix(".csv") for field in fields(summary)}
+
+    strips = []
+    for family, label in shown_families.items():
+        strip = headline.make_strip(frames, benchmarks, family, label, members[family])
+        over = f" over the {strip.num_models} checkpoints of “{label}”" if len(shown_families) > 1 else ""
+        strips.append(
+            {
+                "strip": strip,
+                "what": f"Mean correlation of an item's score with log compute{over}.",
+                "sentences": sentences.first_screen(strip, frames, members[family]),
+            }
+        )
+    by_family = {entry["strip"].family: entry["strip"] for entry in strips}
+
+    trained = frames["checkpoints"]
+    chance = {family: chance_curves(frames["null_curves"], family) for family in shown_families}
+
+    pngs_by_name = dict(zip(figures, pngs, strict=True))
+    listed = [pictures.read_figure(*entry, labels, output) for entry in zip(figures, pngs, captions, strict=True)]
+    found_kinds = dict.fromkeys(
+        [*(k for k in pictures.KINDS if any(f.kind == k for f in listed)), *(f.kind for f in listed)]
+    )
+    kinds = {kind: pictures.KINDS.get(kind, kind) for kind in found_kinds}
+    by_kind = {kind: [f for f in listed if f.kind == kind] for kind in kinds}
+    shown_figures = [
+        {"uri": uri} | {field.name: getattr(figure, field.name) for field in fields(figure) if field.name != "uri"}
+        for figure, uri in pictures.shown_on_page(listed, pngs_by_name)
     ]
-    shown = [read_figure(*entry, names) for entry in zip(figures, pngs, captions, strict=True)]
-    kinds = dict.fromkeys([*(k for k in KINDS if any(f.kind == k for f in shown)), *(f.kind for f in shown)])
+
     packed = {"statistics": summaries.pack_statistics(frames["correlation_statistics"], shown_families, labels)}
     only_chain = packed["statistics"].pop("only_chain")
     packed |= summaries.pack_all(frames, shown_families, labels)
@@ -355,42 +285,129 @@ def write_report(
     }
     short["chance"] = summaries.chance(frames["null_bands"], shown_families)
     short["authors"] = summaries.authors(frames["authors_variants"], labels)
-    page = (
-        _environment()
-        .get_template("template.html.j2")
+
+    lost, reasons, means_text = {}, {}, {}
+    for family in shown_families:
+        strip = by_family[family]
+        lost[family] = [
+            sentences.where_it_is_lost(strip, frames["attribution"]),
+            sentences.pearson_range(strip, frames["attribution"]),
+            sentences.costly_steps(strip, frames["attribution"]),
+            sentences.answered_alike(frames["correlation_statistics"], benchmarks, family),
+        ]
+        reasons[family] = [
+            sentences.why(strip, frames["mechanism"]),
+            sentences.together(strip, frames["mechanism"]),
+            sentences.loss_with_comovement(strip, frames["mechanism"]),
+        ]
+        means_text[family] = sentences.opposite_means(frames["headline"], benchmarks, family)
+
+    drawn = drawings.Drawings(by_family[main], benchmarks, runs, frames["means"], chance[main])
+    signals = findings.signals(frames["scores"], benchmarks)
+    audited = audit.groups(frames["audit"])
+    # Addresses of downloads, as this page links them.
+    files = {
+        "tables": {name: pictures.relative(path, output) for name, path in table_files.items()},
+        "dictionary": pictures.relative(Path(summary.checkpoints).with_name("data_dictionary.csv"), output),
+        "gallery": pictures.relative(gallery, output),
+        "record": pictures.relative(record, output) if record else None,
+    }
+    sections = {
+        "overview": "Answer",
+        "scores": "Which score",
+        "lost": "Where lost",
+        "why": "Why",
+        "items": "Items",
+        "curves": "Details",
+        "run": "Run",
+    } | ({"audit": "Audit"} if audited else {})
+    page_data = {
+        "families": [
+            {"name": name, "label": label, "members": [list(member) for member in members[name]]}
+            for name, label in shown_families.items()
+        ],
+        "benchmarks": [{"name": b.name, "label": b.label, "chance": b.chance} for b in benchmarks],
+        "metrics": [{"name": m.column, "label": m.plain} for m in METRICS],
+        "seen": {method: [m.column for m in metrics_seen_by(method)] for method in ("pearson", "spearman", "kendall")},
+        "names": summaries.METRIC_NAMES,
+        "shown": drawn.line.benchmark.name,
+        "figures": {f.name: {"gallery": f"{files['gallery']}#{f.anchor}", "pdf": f.pdf, "csv": f.csv} for f in listed},
+        "statistics": files["tables"]["correlation_statistics"],
+    }
+    models = {row["label"]: int(row["checkpoints"]) for row in run.family_rows(trained, shown_families, members)}
+    text = (
+        page.environment()
+        .get_template("layout.html.j2")
         .render(
-            style=(_HERE / "page.css").read_text(encoding="utf-8"),
-            script=(_HERE / "page.js").read_text(encoding="utf-8"),
+            style=page.style(),
+            script=page.script(),
+            title=TITLE,
+            what_was_run=what_was_run(trained, benchmarks),
+            plain=PLAIN,
+            states=_STATES,
+            rows_shown=ROWS_SHOWN,
+            rows_high=ROWS_HIGH,
+            words=WORDS,
+            sections=sections,
             benchmarks=benchmarks,
-            families=list(shown_families.values()),
+            families=list(shown_families),
+            labels=families,
             further=len(families) - len(shown_families),
-            chains=chains,
-            methods=findings.METHODS,
-            signals=found,
-            signal=findings.signal_text(found),
-            models=model_rows(trained),
-            family_table=family_table,
-            compute=_range(trained.loc[trained["flops"] > 0, "flops"], format_power),
-            num_checkpoints=len(trained),
-            kinds={kind: KINDS.get(kind, kind) for kind in kinds},
-            figures={kind: [f for f in shown if f.kind == kind] for kind in kinds},
-            tables=packed,
+            strips=strips,
+            orders=_orders(frames, benchmarks, by_family),
+            chain_item=drawn.chain_item(),
+            which_score=[sentences.which_score(frames["predictability"], benchmarks, main)],
+            arrows={family: drawings.arrow_rows(by_family[family]) for family in shown_families},
+            arrow_axis=drawings.arrow_axis(),
+            lost=lost,
+            reasons=reasons,
+            choices_chart=drawn.right_and_wrong(),
+            one_item=drawn.one_item(),
+            scatter_svg=drawn.scatter(),
+            curves_svg=drawn.survival(),
+            curves_caption=drawn.survival_caption(),
+            how_to_read=drawn.how_to_read(),
+            means_svg=drawn.mean_scores(),
+            means_caption=drawn.mean_scores_caption(),
+            means_text=means_text,
+            chance_text=[
+                sentences.one_by_chance(frames["null_bands"], main, shown_families[main]),
+                sentences.beyond_chance(by_family[main]),
+            ],
+            run_text=[
+                sentences.reference_text(by_family[main], frames["ceiling"]),
+                findings.signal_text(signals),
+            ],
+            signals=signals,
+            models=run.model_rows(trained),
+            family_table=run.family_rows(trained, families, members),
+            kinds=kinds,
+            figures=by_kind,
+            shown_figures=shown_figures,
+            tables={name: pack_text(table) for name, table in packed.items()},
             only_chain=only_chain,
+            has_subjects=bool(frames["correlation_statistics"]["subject"].notna().any()),
             short=short,
-            drilldowns=read_drilldowns(drilldowns),
-            drilldown_family=shown_families[plotted[0]],
-            published=published_rows(published, labels),
-            published_summary=published_summary(published, labels),
-            published_sources=published_sources(published),
+            files=files,
+            page_data=page_data,
+            curves=pack_curves(runs, chance),
+            means=pack_means(frames["means"], benchmarks),
+            drilldowns=[{"packed": pack_text(pack_items(found))} for found in runs],
+            published=published_rows(frames["reference"], labels),
+            published_summary=published_summary(frames["reference"], labels),
+            published_sources=published_sources(frames["reference"]),
             limits=(f"{AGREES:g}", f"{NEAR:g}"),
-            audit=audit_groups(frames["audit"]),
+            audit=audited,
+            audit_summary=audit.summary(audited),
             notes=[
                 *findings.notes(benchmarks, {label: models[label] for label in shown_families.values()}),
                 *imported_notes(scored, frames["correlation_statistics"], benchmarks, shown_families, members),
             ],
-            provenance=provenance(scored),
+            provenance=run.provenance(scored, config, run.newest(logprobs) if logprobs else None),
+            bibtex=_BIBTEX,
         )
     )
     with atomic_path(output) as temporary:
-        temporary.write_text(page, encoding="utf-8")
-    logger.info("wrote %s: %d figures, %.1f MB", output, len(shown), len(page) / 1e6)
+        temporary.write_text(text, encoding="utf-8")
+    pictures.write_gallery(by_kind, kinds, os.path.relpath(output, Path(gallery).parent), gallery)
+    logger.info("wrote %s: %d figures, %.1f MB", output, len(listed), len(text.encode()) / 1e6)

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from elusive.figures.data import Benchmark
-from elusive.figures.style import METRICS, format_number, format_share
+from elusive.figures.style import METRICS, format_number, format_range, format_share
 from elusive.report.embed import Key, Number, pack_table
 
 #: Every metric in plain words: the chain first.
@@ -66,16 +66,22 @@ WHOLE = "whole benchmark"
 
 @dataclass(frozen=True)
 class Cell:
-    """A cell: its text, the ends of its interval, and the value that colours it (a correlation), all maybe None."""
+    """A cell: its text, the ends of its interval, the value that colours it (a correlation), and its numbers.
+
+    All but the text may be None.
+    """
 
     text: str
     interval: str | None = None
     heat: float | None = None
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
 
 
 @dataclass(frozen=True)
 class Row:
-    """A row of a short table: the benchmark's label (None: of no single one), the row's head and its cells."""
+    """A row of a short table: the benchmark's name (None: of no single one), the row's head and its cells."""
 
     benchmark: str | None
     head: str
@@ -84,11 +90,12 @@ class Row:
 
 @dataclass(frozen=True)
 class Short:
-    """A short table of one family (``family``: its label, None for all of them) below ``columns``."""
+    """A short table of one family (its name, None for all of them) below ``columns``, ``head`` being the first."""
 
     family: str | None
     columns: list[str]
     rows: list[Row]
+    head: str = "benchmark"
 
 
 def _cell(row: Mapping[str, Any] | None, column: str, heat: bool = False, share: bool = False) -> Cell:
@@ -98,8 +105,10 @@ def _cell(row: Mapping[str, Any] | None, column: str, heat: bool = False, share:
     text = format_share if share else format_number
     low, high = row.get(f"{column}_low"), row.get(f"{column}_high")
     known = low is not None and high is not None and not (pd.isna(low) or pd.isna(high))
-    interval = f"{text(low)} to {text(high)}" if known else None
-    return Cell(text(row[column]), interval, float(row[column]) if heat else None)
+    value = float(row[column])
+    if not known:
+        return Cell(text(value), None, value if heat else None, value)
+    return Cell(text(value), f"{text(low)} to {text(high)}", value if heat else None, value, float(low), float(high))
 
 
 def _by(frame: pd.DataFrame, columns: Sequence[str]) -> dict[tuple[Any, ...], dict[str, Any]]:
@@ -111,58 +120,61 @@ def _shorts(
 ) -> list[Short]:
     """A short table for each family: ``cells(family, benchmark)`` are those of a row."""
     return [
-        Short(label, columns, [Row(b.label, b.label, cells(family, b.name)) for b in benchmarks])
-        for family, label in families.items()
+        Short(family, columns, [Row(b.name, b.label, cells(family, b.name)) for b in benchmarks]) for family in families
     ]
 
 
 def recommended(table: pd.DataFrame, families: Mapping[str, str], benchmarks: Sequence[Benchmark]) -> list[Short]:
-    """Of the table ``predictability``: the score of each kind that follows compute best, or none."""
-    rows = _by(table[table["recommended"]], ["family", "benchmark", "method", "kind"])
-    which = [(method, kind) for kind in ("comparison", "mass") for method in ("spearman", "pearson")]
+    """Of the table ``predictability``: the scores of each kind that cannot be told from the best, or none and why."""
+    groups = dict(list(table.groupby(["family", "benchmark", "method", "kind"], sort=False)))
+    which = [("comparison", "spearman"), ("comparison", "pearson"), ("mass", "spearman")]
     titles = {"mass": "the text's mass", "comparison": "right against wrong choices"}
 
     def cells(family: str, benchmark: str) -> list[Cell]:
         result = []
-        for method, kind in which:
-            row = rows.get((family, benchmark, method, kind))
-            if row is None:
-                result.append(Cell("none"))
+        for kind, method in which:
+            rows = groups.get((family, benchmark, method, kind))
+            if rows is None:
+                result.append(Cell("–"))
                 continue
-            value = _cell(row, "median", heat=True)
-            metric = METRIC_NAMES.get(row["metric"], row["metric"])
-            result.append(Cell(f"{metric}: {value.text}", value.interval, value.heat))
+            rows = rows.sort_values("rank")
+            found = rows[rows["recommended"]]
+            if found.empty:
+                reason = rows["reason"].iloc[0]
+                result.append(Cell("none", None if pd.isna(reason) else str(reason)))
+                continue
+            names = [f"{METRIC_NAMES.get(r.metric, r.metric)} {format_number(r.mean)}" for r in found.itertuples()]
+            value = float(found["mean"].iloc[0])
+            result.append(Cell(", ".join(names), None, value, value))
         return result
 
-    return _shorts(families, benchmarks, [f"{titles[kind]}, {method.capitalize()}" for method, kind in which], cells)
+    return _shorts(families, benchmarks, [f"{titles[kind]}, {method.capitalize()}" for kind, method in which], cells)
 
 
 def attribution(table: pd.DataFrame, families: Mapping[str, str], benchmarks: Sequence[Benchmark]) -> list[Short]:
-    """Of the table ``attribution``: what each step costs in Pearson correlation, in the paper's order of steps."""
-    paper = table[
-        (table["order"] == "exponentiate_first") & (table["nan_policy"] == "zero") & (table["method"] == "pearson")
-    ]
-    rows = _by(paper, ["family", "benchmark", "score", "step"])
-    steps = [("accuracy", step) for step in ("exponentiate", "renormalise", "threshold", "total")]
+    """Of the table ``attribution``: what each step costs by Spearman, and by Pearson the range over both orders."""
+    kept = table[(table["order"] == "exponentiate_first") & (table["nan_policy"] == "zero")]
+    rows = _by(kept, ["family", "benchmark", "method", "score", "step"])
+    steps = [("accuracy", step) for step in ("renormalise", "threshold", "total")]
     steps += [("brier", "square"), ("brier", "total")]
-    titles = [
-        "C of log p_vocab",
-        "exponentiate",
-        "renormalise",
-        "threshold",
-        "all, to accuracy",
-        "square",
-        "all, to −Brier",
-    ]
+    titles = ["C of log p_vocab", "renormalise", "threshold", "all, to accuracy", "to −Brier", "all, to −Brier"]
+    ranged = ("exponentiate", "renormalise", "threshold")
+
+    def span(row: Mapping[str, Any] | None) -> Cell:
+        if row is None or pd.isna(row["drop_least"]) or pd.isna(row["drop_most"]):
+            return Cell("–")
+        least, most = float(row["drop_least"]), float(row["drop_most"])
+        return Cell(format_range(least, most), None, None, (least + most) / 2, least, most)
 
     def cells(family: str, benchmark: str) -> list[Cell]:
-        first = rows.get((family, benchmark, "accuracy", "exponentiate"))
+        first = rows.get((family, benchmark, "spearman", "accuracy", "renormalise"))
         return [
             _cell(first, "correlation_before", heat=True),
-            *(_cell(rows.get((family, benchmark, *step)), "drop") for step in steps),
+            *(_cell(rows.get((family, benchmark, "spearman", *step)), "drop") for step in steps),
+            *(span(rows.get((family, benchmark, "pearson", "accuracy", step))) for step in ranged),
         ]
 
-    return _shorts(families, benchmarks, titles, cells)
+    return _shorts(families, benchmarks, titles + [f"Pearson: {step}" for step in ranged], cells)
 
 
 def mechanism(table: pd.DataFrame, families: Mapping[str, str], benchmarks: Sequence[Benchmark]) -> list[Short]:
@@ -188,7 +200,7 @@ def mechanism(table: pd.DataFrame, families: Mapping[str, str], benchmarks: Sequ
 
 
 def signal_to_noise(table: pd.DataFrame, families: Mapping[str, str], benchmarks: Sequence[Benchmark]) -> list[Short]:
-    """Of the table ``aggregates``: signal over noise of the mean of each metric of the chain."""
+    """Of the table ``aggregates``: signal over noise of the mean of each metric, and what pure noise would give."""
     rows = _by(table, ["family", "benchmark", "metric"])
 
     def cells(family: str, benchmark: str) -> list[Cell]:
@@ -198,8 +210,10 @@ def signal_to_noise(table: pd.DataFrame, families: Mapping[str, str], benchmarks
             if row is None or pd.isna(row["signal_to_noise"]):
                 result.append(Cell("–"))
                 continue
-            follows = None if pd.isna(row["spearman"]) else f"C {format_number(row['spearman'])}"
-            result.append(Cell(format_number(row["signal_to_noise"], 1), follows))
+            value, chance = float(row["signal_to_noise"]), row["signal_to_noise_chance"]
+            beyond = row["above_noise"] is not None and not pd.isna(row["above_noise"]) and bool(row["above_noise"])
+            beside = None if pd.isna(chance) else f"{'beyond' if beyond else 'within'} ±{format_number(chance, 1)}"
+            result.append(Cell(format_number(value, 1), beside, float(row["spearman"]) if beyond else None, value))
         return result
 
     return _shorts(families, benchmarks, [METRIC_NAMES[metric] for metric in _CHAIN], cells)
@@ -215,13 +229,17 @@ def chance(table: pd.DataFrame, families: Mapping[str, str]) -> list[Short]:
         for method in methods:
             row = first.get((family, method))
             known = row is not None and not pd.isna(row["q025"])
-            cells.append(Cell(f"{format_number(row['q025'])} to {format_number(row['q975'])}" if known else "–"))
-            cells.append(Cell(format_share(row["fraction_above_075"], 1) if known else "–"))
+            if not known:
+                cells += [Cell("–"), Cell("–")]
+                continue
+            low, high, above = (float(row[name]) for name in ("q025", "q975", "fraction_above_075"))
+            cells.append(Cell(f"{format_number(low)} to {format_number(high)}", None, None, None, low, high))
+            cells.append(Cell("< 0.1 %" if above < 0.0005 else format_share(above, 1), None, None, above))
         result.append(Row(None, label, cells))
     columns = ["checkpoints"]
     for method in methods:
         columns += [f"{method.capitalize()}: middle 95 %", "above 0.75"]
-    return [Short(None, columns, result)]
+    return [Short(None, columns, result, "family")]
 
 
 def authors(table: pd.DataFrame, labels: Mapping[str, str]) -> list[Short]:
@@ -236,14 +254,14 @@ def authors(table: pd.DataFrame, labels: Mapping[str, str]) -> list[Short]:
                 cells.append(Cell("–"))
                 continue
             worst = own.loc[own["difference"].abs().idxmax()]
-            if worst["difference"] == 0:
-                cells.append(Cell("0"))
+            value = float(worst["difference"])
+            if abs(value) < 0.0005:
+                cells.append(Cell("0" if value == 0 else "< 0.001", None, None, value))
             else:
                 where = f"{labels.get(worst['benchmark'], worst['benchmark'])}, {worst['method']}"
-                style = "+.2f" if abs(worst["difference"]) >= 0.01 else "+.0e"
-                cells.append(Cell(format(worst["difference"], style).replace("-", "−"), where))
+                cells.append(Cell(("+" if value > 0 else "") + format_number(value, 3), where, None, value))
         rows.append(Row(None, METRIC_NAMES.get(str(metric), str(metric)), cells))
-    return [Short(None, list(statistics.values()), rows)]
+    return [Short(None, list(statistics.values()), rows, "metric")]
 
 
 def _plotted(frame: pd.DataFrame, families: Mapping[str, str]) -> pd.DataFrame:
@@ -252,8 +270,8 @@ def _plotted(frame: pd.DataFrame, families: Mapping[str, str]) -> pd.DataFrame:
 
 def _keys(families: Mapping[str, str], labels: Mapping[str, str]) -> dict[str, Key]:
     return {
-        "family": Key("family", "family", families),
-        "benchmark": Key("benchmark", "benchmark", labels),
+        "family": Key("family", "family", families, named=True),
+        "benchmark": Key("benchmark", "benchmark", labels, named=True),
         "metric": Key("metric", "metric", METRIC_NAMES),
         "method": Key("method", "method", chosen="spearman"),
         "undefined": Key("nan_policy", "undefined", chosen="drop"),
@@ -315,12 +333,38 @@ def pack_all(
     about = [few, keys["benchmark"]]
     kinds = {"comparison": "right against wrong", "mass": "mass of the text"}
     layouts: dict[str, tuple[list[Key], list[Number]]] = {
+        "headline": (
+            [*about, keys["metric"], keys["method"]],
+            [
+                Number("mean", "mean", interval=True),
+                Number("mean", "mean, other checkpoints", interval=("mean_checkpoints_low", "mean_checkpoints_high")),
+                Number("mean", "mean, other models", interval=("mean_models_low", "mean_models_high")),
+                Number("shuffled_low", "shuffled, from"),
+                Number("shuffled_high", "to"),
+                Number("p_value", "p", "significant"),
+                Number("median", "median"),
+                Number("nan_fraction", "share undefined", "share"),
+                Number("benchmark_correlation", "C of the mean score"),
+                *n,
+            ],
+        ),
         "predictability": (
-            [*about, Key("kind", "kind", kinds), keys["metric"], keys["method"]],
+            [
+                *about,
+                Key("kind", "kind", kinds),
+                keys["metric"],
+                keys["method"],
+                Key("recommended", "recommended", {True: "yes", False: "no"}),
+                Key("reason", "why not", {None: ""}),
+            ],
             [
                 Number("rank", "rank", "count"),
-                Number("median", "median", interval=True),
                 Number("mean", "mean"),
+                Number("gap", "behind the best", interval=True),
+                Number("p_adjusted", "p, adjusted", "significant"),
+                Number("skill_right", "C on right items"),
+                Number("skill_wrong", "C on wrong items"),
+                Number("median", "median", interval=True),
                 Number("fraction_above_075", "C > 0.75", "share"),
                 Number("nan_fraction", "share undefined", "share"),
                 *n,
@@ -334,16 +378,23 @@ def pack_all(
                 Key(
                     "order",
                     "order",
-                    {"exponentiate_first": "exponentiate first", "renormalise_first": "renormalise first"},
-                    chosen="exponentiate first",
+                    {
+                        "mean_of_orders": "mean of both",
+                        "exponentiate_first": "exponentiate first",
+                        "renormalise_first": "renormalise first",
+                    },
+                    chosen="mean of both",
                 ),
-                Key("method", "method", chosen="pearson"),
+                Key("method", "method", chosen="spearman"),
                 Key("nan_policy", "undefined", chosen="zero"),
             ],
             [
                 Number("correlation_before", "before"),
                 Number("correlation_after", "after"),
                 Number("drop", "drop", interval=True),
+                Number("drop_least", "smaller of both orders"),
+                Number("drop_most", "larger"),
+                Number("drop_undefined", "due to undefined"),
                 Number("share", "share of all", "share", interval=True),
                 *n,
             ],
@@ -362,6 +413,8 @@ def pack_all(
                 Number("noise", "noise", "significant"),
                 Number("item_noise", "noise of items", "significant"),
                 Number("signal_to_noise", "signal / noise", "significant"),
+                Number("signal_to_noise_chance", "± by pure noise", "significant"),
+                Number("p_value", "p", "significant"),
                 *n,
             ],
         ),

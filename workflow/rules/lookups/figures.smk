@@ -47,7 +47,7 @@ def get_benchmarks_with_subjects():
 def get_all_figures():
     kinds = {kind: REGISTRY.benchmarks for kind in get_benchmark_figures()}
     has_losses = bool(REGISTRY.ladder_models or any(model.validation_losses for model in REGISTRY.published_models))
-    names = ["mechanism", "example", "accuracy", "scaling"] + (["loss"] if has_losses else [])
+    names = ["hero", "mechanism", "example", "accuracy", "scaling"] + (["loss"] if has_losses else [])
     methods = ["spearman", "pearson"]
     if are_all_figures_wanted():
         methods += ["kendall"]

@@ -1,30 +1,31 @@
 """What the rules of the report look up."""
 
 REPORT = "results/report.html"
+GALLERY = "results/figures.html"
+RECORD = "results/run.json"
 DRILLDOWN = "results/drilldown/{benchmark}.json"
 
 #: Tables that the report reads.
 REPORT_TABLES = [
     "checkpoints",
     "scores",
+    "headline",
     "correlation_statistics",
     "attribution",
     "mechanism",
     "null_bands",
+    "null_curves",
+    "ceiling",
     "checkpoint_intervals",
     "authors_variants",
     "predictability",
+    "means",
     "aggregates",
     "reference",
     "audit",
 ]
 
 
-def get_drilldown_family():
-    """The family whose items the report shows: the first one that figures have."""
-    return next(iter(get_plotted_families()))
-
-
 def get_drilldown_logprobs(wildcards):
-    members = REGISTRY.families[get_drilldown_family()].members
-    return [LOGPROBS.format(model=c.model, checkpoint=c.name, benchmark=wildcards.benchmark) for c in members]
+    members = {(c.model, c.name) for name in get_plotted_families() for c in REGISTRY.families[name].members}
+    return [LOGPROBS.format(model=m, checkpoint=c, benchmark=wildcards.benchmark) for m, c in sorted(members)]
