@@ -12,12 +12,11 @@ import pytest
 from elusive.analysis.aggregates import write_aggregates
 from elusive.analysis.attribution import write_attribution
 from elusive.analysis.authors import write_authors_variants
-from elusive.analysis.checkpoint_intervals import write_checkpoint_intervals
 from elusive.analysis.choices import write_choices
 from elusive.analysis.correlations import write_correlations
 from elusive.analysis.mechanism import Inputs, write_mechanism
 from elusive.analysis.metrics import METRICS, VARIANTS, write_metrics
-from elusive.analysis.predictability import write_predictability
+from elusive.analysis.over_checkpoints import TABLES, write_over_checkpoints
 from elusive.analysis.scores import write_scores
 from elusive.analysis.statistics import write_statistics
 from elusive.errors import ElusiveError
@@ -100,10 +99,10 @@ class Family:
 
         write_statistics(correlations=[self.path("correlations")], items=[items], **outputs("correlation_statistics"))
         write_scores(metrics=[metrics], **outputs("scores"))
-        write_predictability(statistics=self.path("correlation_statistics"), **outputs("predictability"))
+        both = {name: (self.path(name), self.home / f"{name}.csv") for name in TABLES}
+        write_over_checkpoints(metrics=[metrics], items=[items], outputs=both)
         write_attribution(correlations=[self.path("correlations")], items=[items], **outputs("attribution"))
         write_authors_variants(metrics=[metrics], **outputs("authors_variants"))
-        write_checkpoint_intervals(metrics=[metrics], **outputs("checkpoint_intervals"))
         write_aggregates(
             metrics=[metrics],
             items=[items],
@@ -118,8 +117,8 @@ class Family:
         write_drilldown(
             logprobs=self.logprobs,
             items=items,
-            correlations=self.path("correlations"),
-            members=self.members,
+            correlations={"f": self.path("correlations")},
+            members={"f": self.members},
             output=self.home / "drilldown.json",
         )
 
