@@ -79,8 +79,8 @@ def test_tables_satisfy_the_contract(finished, small_config):
     assert set(dictionary["table"]) == set(SCHEMAS) and dictionary["meaning"].null_count() == 0
 
 
-def test_a_second_run_does_nothing(finished):
-    assert finished.planned() == {}
+def test_a_second_run_does_nothing(copy_of_finished):
+    assert copy_of_finished.planned() == {}
 
 
 def test_touching_every_source_file_reruns_nothing_expensive(copy_of_finished, archive_path, tmp_path, small_config):
@@ -164,20 +164,17 @@ def test_tables_of_an_older_scorer_are_not_current_after_a_failure(
     assert run.planned(target) == {"score": 1}
 
 
-def test_number_of_cores_does_not_change_a_byte(finished, repository, tmp_path, small_config, archive_path):
-    run = Run(repository, tmp_path / "one", small_config, archive_path)
+@pytest.mark.slow
+def test_a_killed_run_loses_no_finished_job_and_one_core_changes_no_byte(
+    repository, tmp_path, small_config, archive_path, finished
+):
+    """Two properties of one run: on a single core, and killed in its midst."""
+    run = Run(repository, tmp_path / "killed", small_config, archive_path)
     theirs = tables(finished)
     assert {Path(name).parts[0] for name in theirs} == {pattern.partition("/")[0] for pattern in TABLES}
-    run.succeed(*(f"results/{name}" for name in theirs), cores=1)
-    ours = tables(run)
-    assert ours.keys() == theirs.keys()
-    assert [name for name, content in ours.items() if theirs[name] != content] == []
-
-
-def test_a_killed_run_loses_no_finished_job(repository, tmp_path, small_config, archive_path, finished):
-    run = Run(repository, tmp_path / "killed", small_config, archive_path)
+    targets = [f"results/{name}" for name in theirs]
     process = subprocess.Popen(
-        run.command(*ANALYSIS),
+        run.command(*targets, cores=1),
         cwd=run.directory,
         env=run.environment(),
         stdout=subprocess.DEVNULL,
@@ -193,7 +190,7 @@ def test_a_killed_run_loses_no_finished_job(repository, tmp_path, small_config, 
     assert process.returncode == -signal.SIGKILL, "the run ended before it could be killed"
     kept = run.files("logprobs/*/*/*") | run.files("checkpoints/*/*/*") | run.files("items/*")
     assert list((run.directory / ".snakemake/locks").iterdir()), "as after a loss of power"
-    said = run.succeed(*ANALYSIS)
+    said = run.succeed(*targets, cores=1)
     assert f"the run of process {process.pid}, which was killed, has left its lock behind, which is removed" in said
     after = run.files("logprobs/*/*/*") | run.files("checkpoints/*/*/*") | run.files("items/*")
     assert {name: content for name, (content, _) in after.items()}.items() <= {
@@ -203,6 +200,10 @@ def test_a_killed_run_loses_no_finished_job(repository, tmp_path, small_config, 
     # What was finished is still the same file, apart from the one checkpoint that was being scored or recorded.
     assert len({name.split("/")[2] + name.split("/")[1] for name in kept.keys() - untouched if "logprobs" in name}) <= 2
     assert all(name in untouched for name in kept if name.startswith(("items/", "checkpoints/")))
+    # And the finished run had two cores.
+    ours = tables(run)
+    assert ours.keys() == theirs.keys()
+    assert [name for name, content in ours.items() if theirs[name] != content] == []
 
 
 @pytest.fixture
