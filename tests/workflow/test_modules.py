@@ -5,7 +5,11 @@ import shutil
 import subprocess
 import sys
 
+import pytest
+
 from runs import Run
+
+pytestmark = pytest.mark.slow
 
 IMPORTING = """
 module {name}:

@@ -18,6 +18,8 @@ from elusive.tables import data_dictionary
 from hub_server import HubServer
 from runs import ROOT, Run
 
+pytestmark = pytest.mark.slow
+
 DOCS = ROOT / "workflow" / "docs" / "publishing.md"
 
 

@@ -16,6 +16,8 @@ import pytest
 from elusive.report.report import write_report
 from synthetic_run import draw_figure, make_run, planted_disagreements, report_inputs
 
+pytestmark = pytest.mark.slow
+
 BENCHMARKS = ("arc_easy", "mmlu", "sciq")
 FIGURES = ("survival/arc_easy", "survival/sciq", "statistics/spearman", "masses/sciq", "loss")
 PHONE = 390

@@ -25,6 +25,7 @@ def tables(run: Run) -> dict[str, bytes]:
     return {name: content for pattern in TABLES for name, (content, _) in run.files(pattern).items()}
 
 
+@pytest.mark.slow
 def test_everything_is_made(finished, small_config):
     results = finished.directory / "results"
     for benchmark in (entry["name"] for entry in small_config["benchmarks"]):
@@ -36,12 +37,14 @@ def test_everything_is_made(finished, small_config):
     assert not list(results.rglob(".*.parquet*")), "no temporary file is left"
 
 
+@pytest.mark.slow
 def test_progress_is_shown(finished):
     assert "Scoring small-d64/step8" in finished.output
     assert "Training small-d64" in finished.output
     assert "steps (100%) done" in finished.output
 
 
+@pytest.mark.slow
 def test_tables_satisfy_the_contract(finished, small_config):
     results = finished.directory / "results"
     for benchmark in (entry["name"] for entry in small_config["benchmarks"]):
@@ -79,10 +82,12 @@ def test_tables_satisfy_the_contract(finished, small_config):
     assert set(dictionary["table"]) == set(SCHEMAS) and dictionary["meaning"].null_count() == 0
 
 
+@pytest.mark.slow
 def test_a_second_run_does_nothing(copy_of_finished):
     assert copy_of_finished.planned() == {}
 
 
+@pytest.mark.slow
 def test_touching_every_source_file_reruns_nothing_expensive(copy_of_finished, archive_path, tmp_path, small_config):
     # A fresh checkout at another place: every source file is newer than every result.
     clone = copy_repository(tmp_path / "elsewhere")
@@ -92,6 +97,7 @@ def test_touching_every_source_file_reruns_nothing_expensive(copy_of_finished, a
     assert not EXPENSIVE & run.planned().keys()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("module", "reruns", "leaves"),
     [
@@ -111,6 +117,7 @@ def test_tables_and_figures_follow_the_code_that_makes_them(
     assert not EXPENSIVE & planned.keys()
 
 
+@pytest.mark.slow
 def test_adding_a_benchmark_scores_only_it(copy_of_finished, small_config):
     checkpoints = copy_of_finished.files("checkpoints/*/*/*")
     before = copy_of_finished.files("logprobs/*/*/*")
@@ -129,6 +136,7 @@ def test_adding_a_benchmark_scores_only_it(copy_of_finished, small_config):
         assert "3 of 4 tables are up to date" in path.read_text()
 
 
+@pytest.mark.slow
 def test_a_new_scorer_version_rescores_everything(copy_of_finished, archive_path, tmp_path, small_config):
     clone = copy_repository(tmp_path / "newer")
     version = clone / "workflow/elusive/scoring/version.py"
@@ -146,6 +154,7 @@ def test_a_new_scorer_version_rescores_everything(copy_of_finished, archive_path
     assert changed == {name for name in before if "/step2/" in name}
 
 
+@pytest.mark.slow
 def test_tables_of_an_older_scorer_are_not_current_after_a_failure(
     copy_of_finished, archive_path, tmp_path, small_config
 ):
@@ -216,6 +225,7 @@ def orphans():
             os.kill(number, signal.SIGKILL)
 
 
+@pytest.mark.slow
 def test_a_killed_run_whose_jobs_go_on_keeps_its_lock(repository, tmp_path, small_config, archive_path, orphans):
     small_config["ladder"]["checkpoints"] = [2, 4, 10**7]
     run = Run(repository, tmp_path / "killed", small_config, archive_path)
@@ -251,12 +261,14 @@ def test_a_killed_run_whose_jobs_go_on_keeps_its_lock(repository, tmp_path, smal
     assert not list((run.directory / ".snakemake/elusive-runs").glob("*.json"))
 
 
+@pytest.mark.slow
 def test_snakemake_makes_its_own_report(copy_of_finished):
     copy_of_finished.succeed("--report", "snakemake-report.html")
     page = (copy_of_finished.directory / "snakemake-report.html").read_text()
     assert "survival" in page
 
 
+@pytest.mark.slow
 def test_own_checkpoints_and_own_benchmark_by_configuration_alone(copy_of_finished, small_config):
     directory = copy_of_finished.directory
     shutil.copytree(directory / "results/checkpoints/small-d64", directory / "weights")
@@ -307,6 +319,7 @@ def test_own_checkpoints_and_own_benchmark_by_configuration_alone(copy_of_finish
     assert read_metadata(directory / "results/logprobs/mine/step8/quiz.parquet")["tokens"] == 2048
 
 
+@pytest.mark.slow
 def test_accuracies_of_published_models_are_compared(copy_of_finished, small_config):
     directory = copy_of_finished.directory
     steps = {"step1": "step2", "step2": "step4", "step4": "step8"}
@@ -339,6 +352,7 @@ def test_accuracies_of_published_models_are_compared(copy_of_finished, small_con
         assert row["status"] == ("agrees" if abs(row["z"]) <= 1 else "near" if abs(row["z"]) <= 2 else "differs")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", ["results/items/mmlu.parquet", "results/logprobs/small-d64/step4/mmlu.parquet"])
 def test_a_truncated_table_stops_with_a_clear_error(copy_of_finished, place):
     path = copy_of_finished.directory / place

@@ -26,11 +26,14 @@ SITE = [
 TABLES = ("logprobs/*/*/*", "metrics/*/*", "correlations/*/*", "tables/*")
 ANALYSIS = ["results/tables/correlation_statistics.parquet", "results/tables/scores.parquet"]
 
-pytestmark = pytest.mark.skipif(
-    bool(missing_binaries()),
-    reason=f"SLURM IS NOT TESTED: {', '.join(missing_binaries())} not found "
-    "(apt-get install slurmctld slurmd slurm-client munge)",
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        bool(missing_binaries()),
+        reason=f"SLURM IS NOT TESTED: {', '.join(missing_binaries())} not found "
+        "(apt-get install slurmctld slurmd slurm-client munge)",
+    ),
+]
 
 
 @pytest.fixture(scope="module")

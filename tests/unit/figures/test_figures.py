@@ -72,7 +72,13 @@ FIGURES = (
 )
 
 
-@pytest.mark.parametrize("figure", FIGURES)
+#: What is drawn every day.
+DAILY = ("survival/arc_challenge", "example", "loss")
+
+
+@pytest.mark.parametrize(
+    "figure", [pytest.param(name, marks=[] if name in DAILY else pytest.mark.slow) for name in FIGURES]
+)
 def test_files_are_sound_and_the_same_twice(figure: str, run: SyntheticRun, tmp_path: Path) -> None:
     first, second = (draw_figure(run, figure, tmp_path / folder) for folder in "ab")
     for name in first:
@@ -266,6 +272,7 @@ def test_numbers_are_written_as_in_print() -> None:
     assert style.whole_powers((-28.3, -1.2)) == [-25, -20, -15, -10, -5]
 
 
+@pytest.mark.slow
 def test_data_of_a_figure_are_what_it_draws(run: SyntheticRun, tmp_path: Path) -> None:
     data = pl.read_csv(draw_figure(run, "scores/piqa", tmp_path)["data"])
     assert data["part"].unique().sort().to_list() == [1, 2, 3]
@@ -306,6 +313,7 @@ def test_breaks_of_scales() -> None:
     assert [style.compute_label(10 ** math.log10(v)) for v in (2e22, 1e22)] == [r"$2\times10^{22}$", "$10^{22}$"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("spread", [1.5, 4, 30, 1e5])
 def test_means_over_any_range_of_compute_are_drawn(spread: float, run: SyntheticRun) -> None:
     table = pq.read_table(run.table("means")).to_pandas()

@@ -41,6 +41,7 @@ def exported(request, made, tmp_path_factory):
     return directory, output, bool(texts)
 
 
+@pytest.mark.slow
 def test_every_file_is_valid_and_they_belong_together(exported):
     _, output, texts = exported
     aggregate, instance = validator("eval"), validator("instance_level_eval")

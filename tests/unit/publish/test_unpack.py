@@ -37,6 +37,7 @@ def keys_of(made, benchmark):
     return [(path.parts[-3], path.parts[-2]) for path in paths], paths
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("benchmark", BENCHMARKS)
 def test_log_likelihoods_come_back_byte_for_byte(published, made, benchmark, tmp_path):
     items = tmp_path / "items.parquet"

@@ -63,6 +63,7 @@ def _shown(page: str, name: str) -> pd.DataFrame:
     return unpack_table(_packed(page, name))
 
 
+@pytest.mark.slow
 def test_the_audit_is_there_when_it_has_something_to_say(page: str, run: SyntheticRun, tmp_path: Path) -> None:
     assert "Audit" not in _text(page) and 'id="audit"' not in page
     rows = [

@@ -468,6 +468,7 @@ def test_settings_add_to_every_spec(checkpoint, items, scored, tmp_path):
         command.run(parser.parse_args([*asked, "--settings", "{"]))
 
 
+@pytest.mark.slow
 def test_killed_job_leaves_complete_tables_only(checkpoint, items, scored, tmp_path):
     # Slow enough to be killed while it works: every benchmark is scored by itself, many times over.
     sources = [items[i % 3] for i in range(60)]
@@ -752,6 +753,7 @@ def test_choices_of_a_table_without_texts():
     assert every.names[4] == "item 'b', choice 1"
 
 
+@pytest.mark.slow
 def test_a_job_imports_no_compiler_and_no_tokenizer_it_does_not_need(checkpoint, items, tmp_path):
     names = (
         "torch._dynamo",
