@@ -22,11 +22,12 @@ FIRST = (
     "tests/workflow/test_slurm.py",
     "tests/workflow/test_hub.py",
     "tests/workflow/test_sources.py",
-    "tests/workflow/test_changes.py",
+    "tests/unit/scoring/test_every_architecture.py",
     "tests/unit/figures/test_figures.py",
     "tests/workflow/test_paper.py",
     "tests/workflow/test_publish.py",
     "tests/workflow/test_run.py",
+    "tests/workflow/test_changes.py",
     "tests/workflow/test_modules.py",
     "tests/workflow/test_planning.py",
 )

@@ -405,8 +405,10 @@ def draw_figure(run: SyntheticRun, name: str, folder: Path) -> dict[str, Path]:
         )
     elif kind == "example":
         example.write_example(outputs=outputs)
-    else:
+    elif kind == "loss":
         loss.write_loss(checkpoints=run.table("checkpoints"), outputs=outputs)
+    else:
+        raise ValueError(f"nothing here draws the figure {name}")
     return outputs
 
 

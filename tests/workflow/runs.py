@@ -105,3 +105,10 @@ def copy_repository(target: Path) -> Path:
             (target / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, target / name)
     return target
+
+
+def keep_training_text(results: Path) -> None:
+    """Remove everything from ``results`` but the archive and the ladder's corpus and tokenizer."""
+    for path in results.iterdir():
+        if path.name not in ("sources", "ladder"):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()

@@ -18,7 +18,7 @@ import transformers
 
 from elusive.tables import read_metadata, read_table
 from hub_server import HubServer
-from runs import ROOT, Run, jobs
+from runs import ROOT, Run, jobs, keep_training_text
 from scoring_checkpoints import random_model, save_checkpoint, train_tokenizer
 from sharing import make_once
 
@@ -243,7 +243,7 @@ def server(models):
 
 
 @pytest.fixture(scope="session")
-def base(server, models, repository, archive_path, tmp_path_factory):
+def base(server, models, finished, repository, archive_path, tmp_path_factory):
     """The directory of a run in which every table is there, and its configuration."""
     place, parameters = models
     own = {"parameters": parameters, "tokens_per_step": 100, "dtype": "float32"}
@@ -263,6 +263,9 @@ def base(server, models, repository, archive_path, tmp_path_factory):
     }
 
     def make(directory: Path) -> None:
+        # With a training text that is there already: only another seed makes it anew.
+        shutil.copytree(finished.directory, directory, symlinks=True, dirs_exist_ok=True)
+        keep_training_text(directory / "results")
         run = ChangedRun(repository, directory, config, archive_path)
         run.server = server
         # A link, so that a copy of the run has the same files.

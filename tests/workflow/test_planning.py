@@ -29,6 +29,7 @@ def test_the_papers_run_is_planned_without_network_or_weights(repository, tmp_pa
     assert 1e18 < total["score_flops"] < 1e19 and total["gpu_hours"] > 1
 
 
+@pytest.mark.slow
 def test_a_run_beyond_its_budget_starts_nothing(repository, tmp_path, small_config, archive_path):
     run = Run(repository, tmp_path, small_config | {"budget": {"flops": 1000}}, archive_path)
     done = run.snakemake()

@@ -115,22 +115,12 @@ def assert_same_tables(run: Run, finished: Run) -> None:
     assert all(theirs[name] == content for name, content in ours.items())
 
 
-@pytest.fixture
-def untrained(cluster, finished, tmp_path, archive_path, small_config):
-    """A run that has the training text, and nothing of what comes after it."""
-    shutil.copytree(finished.directory, tmp_path / "run", symlinks=True)
-    for path in (tmp_path / "run" / "results").iterdir():
-        if path.name not in ("sources", "ladder"):
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
-    return SlurmRun(cluster, finished.repository, tmp_path / "run", small_config, archive_path)
-
-
 def test_everything_through_slurm(untrained, cluster, finished, tmp_path, archive_path, small_config):
     # What is there already would not have gone to the cluster.
     empty = SlurmRun(cluster, finished.repository, tmp_path / "empty", small_config, archive_path)
     at_home = re.findall(r"^localrule (\w+):", empty.succeed("-n", *ANALYSIS), re.MULTILINE)
     assert {"archive", "corpus"} <= set(at_home)
-    run = untrained
+    run = SlurmRun(cluster, finished.repository, untrained.directory, small_config, archive_path)
     printed = run.succeed(*ANALYSIS)
     assert_same_tables(run, finished)
     jobs = run.jobs()

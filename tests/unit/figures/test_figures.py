@@ -73,7 +73,7 @@ FIGURES = (
 
 
 #: What is drawn every day.
-DAILY = ("survival/arc_challenge", "example", "loss")
+DAILY = ("attribution/spearman", "example", "loss")
 
 
 @pytest.mark.parametrize(

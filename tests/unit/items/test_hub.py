@@ -15,6 +15,8 @@ from elusive.tables import read_metadata
 from hub_datasets import add_converted, add_dataset
 from hub_server import HubServer
 
+pytestmark = pytest.mark.slow
+
 WORKFLOW = Path(__file__).parents[3] / "workflow"
 MC_TACO = Path(__file__).parents[1] / "data" / "mc_taco.tsv"
 
@@ -91,7 +93,6 @@ SAME = {
 }
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("case", SAME)
 def test_hub_and_archive_give_the_same_items(command, archive_path, tmp_path, case):
     spec = {"name": case.split()[0], **SAME[case]}
@@ -113,7 +114,6 @@ def test_a_dataset_cut_short_is_refused(command):
     assert "hellaswag: found 30 items of the validation split, expected 10042" in said
 
 
-@pytest.mark.slow
 def test_parquet_conversion_of_a_dataset_that_is_a_script(command, tmp_path):
     rows = [row | {"label": ["no", "yes"].index(row["label"])} for row in local_rows("mc_taco", MC_TACO, "test").rows]
     add_converted(command.hub, tmp_path, "CogComp/mc_taco", "plain_text", {"test": rows, "validation": rows[:5]})
@@ -168,7 +168,6 @@ def test_gated(command, tmp_path, archive):
     )
 
 
-@pytest.mark.slow
 def test_private(command, tmp_path, archive):
     rows = archive_rows("piqa", archive).rows
     add_dataset(command.hub, tmp_path, "own/piqa", {"default": {"validation": rows}}, private=True)
@@ -184,7 +183,6 @@ def test_the_hub_is_asked_again_when_it_is_out_of_order(command):
     assert "baber/piqa: the hub does not answer" in done.stderr and "trying again in 2 s" in done.stderr
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("at", [10_000, 60_000, -1000])
 def test_files_that_break_off_or_arrive_damaged(command, tmp_path, archive_path, at):
     """One byte differs, in the rows or in what says where they are; the first file breaks off besides."""
@@ -198,7 +196,6 @@ def test_files_that_break_off_or_arrive_damaged(command, tmp_path, archive_path,
     assert load_items(output).items == load_items(tmp_path / "archive.parquet").items
 
 
-@pytest.mark.slow
 def test_jobs_side_by_side_share_the_cache(command, tmp_path):
     """As the subjects of MMLU do, each a job."""
     variables = os.environ | command.hub.environment(tmp_path / "home") | {"PYTHONPATH": str(WORKFLOW)}
@@ -225,7 +222,6 @@ def test_no_network(command):
     assert "`source: archive`" in said and "`source: file`" in said
 
 
-@pytest.mark.slow
 def test_offline_with_and_without_the_cache(command, tmp_path, archive):
     offline = {"HF_HUB_OFFLINE": "1"}
     said = command.fail(name="piqa", source="hub", environment=offline)
@@ -240,7 +236,6 @@ def test_offline_with_and_without_the_cache(command, tmp_path, archive):
     assert len(command.hub.requests) == asked
 
 
-@pytest.mark.slow
 def test_the_cache_never_stands_in_for_another_commit(command, tmp_path, archive):
     """``datasets`` takes what it cached last, whatever revision is asked for, when it is offline."""
     rows = archive_rows("piqa", archive).rows
@@ -259,7 +254,6 @@ def test_the_cache_never_stands_in_for_another_commit(command, tmp_path, archive
     assert f"baber/piqa@{third}" in said and "HF_HUB_OFFLINE is set, and this is not in the cache" in said
 
 
-@pytest.mark.slow
 def test_own_benchmark_of_a_dataset_with_solved_examples(command, archive):
     spec = {
         "name": "mine",

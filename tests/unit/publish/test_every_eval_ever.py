@@ -15,6 +15,8 @@ from elusive.configuration.published import Published
 from elusive.publish.every_eval_ever import SCHEMA_VERSION, export
 from published_set import BENCHMARKS, published_run
 
+pytestmark = pytest.mark.slow
+
 SCHEMAS = Path(__file__).parents[1] / "data" / "every_eval_ever"
 
 
@@ -41,7 +43,6 @@ def exported(request, made, tmp_path_factory):
     return directory, output, bool(texts)
 
 
-@pytest.mark.slow
 def test_every_file_is_valid_and_they_belong_together(exported):
     _, output, texts = exported
     aggregate, instance = validator("eval"), validator("instance_level_eval")

@@ -15,6 +15,8 @@ from elusive.publish.unpack import outputs_of, write_items, write_logprobs
 from elusive.tables import read_metadata, read_table, write_table
 from published_set import BENCHMARKS, published_run
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
@@ -37,7 +39,6 @@ def keys_of(made, benchmark):
     return [(path.parts[-3], path.parts[-2]) for path in paths], paths
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("benchmark", BENCHMARKS)
 def test_log_likelihoods_come_back_byte_for_byte(published, made, benchmark, tmp_path):
     items = tmp_path / "items.parquet"

@@ -16,6 +16,8 @@ from elusive.publish.dataset import CHECKSUMS
 from hub_server import HubServer
 from published_set import published_run
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[3]
 REPO = "somebody/elusive-set"
 
@@ -66,7 +68,6 @@ def commits(hub, repo=REPO):
     return len(hub.repositories["dataset", repo].commits)
 
 
-@pytest.mark.slow
 def test_the_set_arrives_in_one_commit_and_loads(hub, push, published, tmp_path):
     status, said = push()
     assert status == 0, said
@@ -115,7 +116,6 @@ def test_without_a_login_nothing_happens(hub, push, token):
     assert not hub.repositories
 
 
-@pytest.mark.slow
 def test_an_interrupted_push_shows_nothing_and_goes_on(hub, push, published):
     """The store refuses some large files; what has arrived is not sent again."""
     large = {path.name for path in published.glob("data/*.parquet")}
@@ -140,7 +140,6 @@ def test_cut_connections_are_outlasted(hub, push, published):
     assert on_hub(hub) == content(published)
 
 
-@pytest.mark.slow
 def test_a_commit_that_fails_leaves_what_was_there(hub, push, published, made, tmp_path):
     assert push()[0] == 0
     before = on_hub(hub)
@@ -152,7 +151,6 @@ def test_a_commit_that_fails_leaves_what_was_there(hub, push, published, made, t
     assert on_hub(hub) == content(changed) and commits(hub) == 3
 
 
-@pytest.mark.slow
 def test_a_commit_whose_answer_is_lost_is_not_made_twice(hub, push, published, monkeypatch):
     """The hub took it, and the connection ended: the same command finds nothing to do."""
     from hub_server import _Handler
@@ -175,7 +173,6 @@ def test_a_commit_whose_answer_is_lost_is_not_made_twice(hub, push, published, m
     assert status == 0 and "nothing to upload" in said and commits(hub) == 2
 
 
-@pytest.mark.slow
 def test_the_same_again_sends_nothing(hub, push):
     assert push()[0] == 0
     before = len(hub.requests)
@@ -184,7 +181,6 @@ def test_the_same_again_sends_nothing(hub, push):
     assert all(method in ("GET", "HEAD") for method, _, _ in hub.requests[before:])
 
 
-@pytest.mark.slow
 def test_only_what_changed_is_sent_and_what_is_gone_is_removed(hub, push, published, made, tmp_path):
     assert push()[0] == 0
     second = made.publish(tmp_path / "second", license="mit")
@@ -200,7 +196,6 @@ def test_only_what_changed_is_sent_and_what_is_gone_is_removed(hub, push, publis
     assert hub.count("PUT", "/uploads/*") == before, "no table changed"
 
 
-@pytest.mark.slow
 def test_a_dataset_with_other_things_is_left_alone(hub, push):
     repository = hub.add(REPO, type="dataset")
     commit = repository.commit({"README.md": b"# Mine", "train.csv": b"a,b\n"})
@@ -219,7 +214,6 @@ def test_a_dataset_made_in_the_browser_is_taken(hub, push, published):
     assert on_hub(hub) == content(published) and "which is PUBLIC: anybody can read it" in said
 
 
-@pytest.mark.slow
 def test_somebody_elses_commit_meanwhile_is_not_overwritten(hub, push, monkeypatch):
     """The commit names the one that was looked at; a dataset that has moved on refuses it."""
     from hub_server import _Handler
@@ -241,7 +235,6 @@ def test_somebody_elses_commit_meanwhile_is_not_overwritten(hub, push, monkeypat
     assert push()[0] == 0 and on_hub(hub) == first
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "message"),
     [

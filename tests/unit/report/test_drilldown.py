@@ -18,6 +18,8 @@ from elusive.errors import ElusiveError
 from elusive.report.drilldown import LONGEST, question_and_choices, select, write_drilldown
 from synthetic_run import SyntheticRun, drilldown_inputs, make_run
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> SyntheticRun:

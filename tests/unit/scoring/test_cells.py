@@ -182,6 +182,7 @@ def test_finished_tables_come_back_when_outputs_were_deleted(checkpoint, items, 
     assert read_metadata(paths[2])["add_bos_token"] is False
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", ["scorer", "dtype", "max_length", "add_bos_token", "weights", "code", "items"])
 def test_what_changes_results_is_scored_again(checkpoint, items, copy, tmp_path, monkeypatch, change):
     directory, sources, overrides = checkpoint, list(items), {}
@@ -229,6 +230,7 @@ NOT_SCORED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", NOT_SCORED)
 def test_what_is_not_scored_is_written_into_the_table_as_it_was(checkpoint, items, copy, tmp_path, change):
     """Nothing heavy is loaded, and the table has the bytes of one that was scored with the items as they are now."""
@@ -1061,6 +1063,7 @@ def begins(checkpoint, tmp_path_factory):
     return resaved(checkpoint, tmp_path_factory.mktemp("begins") / "step1", tokenizer)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cached", [False, True])
 def test_a_tokenizer_s_default_that_is_overruled_is_said(begins, checkpoint, items, tmp_path, caplog, cached):
     targets = {}
