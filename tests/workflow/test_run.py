@@ -226,10 +226,9 @@ def orphans():
 
 
 @pytest.mark.slow
-def test_a_killed_run_whose_jobs_go_on_keeps_its_lock(untrained, small_config, orphans):
-    run = untrained
+def test_a_killed_run_whose_jobs_go_on_keeps_its_lock(repository, tmp_path, small_config, archive_path, orphans):
     small_config["ladder"]["checkpoints"] = [2, 4, 10**7]
-    run.configure(small_config)
+    run = Run(repository, tmp_path / "killed", small_config, archive_path)
     process = subprocess.Popen(
         run.command("results/checkpoints/small-d32/step2"),
         cwd=run.directory,
