@@ -467,8 +467,10 @@ def draw_figure(run: SyntheticRun, name: str, folder: Path) -> dict[str, Path]:
         hero.write_hero(headline=run.table("headline"), ceiling=run.table("ceiling"), **everything)
     elif kind == "example":
         example.write_example(outputs=outputs)
-    else:
+    elif kind == "loss":
         loss.write_loss(checkpoints=run.table("checkpoints"), outputs=outputs)
+    else:
+        raise ValueError(f"nothing here draws the figure {name}")
     return outputs
 
 

@@ -121,6 +121,7 @@ def test_a_specification_that_is_not_json(tmp_path, command):
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_train_and_its_log(tmp_path):
     """The command as the rule writes it, on a corpus of a few hundred tokens."""
     import numpy as np

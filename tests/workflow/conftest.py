@@ -1,12 +1,14 @@
 """Runs of the real Snakefile on small real data."""
 
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import yaml
 
-from runs import SMALL, Run, copy_repository
+from runs import SMALL, FinishedRun, Run, copy_repository, keep_training_text
+from sharing import make_once, state
 
 
 @pytest.fixture
@@ -18,16 +20,21 @@ def small_config() -> dict:
 @pytest.fixture(scope="session")
 def repository(tmp_path_factory) -> Path:
     """A copy of the repository that tests may touch, but not change."""
-    return copy_repository(tmp_path_factory.mktemp("clone"))
+    return make_once(tmp_path_factory, "clone", copy_repository)
 
 
 @pytest.fixture(scope="session")
-def finished(tmp_path_factory, repository, archive_path) -> Run:
-    """A finished run of small.yaml. Tests must leave it as it is, or work on a copy (:func:`copy_of`)."""
-    config = yaml.safe_load(SMALL.read_text())
-    run = Run(repository, tmp_path_factory.mktemp("finished"), config, archive_path)
-    run.output = run.succeed()
-    return run
+def finished(tmp_path_factory, repository, archive_path) -> Iterator[FinishedRun]:
+    """A finished run of small.yaml, the same for all workers. Tests change only copies of it."""
+
+    def make(directory: Path) -> None:
+        run = Run(repository, directory, yaml.safe_load(SMALL.read_text()), archive_path)
+        (directory / "printed").write_text(run.succeed())
+
+    directory = make_once(tmp_path_factory, "finished", make)
+    before = state(directory)
+    yield FinishedRun(repository, directory, archive_path)
+    assert state(directory) == before, "a test has changed the finished run that all tests share"
 
 
 @pytest.fixture
@@ -35,3 +42,10 @@ def copy_of_finished(finished, tmp_path, archive_path, small_config) -> Run:
     """A copy of the finished run, modification times and Snakemake's records included."""
     shutil.copytree(finished.directory, tmp_path / "run", symlinks=True)
     return Run(finished.repository, tmp_path / "run", small_config, archive_path)
+
+
+@pytest.fixture
+def untrained(copy_of_finished) -> Run:
+    """A copy of the finished run that has the training text, and nothing of what comes after it."""
+    keep_training_text(copy_of_finished.directory / "results")
+    return copy_of_finished

@@ -72,6 +72,20 @@ class Run:
         return {str(path.relative_to(results)): (path.read_bytes(), path.stat().st_mtime_ns) for path in found}
 
 
+class FinishedRun(Run):
+    """A run that is there and stays as it is: Snakemake writes into its directory even when it only plans."""
+
+    def __init__(self, repository: Path, directory: Path, archive: Path) -> None:
+        self.repository, self.directory, self._archive = repository, directory, archive
+        self.output = (directory / "printed").read_text()
+
+    def configure(self, config: dict | str) -> None:
+        raise AssertionError("all tests share the finished run: take a copy of it")
+
+    def command(self, *arguments: str, cores: int = 2) -> list[str]:
+        raise AssertionError("all tests share the finished run: take a copy of it")
+
+
 def jobs(printed: str) -> dict[str, int]:
     """Rule -> number of jobs, of what Snakemake printed."""
     if "Job stats:" not in printed:
@@ -91,3 +105,10 @@ def copy_repository(target: Path) -> Path:
             (target / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, target / name)
     return target
+
+
+def keep_training_text(results: Path) -> None:
+    """Remove everything from ``results`` but the archive and the ladder's corpus and tokenizer."""
+    for path in results.iterdir():
+        if path.name not in ("sources", "ladder"):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()

@@ -18,8 +18,9 @@ import transformers
 
 from elusive.tables import read_metadata, read_table
 from hub_server import HubServer
-from runs import ROOT, Run, jobs
+from runs import ROOT, Run, jobs, keep_training_text
 from scoring_checkpoints import random_model, save_checkpoint, train_tokenizer
+from sharing import make_once
 
 DOCUMENT = ROOT / "workflow" / "docs" / "changes.md"
 SHAPE = {
@@ -217,19 +218,21 @@ def lose(run, folder):
         (run.directory / "results" / folder / model / checkpoint / "quiz.parquet").unlink()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def models(archive_path, tmp_path_factory):
     """Directories of random weights: one of the user's own, another, and two for the hub; and their parameters."""
-    tokenizer = train_tokenizer(archive_path, tmp_path_factory.mktemp("tokenizer"), vocabulary=512)
-    place = tmp_path_factory.mktemp("models")
-    config = transformers.GPTNeoXConfig(**SHAPE)
-    for seed, name in enumerate(("step20", "other", "far", "moved")):
-        save_checkpoint(random_model(config, seed=seed), tokenizer, place / name)
+
+    def make(place: Path) -> None:
+        tokenizer = train_tokenizer(archive_path, place / "tokenizer", vocabulary=512)
+        for seed, name in enumerate(("step20", "other", "far", "moved")):
+            save_checkpoint(random_model(transformers.GPTNeoXConfig(**SHAPE), seed=seed), tokenizer, place / name)
+
+    place = make_once(tmp_path_factory, "models", make)
     loaded = transformers.AutoModelForCausalLM.from_pretrained(place / "other")
     return place, sum(parameter.numel() for parameter in loaded.parameters())
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def server(models):
     """A hub with the branch of the run, and one that it may move to."""
     place, _ = models
@@ -239,9 +242,9 @@ def server(models):
         yield server
 
 
-@pytest.fixture(scope="module")
-def base(server, models, repository, archive_path, tmp_path_factory):
-    """A run in which every table is there."""
+@pytest.fixture(scope="session")
+def base(server, models, finished, repository, archive_path, tmp_path_factory):
+    """The directory of a run in which every table is there, and its configuration."""
     place, parameters = models
     own = {"parameters": parameters, "tokens_per_step": 100, "dtype": "float32"}
     config = {
@@ -258,24 +261,31 @@ def base(server, models, repository, archive_path, tmp_path_factory):
         ],
         "scoring": {"device": "cpu"},
     }
-    run = ChangedRun(repository, tmp_path_factory.mktemp("base"), config, archive_path)
-    run.server, run.config = server, config
-    # A link, so that a copy of the run has the same files.
-    (run.directory / "weights").symlink_to(place)
-    for name in BENCHMARKS:
-        write_questions(run.directory / f"{name}.jsonl", questions())
-    run.succeed(*LOGPROBS)
-    return run
+
+    def make(directory: Path) -> None:
+        # With a training text that is there already: only another seed makes it anew.
+        shutil.copytree(finished.directory, directory, symlinks=True, dirs_exist_ok=True)
+        keep_training_text(directory / "results")
+        run = ChangedRun(repository, directory, config, archive_path)
+        run.server = server
+        # A link, so that a copy of the run has the same files.
+        (directory / "weights").symlink_to(place)
+        for name in BENCHMARKS:
+            write_questions(directory / f"{name}.jsonl", questions())
+        run.succeed(*LOGPROBS)
+
+    return make_once(tmp_path_factory, "changes", make), config
 
 
 @pytest.fixture
-def run(base, server, tmp_path, archive_path):
+def run(base, server, repository, tmp_path, archive_path):
     """A copy of the finished run, and the hub as it was then."""
+    directory, config = base
     branches = server.repositories["model", "tests/far"].branches
     before = dict(branches)
-    shutil.copytree(base.directory, tmp_path / "run", symlinks=True)
-    run = ChangedRun(base.repository, tmp_path / "run", base.config, archive_path)
-    run.server, run.config = server, base.config
+    shutil.copytree(directory, tmp_path / "run", symlinks=True)
+    run = ChangedRun(repository, tmp_path / "run", config, archive_path)
+    run.server, run.config = server, config
     yield run
     branches.update(before)
 
@@ -302,8 +312,8 @@ def done(run, source: str, before: dict[str, float]) -> str:
     return WRITTEN if any("the numbers stay" in text for text in texts) else TAKEN
 
 
-#: A row of each kind; the others take their time.
-QUICK = (
+#: Of these rows, one of each kind, a second run is tried too.
+TWICE = (
     "nothing",
     "a question's gold",
     "a benchmark less",
@@ -314,10 +324,8 @@ QUICK = (
 )
 
 
-@pytest.mark.parametrize(
-    "change",
-    [pytest.param(c, id=c.what, marks=[] if c.what in QUICK else pytest.mark.slow) for c in CHANGES],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.what)
 def test_what_runs(run, change):
     results = run.directory / "results"
     times = {str(path): path.stat().st_mtime_ns for path in results.glob("logs/**/*.log")}
@@ -341,7 +349,7 @@ def test_what_runs(run, change):
         log = (results / "logs/download/far/step30.log").read_text()
         assert "tables are there, no weights are needed" in log
     assert not list((results / "checkpoints").glob("far/*/*")), "neither weights nor what stands for them stay"
-    if change.what in QUICK:
+    if change.what in TWICE:
         assert run.planned(*targets(run)) == {}, "and a second run does nothing"
     # Whatever was not scored: every table has what the items say now, and the numbers of the weights as they are now.
     items = read_table(results / "items/quiz.parquet", "items")

@@ -38,6 +38,8 @@ ARCHITECTURES = {
     "olmo": transformers.OlmoConfig(**SMALL),
     "olmo2": transformers.Olmo2Config(**SMALL, num_key_value_heads=2),
 }
+pytestmark = pytest.mark.slow
+
 #: Revisions of each: every architecture is there, and one has several.
 STEPS = {"gpt_neox": (1, 2), "gpt2": (1,), "llama": (1,), "olmo": (1,), "olmo2": (1,)}
 CHECKPOINTS = [(name, step) for name, steps in STEPS.items() for step in steps]

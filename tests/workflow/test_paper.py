@@ -20,6 +20,7 @@ def planned(tmp_path_factory, repository, archive_path) -> dict[str, int]:
     return Run(repository, tmp_path_factory.mktemp("paper"), config, archive_path).planned()
 
 
+@pytest.mark.slow
 def test_jobs_of_the_paper(planned):
     expected = {"download": CHECKPOINTS, "score": CHECKPOINTS, "items": TASKS, "metrics": TASKS, "correlations": TASKS}
     assert {rule: planned.get(rule) for rule in expected} == expected

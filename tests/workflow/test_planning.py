@@ -1,6 +1,7 @@
 """`snakemake plan` and the budget, with the real Snakefile."""
 
 import polars as pl
+import pytest
 import yaml
 
 from runs import ROOT, Run
@@ -28,6 +29,7 @@ def test_the_papers_run_is_planned_without_network_or_weights(repository, tmp_pa
     assert 1e18 < total["score_flops"] < 1e19 and total["gpu_hours"] > 1
 
 
+@pytest.mark.slow
 def test_a_run_beyond_its_budget_starts_nothing(repository, tmp_path, small_config, archive_path):
     run = Run(repository, tmp_path, small_config | {"budget": {"flops": 1000}}, archive_path)
     done = run.snakemake()
@@ -42,6 +44,7 @@ def test_a_run_beyond_its_budget_starts_nothing(repository, tmp_path, small_conf
     run.succeed("-n")
 
 
+@pytest.mark.slow
 def test_what_is_done_stays_done_and_is_free(copy_of_finished, small_config):
     run = copy_of_finished
     assert "18 of 18" in run.succeed("plan")
@@ -61,6 +64,7 @@ def test_what_is_done_stays_done_and_is_free(copy_of_finished, small_config):
     assert "19 of 24" in run.succeed("plan")
 
 
+@pytest.mark.slow
 def test_what_is_no_longer_asked_for_is_listed_and_removed(copy_of_finished, small_config):
     run = copy_of_finished
     before = made(run)

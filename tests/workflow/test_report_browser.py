@@ -20,6 +20,8 @@ from browser import Browser, find
 from elusive.report.report import write_report
 from synthetic_run import SyntheticRun, draw_figure, make_run, planted_disagreements, report_inputs
 
+pytestmark = pytest.mark.slow
+
 BENCHMARKS = ("arc_easy", "mmlu", "sciq")
 FIGURES = ("survival/arc_easy", "survival/sciq", "statistics/spearman", "masses/sciq", "loss")
 PHONE, DESK = 390, 1400

@@ -26,6 +26,7 @@ def tables(run: Run) -> dict[str, bytes]:
     return {name: content for pattern in TABLES for name, (content, _) in run.files(pattern).items()}
 
 
+@pytest.mark.slow
 def test_everything_is_made(finished, small_config):
     results = finished.directory / "results"
     for benchmark in (entry["name"] for entry in small_config["benchmarks"]):
@@ -43,12 +44,14 @@ def test_everything_is_made(finished, small_config):
     assert not list(results.rglob(".*.parquet*")), "no temporary file is left"
 
 
+@pytest.mark.slow
 def test_progress_is_shown(finished):
     assert "Scoring small-d64/step8" in finished.output
     assert "Training small-d64" in finished.output
     assert "steps (100%) done" in finished.output
 
 
+@pytest.mark.slow
 def test_tables_satisfy_the_contract(finished, small_config):
     results = finished.directory / "results"
     for benchmark in (entry["name"] for entry in small_config["benchmarks"]):
@@ -86,10 +89,12 @@ def test_tables_satisfy_the_contract(finished, small_config):
     assert set(dictionary["table"]) == set(SCHEMAS) and dictionary["meaning"].null_count() == 0
 
 
-def test_a_second_run_does_nothing(finished):
-    assert finished.planned() == {}
+@pytest.mark.slow
+def test_a_second_run_does_nothing(copy_of_finished):
+    assert copy_of_finished.planned() == {}
 
 
+@pytest.mark.slow
 def test_touching_every_source_file_reruns_nothing_expensive(copy_of_finished, archive_path, tmp_path, small_config):
     # A fresh checkout at another place: every source file is newer than every result.
     clone = copy_repository(tmp_path / "elsewhere")
@@ -99,6 +104,7 @@ def test_touching_every_source_file_reruns_nothing_expensive(copy_of_finished, a
     assert not EXPENSIVE & run.planned().keys()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("module", "reruns", "leaves"),
     [
@@ -118,6 +124,7 @@ def test_tables_and_figures_follow_the_code_that_makes_them(
     assert not EXPENSIVE & planned.keys()
 
 
+@pytest.mark.slow
 def test_adding_a_benchmark_scores_only_it(copy_of_finished, small_config):
     checkpoints = copy_of_finished.files("checkpoints/*/*/*")
     before = copy_of_finished.files("logprobs/*/*/*")
@@ -136,6 +143,7 @@ def test_adding_a_benchmark_scores_only_it(copy_of_finished, small_config):
         assert "3 of 4 tables are up to date" in path.read_text()
 
 
+@pytest.mark.slow
 def test_a_new_scorer_version_rescores_everything(copy_of_finished, archive_path, tmp_path, small_config):
     clone = copy_repository(tmp_path / "newer")
     version = clone / "workflow/elusive/scoring/version.py"
@@ -153,6 +161,7 @@ def test_a_new_scorer_version_rescores_everything(copy_of_finished, archive_path
     assert changed == {name for name in before if "/step2/" in name}
 
 
+@pytest.mark.slow
 def test_tables_of_an_older_scorer_are_not_current_after_a_failure(
     copy_of_finished, archive_path, tmp_path, small_config
 ):
@@ -171,20 +180,17 @@ def test_tables_of_an_older_scorer_are_not_current_after_a_failure(
     assert run.planned(target) == {"score": 1}
 
 
-def test_number_of_cores_does_not_change_a_byte(finished, repository, tmp_path, small_config, archive_path):
-    run = Run(repository, tmp_path / "one", small_config, archive_path)
+@pytest.mark.slow
+def test_a_killed_run_loses_no_finished_job_and_one_core_changes_no_byte(
+    repository, tmp_path, small_config, archive_path, finished
+):
+    """Two properties of one run: on a single core, and killed in its midst."""
+    run = Run(repository, tmp_path / "killed", small_config, archive_path)
     theirs = tables(finished)
     assert {Path(name).parts[0] for name in theirs} == {pattern.partition("/")[0] for pattern in TABLES}
-    run.succeed(*(f"results/{name}" for name in theirs), cores=1)
-    ours = tables(run)
-    assert ours.keys() == theirs.keys()
-    assert [name for name, content in ours.items() if theirs[name] != content] == []
-
-
-def test_a_killed_run_loses_no_finished_job(repository, tmp_path, small_config, archive_path, finished):
-    run = Run(repository, tmp_path / "killed", small_config, archive_path)
+    targets = [f"results/{name}" for name in theirs]
     process = subprocess.Popen(
-        run.command(*ANALYSIS),
+        run.command(*targets, cores=1),
         cwd=run.directory,
         env=run.environment(),
         stdout=subprocess.DEVNULL,
@@ -200,7 +206,7 @@ def test_a_killed_run_loses_no_finished_job(repository, tmp_path, small_config, 
     assert process.returncode == -signal.SIGKILL, "the run ended before it could be killed"
     kept = run.files("logprobs/*/*/*") | run.files("checkpoints/*/*/*") | run.files("items/*")
     assert list((run.directory / ".snakemake/locks").iterdir()), "as after a loss of power"
-    said = run.succeed(*ANALYSIS)
+    said = run.succeed(*targets, cores=1)
     assert f"the run of process {process.pid}, which was killed, has left its lock behind, which is removed" in said
     after = run.files("logprobs/*/*/*") | run.files("checkpoints/*/*/*") | run.files("items/*")
     assert {name: content for name, (content, _) in after.items()}.items() <= {
@@ -210,6 +216,10 @@ def test_a_killed_run_loses_no_finished_job(repository, tmp_path, small_config, 
     # What was finished is still the same file, apart from the one checkpoint that was being scored or recorded.
     assert len({name.split("/")[2] + name.split("/")[1] for name in kept.keys() - untouched if "logprobs" in name}) <= 2
     assert all(name in untouched for name in kept if name.startswith(("items/", "checkpoints/")))
+    # And the finished run had two cores.
+    ours = tables(run)
+    assert ours.keys() == theirs.keys()
+    assert [name for name, content in ours.items() if theirs[name] != content] == []
 
 
 @pytest.fixture
@@ -222,6 +232,7 @@ def orphans():
             os.kill(number, signal.SIGKILL)
 
 
+@pytest.mark.slow
 def test_a_killed_run_whose_jobs_go_on_keeps_its_lock(repository, tmp_path, small_config, archive_path, orphans):
     small_config["ladder"]["checkpoints"] = [2, 4, 10**7]
     run = Run(repository, tmp_path / "killed", small_config, archive_path)
@@ -257,12 +268,14 @@ def test_a_killed_run_whose_jobs_go_on_keeps_its_lock(repository, tmp_path, smal
     assert not list((run.directory / ".snakemake/elusive-runs").glob("*.json"))
 
 
+@pytest.mark.slow
 def test_snakemake_makes_its_own_report(copy_of_finished):
     copy_of_finished.succeed("--report", "snakemake-report.html")
     page = (copy_of_finished.directory / "snakemake-report.html").read_text()
     assert "survival" in page
 
 
+@pytest.mark.slow
 def test_own_checkpoints_and_own_benchmark_by_configuration_alone(copy_of_finished, small_config):
     directory = copy_of_finished.directory
     shutil.copytree(directory / "results/checkpoints/small-d64", directory / "weights")
@@ -313,6 +326,7 @@ def test_own_checkpoints_and_own_benchmark_by_configuration_alone(copy_of_finish
     assert read_metadata(directory / "results/logprobs/mine/step8/quiz.parquet")["tokens"] == 2048
 
 
+@pytest.mark.slow
 def test_accuracies_of_published_models_are_compared(copy_of_finished, small_config):
     directory = copy_of_finished.directory
     steps = {"step1": "step2", "step2": "step4", "step4": "step8"}
@@ -345,6 +359,7 @@ def test_accuracies_of_published_models_are_compared(copy_of_finished, small_con
         assert row["status"] == ("agrees" if abs(row["z"]) <= 1 else "near" if abs(row["z"]) <= 2 else "differs")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", ["results/items/mmlu.parquet", "results/logprobs/small-d64/step4/mmlu.parquet"])
 def test_a_truncated_table_stops_with_a_clear_error(copy_of_finished, place):
     path = copy_of_finished.directory / place

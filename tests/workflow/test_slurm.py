@@ -26,11 +26,14 @@ SITE = [
 TABLES = ("logprobs/*/*/*", "metrics/*/*", "correlations/*/*", "tables/*")
 ANALYSIS = ["results/tables/correlation_statistics.parquet", "results/tables/scores.parquet"]
 
-pytestmark = pytest.mark.skipif(
-    bool(missing_binaries()),
-    reason=f"SLURM IS NOT TESTED: {', '.join(missing_binaries())} not found "
-    "(apt-get install slurmctld slurmd slurm-client munge)",
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        bool(missing_binaries()),
+        reason=f"SLURM IS NOT TESTED: {', '.join(missing_binaries())} not found "
+        "(apt-get install slurmctld slurmd slurm-client munge)",
+    ),
+]
 
 
 @pytest.fixture(scope="module")
@@ -112,8 +115,12 @@ def assert_same_tables(run: Run, finished: Run) -> None:
     assert all(theirs[name] == content for name, content in ours.items())
 
 
-def test_everything_through_slurm(cluster, finished, tmp_path, archive_path, small_config):
-    run = SlurmRun(cluster, finished.repository, tmp_path / "run", small_config, archive_path)
+def test_everything_through_slurm(untrained, cluster, finished, tmp_path, archive_path, small_config):
+    # What is there already would not have gone to the cluster.
+    empty = SlurmRun(cluster, finished.repository, tmp_path / "empty", small_config, archive_path)
+    at_home = re.findall(r"^localrule (\w+):", empty.succeed("-n", *ANALYSIS), re.MULTILINE)
+    assert {"archive", "corpus"} <= set(at_home)
+    run = SlurmRun(cluster, finished.repository, untrained.directory, small_config, archive_path)
     printed = run.succeed(*ANALYSIS)
     assert_same_tables(run, finished)
     jobs = run.jobs()

@@ -75,6 +75,7 @@ def items_of(run, benchmark):
     return load_items(run.directory / f"results/items/{benchmark}.parquet")
 
 
+@pytest.mark.slow
 def test_the_example_runs_as_it_is(example):
     scores = pl.read_parquet(example.directory / TABLES[0])
     assert set(scores["benchmark"].unique()) == {"piqa", "quiz", "openbookqa_with_fact"}
@@ -84,6 +85,7 @@ def test_the_example_runs_as_it_is(example):
     assert example.planned(*TABLES) == {}
 
 
+@pytest.mark.slow
 def test_items_of_the_example(example, server):
     quiz = items_of(example, "quiz")
     assert quiz.metadata["source"] == "file"
@@ -100,6 +102,7 @@ def test_items_of_the_example(example, server):
     assert pl.read_parquet(table)["log_likelihood"].is_finite().all()
 
 
+@pytest.mark.slow
 def test_hub_in_the_place_of_the_archive(server, repository, archive_path, tmp_path, small_config):
     """A built-in benchmark has the same items from the hub; changing its source remakes them and nothing else."""
     benchmark = {"name": "openbookqa", "limit": 40}

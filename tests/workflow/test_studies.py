@@ -44,6 +44,7 @@ def test_in_the_directory_of_the_study(study):
     assert "results/logprobs/mine/step1000/quiz.parquet" in done.stdout
 
 
+@pytest.mark.slow
 def test_from_elsewhere(study, tmp_path):
     assert "`--directory /path/to/study`" in EXAMPLE.read_text()
     arguments = ["-s", str(ROOT / "Snakefile"), "--directory", str(study), "--configfile", str(study / "own.yaml")]

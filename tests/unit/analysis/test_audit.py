@@ -108,6 +108,7 @@ def test_a_curve_is_no_wrong_upload(kind, count, even, seed):
     assert off_trend(x, curve(kind, x)) == {}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_noise_is_hardly_ever_one(kind):
     """Half a per cent of the log-likelihood from checkpoint to checkpoint, more than real runs have at their end."""

@@ -78,6 +78,7 @@ def coverage(models: int, memory: float, method: str, count: int = 1000) -> dict
     return result
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("models", [6, 8, 13])
 def test_intervals_over_independent_checkpoints_cover(models, method):

@@ -30,6 +30,7 @@ def test_design_has_the_papers_scale(paper_scale):
     assert list(sizes.values()) == [7, 6, 13, 7, 8, 9]
 
 
+@pytest.mark.slow
 def test_small_scale_runs_every_stage_and_equals_scipy(paper_scale, tmp_path, capsys):
     result = paper_scale.main(
         ["--scale", "0.02", "--sample", "3", "--folder", str(tmp_path), "--benchmarks", "openbookqa"]

@@ -357,6 +357,7 @@ write_checkpoints(checkpoints=members(logprobs), training=[], **both("checkpoint
 """
 
 
+@pytest.mark.slow
 def test_two_runs_with_other_numbers_of_threads_give_the_same_bytes(tmp_path):
     inputs = random_run(tmp_path / "in", items=700, checkpoints=12, subjects=True)
     source = Path(__file__).parents[3] / "workflow"

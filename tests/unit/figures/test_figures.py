@@ -17,6 +17,7 @@ import polars.selectors as cs
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from docutils import core
 from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.text import Text
@@ -73,7 +74,13 @@ FIGURES = (
 )
 
 
-@pytest.mark.parametrize("figure", FIGURES)
+#: What is drawn every day.
+DAILY = ("attribution/spearman", "example", "loss")
+
+
+@pytest.mark.parametrize(
+    "figure", [pytest.param(name, marks=[] if name in DAILY else pytest.mark.slow) for name in FIGURES]
+)
 def test_files_are_sound_and_the_same_twice(figure: str, run: SyntheticRun, tmp_path: Path) -> None:
     first, second = (draw_figure(run, figure, tmp_path / folder) for folder in "ab")
     for name in first:
@@ -86,6 +93,10 @@ def test_files_are_sound_and_the_same_twice(figure: str, run: SyntheticRun, tmp_
     assert pdf.startswith(b"%PDF") and pdf.rstrip().endswith(b"%%EOF")
     assert b"CreationDate" not in pdf and len(pdf) < 600_000
     assert "What to see:" in first["caption"].read_text(encoding="utf-8")
+    # The caption is plain reStructuredText. Level 2 is a warning: nothing in it may look like markup that is not there.
+    include = f".. include:: {first['caption']}\n   :encoding: utf-8\n"
+    body = core.publish_parts(include, writer="html", settings_overrides={"halt_level": 2})["body"]
+    assert json.dumps("What to see")[1:-1] in body
     data = pl.read_csv(first["data"])
     assert len(data) and all("\n" not in value for value in data.select(cs.string()).to_series(0).drop_nulls())
 
@@ -265,6 +276,7 @@ def test_numbers_are_written_as_in_print() -> None:
     assert style.whole_powers((-28.3, -1.2)) == [-25, -20, -15, -10, -5]
 
 
+@pytest.mark.slow
 def test_data_of_a_figure_are_what_it_draws(run: SyntheticRun, tmp_path: Path) -> None:
     data = pl.read_csv(draw_figure(run, "scores/piqa", tmp_path)["data"])
     assert data["part"].unique().sort().to_list() == [1, 2, 3]
@@ -305,6 +317,7 @@ def test_breaks_of_scales() -> None:
     assert [style.compute_label(10 ** math.log10(v)) for v in (2e22, 1e22)] == [r"$2\times10^{22}$", "$10^{22}$"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("spread", [1.5, 4, 30, 1e5])
 def test_means_over_any_range_of_compute_are_drawn(spread: float, run: SyntheticRun) -> None:
     table = pq.read_table(run.table("means")).to_pandas()
@@ -322,16 +335,6 @@ def test_nine_families_still_differ() -> None:
     names = [f"family {i}" for i in range(24)]
     colours, shapes = style.family_colours(names), style.family_shapes(names)
     assert len({(colours[n], shapes[n]) for n in names}) == 24
-
-
-def test_captions_are_plain_restructured_text(run: SyntheticRun, tmp_path: Path) -> None:
-    core = pytest.importorskip("docutils.core")
-    for figure in FIGURES:
-        source = draw_figure(run, figure, tmp_path)["caption"]
-        include = f".. include:: {source}\n   :encoding: utf-8\n"
-        # Level 2 is a warning: nothing in a caption may look like markup that is not there.
-        body = core.publish_parts(include, writer="html", settings_overrides={"halt_level": 2})["body"]
-        assert json.dumps("What to see")[1:-1] in body
 
 
 def _metrics(run: SyntheticRun, benchmark: str) -> pd.DataFrame:

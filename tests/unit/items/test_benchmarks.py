@@ -183,6 +183,7 @@ def test_check_refuses_wrong_subjects(sets):
         check(BENCHMARKS["mmlu"], "test", items)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("num_fewshot", [1, 5])
 @pytest.mark.parametrize("subject", ["anatomy", "high_school_european_history", "formal_logic"])
 def test_solved_examples_are_lm_evals(archive_path, subject, num_fewshot):

@@ -15,6 +15,8 @@ from elusive.tables import read_metadata
 from hub_datasets import add_converted, add_dataset
 from hub_server import HubServer
 
+pytestmark = pytest.mark.slow
+
 WORKFLOW = Path(__file__).parents[3] / "workflow"
 MC_TACO = Path(__file__).parents[1] / "data" / "mc_taco.tsv"
 

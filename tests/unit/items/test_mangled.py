@@ -25,6 +25,8 @@ from hypothesis import strategies as st
 from elusive.errors import ElusiveError
 from elusive.items.build import build_items, load_items
 
+pytestmark = pytest.mark.slow
+
 EXAMPLES = int(os.environ.get("ELUSIVE_EXAMPLES", 150))
 FIELDS = ("question", "good", "bad", "key")
 SPEC = {

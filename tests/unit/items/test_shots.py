@@ -97,6 +97,7 @@ def _jsonl(path, rows):
     return str(path)
 
 
+@pytest.mark.slow
 def test_built_in_benchmark_from_files(archive_path, tmp_path):
     """All of its rows, with examples from another file: as lm-eval has it on its training split."""
     with Archive(archive_path) as archive:

@@ -110,6 +110,7 @@ def words_of(text):
     return re.findall(r"\w+", text)
 
 
+@pytest.mark.slow
 def test_planted_13_grams_are_found(evaluated):
     planted, expected = [], set()
     long = [text for text in evaluated if len(words_of(text)) > 20]
@@ -132,11 +133,13 @@ def test_planted_13_grams_are_found(evaluated):
     assert Overlap(planted).shared(evaluated) == expected
 
 
+@pytest.mark.slow
 def test_no_document_shares_a_13_gram_with_an_evaluated_item(built, evaluated):
     """Documents as they are trained on, questions included; every fourth, to be quick."""
     assert Overlap(decoded(built, "train")[::4]).shared(evaluated) == set()
 
 
+@pytest.mark.slow
 def test_passages_that_overlap_are_dropped(archive_path, tmp_path, monkeypatch, found, evaluated):
     """One text with an evaluated item in it, one with such an item as its question, among the archive's."""
     item = next(text for text in evaluated if len(words_of(text)) > 30)
@@ -264,6 +267,7 @@ def decoded(directory, name):
     return tokenizer_of(directory)._tokenizer.decode_batch(parts)
 
 
+@pytest.mark.slow
 def test_arrays(built):
     for name in ("train", "validation"):
         tokens = np.load(built / "corpus" / f"{name}.npy")
@@ -275,6 +279,7 @@ def test_arrays(built):
         assert len(np.unique(tokens)) > 0.7 * VOCABULARY
 
 
+@pytest.mark.slow
 def test_summary(built):
     summary = json.loads((built / "corpus" / "corpus.json").read_text())
     for name in ("train", "validation"):
@@ -285,6 +290,7 @@ def test_summary(built):
     assert 0.005 < summary["tokens"]["validation"] / summary["tokens"]["train"] < 0.05
 
 
+@pytest.mark.slow
 def test_validation_passages_are_not_trained_on(built, found):
     pieces = {name: {t.split("\nQuestion: ")[0] for t in decoded(built, name)} for name in ("train", "validation")}
     owner = {}
@@ -298,6 +304,7 @@ def test_validation_passages_are_not_trained_on(built, found):
     assert len(sources["train"]) > 0.95 * len(found)
 
 
+@pytest.mark.slow
 def test_training_begins_with_single_sentences(built):
     texts = decoded(built, "train")
     assert all(text.count("\nQuestion: ") == 1 and "what" in text for text in texts[:1000])
@@ -305,6 +312,7 @@ def test_training_begins_with_single_sentences(built):
     assert np.mean([text.count("\nQuestion: ") != 1 for text in later]) > 0.3
 
 
+@pytest.mark.slow
 def test_tokenizer(built):
     tokenizer = tokenizer_of(built)
     assert len(tokenizer) == VOCABULARY
@@ -315,6 +323,7 @@ def test_tokenizer(built):
     assert 0 not in tokenizer("Question: a?\nAnswer: b")["input_ids"]
 
 
+@pytest.mark.slow
 def test_a_second_build_gives_the_same_bytes(archive_path, tmp_path, monkeypatch, found, evaluated):
     # A part of the real passages, to be quick; what is left out is only reading and the comparison with the items.
     monkeypatch.setattr(corpus, "passages", lambda _: found[:1000])

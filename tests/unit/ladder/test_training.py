@@ -302,6 +302,7 @@ def test_training_is_quiet_but_for_its_log(corpus, tmp_path, capfd):
 # --- interruptions
 
 
+@pytest.mark.slow
 def test_killed_and_resumed_gives_the_same_bytes(tmp_path):
     spec = SPEC | {"checkpoints": [2, 240, 250], "context": 64, "width": 64, "layers": 2}
     home = make_corpus(tmp_path / "ladder")

@@ -99,6 +99,7 @@ def test_bytes_give_tokens_within_ten_per_cent(name, items):
     assert positions == pytest.approx(row.positions, rel=0.2 if name == "sciq" else 0.1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SMALL)
 def test_the_scorer_runs_about_the_tokens_of_the_tree(name, items, tokenizer):
     batches = plan(requests_of(items[name], tokenizer), Limits(tokens=8192, branching=True))

@@ -285,6 +285,7 @@ def test_the_script_counts_ties_and_constants_as_the_tables_do(tmp_path, monkeyp
     assert float(run_in(tmp_path, card.SCRIPT, monkeypatch)) == pytest.approx(expected, abs=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fixture", ["published", "with_texts"])
 def test_croissant_is_accepted(fixture, request, tmp_path):
     directory = request.getfixturevalue(fixture)

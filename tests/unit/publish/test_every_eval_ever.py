@@ -15,6 +15,8 @@ from elusive.configuration.published import Published
 from elusive.publish.every_eval_ever import SCHEMA_VERSION, export
 from published_set import BENCHMARKS, published_run
 
+pytestmark = pytest.mark.slow
+
 SCHEMAS = Path(__file__).parents[1] / "data" / "every_eval_ever"
 
 

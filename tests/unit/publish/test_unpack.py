@@ -15,6 +15,8 @@ from elusive.publish.unpack import outputs_of, write_items, write_logprobs
 from elusive.tables import read_metadata, read_table, write_table
 from published_set import BENCHMARKS, published_run
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):

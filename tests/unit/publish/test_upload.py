@@ -16,6 +16,8 @@ from elusive.publish.dataset import CHECKSUMS
 from hub_server import HubServer
 from published_set import published_run
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[3]
 REPO = "somebody/elusive-set"
 

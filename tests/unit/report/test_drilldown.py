@@ -30,6 +30,8 @@ from elusive.report.drilldown import (
 from elusive.report.titles import title
 from synthetic_run import SyntheticRun, drilldown_inputs, make_run
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> SyntheticRun:

@@ -70,6 +70,7 @@ def _section(page: str, name: str) -> str:
     return page.split(f'<section id="{name}"')[1].split("</section>")[0]
 
 
+@pytest.mark.slow
 def test_the_audit_is_there_when_it_has_something_to_say(page: str, run: SyntheticRun, tmp_path: Path) -> None:
     assert "Audit" not in _text(page) and 'id="audit"' not in page
     rows = [

@@ -147,6 +147,7 @@ def sample(tokenizer, pairs):
     return lambda model: tokenize(tokenizer, contexts, continuations, resolve_max_length(model.config, tokenizer))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_half_precision_hides_no_wrong_way(sample, monkeypatch, name):
     """Even where nothing is known about the architecture, rounding is not taken for an excuse."""

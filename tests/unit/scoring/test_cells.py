@@ -182,6 +182,7 @@ def test_finished_tables_come_back_when_outputs_were_deleted(checkpoint, items, 
     assert read_metadata(paths[2])["add_bos_token"] is False
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", ["scorer", "dtype", "max_length", "add_bos_token", "weights", "code", "items"])
 def test_what_changes_results_is_scored_again(checkpoint, items, copy, tmp_path, monkeypatch, change):
     directory, sources, overrides = checkpoint, list(items), {}
@@ -229,6 +230,7 @@ NOT_SCORED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", NOT_SCORED)
 def test_what_is_not_scored_is_written_into_the_table_as_it_was(checkpoint, items, copy, tmp_path, change):
     """Nothing heavy is loaded, and the table has the bytes of one that was scored with the items as they are now."""
@@ -468,6 +470,7 @@ def test_settings_add_to_every_spec(checkpoint, items, scored, tmp_path):
         command.run(parser.parse_args([*asked, "--settings", "{"]))
 
 
+@pytest.mark.slow
 def test_killed_job_leaves_complete_tables_only(checkpoint, items, scored, tmp_path):
     # Slow enough to be killed while it works: every benchmark is scored by itself, many times over.
     sources = [items[i % 3] for i in range(60)]
@@ -752,6 +755,7 @@ def test_choices_of_a_table_without_texts():
     assert every.names[4] == "item 'b', choice 1"
 
 
+@pytest.mark.slow
 def test_a_job_imports_no_compiler_and_no_tokenizer_it_does_not_need(checkpoint, items, tmp_path):
     names = (
         "torch._dynamo",
@@ -1059,6 +1063,7 @@ def begins(checkpoint, tmp_path_factory):
     return resaved(checkpoint, tmp_path_factory.mktemp("begins") / "step1", tokenizer)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cached", [False, True])
 def test_a_tokenizer_s_default_that_is_overruled_is_said(begins, checkpoint, items, tmp_path, caplog, cached):
     targets = {}

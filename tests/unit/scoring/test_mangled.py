@@ -325,6 +325,7 @@ def weight_files(directory: Path) -> list[Path]:
     raise AssertionError("no weights")
 
 
+@pytest.mark.slow
 @settings(
     max_examples=EXAMPLES,
     deadline=None,
