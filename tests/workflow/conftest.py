@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from runs import SMALL, FinishedRun, Run, copy_repository, keep_training_text
+from runs import SMALL, FinishedRun, Run, copy_repository
 from sharing import make_once, state
 
 
@@ -42,10 +42,3 @@ def copy_of_finished(finished, tmp_path, archive_path, small_config) -> Run:
     """A copy of the finished run, modification times and Snakemake's records included."""
     shutil.copytree(finished.directory, tmp_path / "run", symlinks=True)
     return Run(finished.repository, tmp_path / "run", small_config, archive_path)
-
-
-@pytest.fixture
-def untrained(copy_of_finished) -> Run:
-    """A copy of the finished run that has the training text, and nothing of what comes after it."""
-    keep_training_text(copy_of_finished.directory / "results")
-    return copy_of_finished

@@ -115,12 +115,8 @@ def assert_same_tables(run: Run, finished: Run) -> None:
     assert all(theirs[name] == content for name, content in ours.items())
 
 
-def test_everything_through_slurm(untrained, cluster, finished, tmp_path, archive_path, small_config):
-    # What is there already would not have gone to the cluster.
-    empty = SlurmRun(cluster, finished.repository, tmp_path / "empty", small_config, archive_path)
-    at_home = re.findall(r"^localrule (\w+):", empty.succeed("-n", *ANALYSIS), re.MULTILINE)
-    assert {"archive", "corpus"} <= set(at_home)
-    run = SlurmRun(cluster, finished.repository, untrained.directory, small_config, archive_path)
+def test_everything_through_slurm(cluster, finished, tmp_path, archive_path, small_config):
+    run = SlurmRun(cluster, finished.repository, tmp_path / "run", small_config, archive_path)
     printed = run.succeed(*ANALYSIS)
     assert_same_tables(run, finished)
     jobs = run.jobs()
