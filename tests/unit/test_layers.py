@@ -8,7 +8,7 @@ import pytest
 LIBRARY = Path(__file__).parents[2] / "workflow" / "elusive"
 
 #: The stages in the order of the flow. ``configuration`` knows what benchmarks there are, so ``items`` comes first.
-STAGES = ("items", "configuration", "plan", "ladder", "hub", "scoring", "analysis", "figures", "report")
+STAGES = ("items", "configuration", "plan", "ladder", "hub", "scoring", "analysis", "forecast", "figures", "report")
 GROUND = ("errors", "files", "logs", "tables", "environment")
 #: What the ground floor's modules may use of each other.
 BELOW = {"files": ("errors",), "logs": ("errors",), "tables": ("errors", "files")}
