@@ -37,6 +37,10 @@ class Axes:
         n, d, x = (np.log10(values) for values in (parameters, tokens, flops))
         return Axes(n - self.origin[0], d - self.origin[1], x - self.origin[2], self.both, self.origin)
 
+    def only(self, i: int) -> Axes:
+        """The point at ``i`` alone."""
+        return Axes(self.n[i : i + 1], self.d[i : i + 1], self.x[i : i + 1], self.both, self.origin)
+
     def design(self, planes: bool = True) -> np.ndarray:
         """Columns 1, n, d where both axes vary and ``planes`` are wanted, else 1, x: [checkpoints, 2 or 3]."""
         columns = [self.n, self.d] if self.both and planes else [self.x]
