@@ -21,6 +21,7 @@ _GROUPS = 4
 _ITEMS_A_CLUSTER = 30
 _MOST_CLUSTERS = 10
 _ITERATIONS = 100
+_LEAST_RISE = 1e-9
 
 
 def difficulty_features(p_choices: np.ndarray) -> np.ndarray:
@@ -54,7 +55,7 @@ def _rises(x: np.ndarray, y: np.ndarray) -> bool:
     """Whether the slope of y on x is at least twice its standard error, and above 0."""
     centred = x - x.mean()
     size = centred @ centred
-    if len(x) < 3 or not size > 0:
+    if len(x) < 3 or not size > 0 or np.ptp(y) < _LEAST_RISE:
         return False
     slope = centred @ y / size
     residual = y - y.mean() - slope * centred
@@ -83,5 +84,6 @@ def clusters(
         return np.full(len(targets), last)
     subset, whole = values[:, chosen].mean(axis=1), values.mean(axis=1)
     centred = subset - subset.mean()
-    slope = centred @ whole / (centred @ centred)
+    size = centred @ centred
+    slope = centred @ whole / size if size > 0 else 0.0
     return np.clip(whole.mean() + slope * (forecast / chosen.sum() - subset.mean()), 0, 1)

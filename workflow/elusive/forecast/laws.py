@@ -29,7 +29,9 @@ from elusive.forecast.points import Axes
 
 _RIDGE = 1e-3
 _PULL = 0.05
-_STARTS = 4
+#: Of the sigmoid's low and high end, steepness and middle, the last two in standard deviations of the losses seen.
+_BOUNDS = ((-0.2, 1.0), (0.0, 1.0), (0.0, 50.0), (-50.0, 50.0))
+_SCALE = 1e4
 
 
 @dataclass(frozen=True)
@@ -175,36 +177,33 @@ def power_loss(means: Means) -> Fitted:
 
 
 def two_step(means: Means) -> Fitted:
-    """The loss by its law, then a sigmoid of the loss."""
+    """The loss by its law, then a sigmoid of the loss; a line where there are no more points than its four numbers."""
+    if len(means.y) <= 4:
+        return two_step_linear(means)
     law = loss_law(means.axes.x, means.loss)
     centre, spread = float(means.loss.mean()), float(means.loss.std()) or 1.0
     floor = min(means.chance, float(means.y.min()))
     z = (means.loss - centre) / spread
 
-    def residuals(values: np.ndarray) -> np.ndarray:
-        low, high, steepness, middle = values
-        predicted = low + (high - low) * special.expit(-steepness * (z - middle))
-        return np.r_[predicted - means.y, _PULL * (high - 1), _PULL * (low - floor)]
-
-    def jacobian(values: np.ndarray) -> np.ndarray:
+    def squares(values: np.ndarray) -> tuple[float, np.ndarray]:
+        """Sum of squared errors and pulls, and its gradient."""
         low, high, steepness, middle = values
         rise = special.expit(-steepness * (z - middle))
+        error = low + (high - low) * rise - means.y
         slope = (high - low) * rise * (1 - rise)
-        rows = np.stack([1 - rise, rise, -slope * (z - middle), slope * steepness], axis=1)
-        return np.vstack([rows, [0, _PULL, 0, 0], [_PULL, 0, 0, 0]])
+        partial = np.stack([1 - rise, rise, -slope * (z - middle), slope * steepness])
+        pulls = _PULL**2 * np.array([low - floor, high - 1, 0.0, 0.0])
+        total = error @ error + (pulls @ pulls) / _PULL**2
+        return _SCALE * total, 2 * _SCALE * (partial @ error + pulls)
 
     low_start = min(max(floor, 0.0), 0.98)
     best = None
+    # Starts within the losses seen: a rise that begins below all of them would fit any scores.
     for steepness in (0.5, 2.0):
-        for middle in (-3.0, -0.5)[: _STARTS // 2]:
-            found = optimize.least_squares(
-                residuals,
-                [low_start, max(min(float(means.y.max()) + 0.2, 1.0), low_start + 0.01), steepness, middle],
-                jac=jacobian,
-                bounds=([-0.2, 0.0, 0.0, -50.0], [1.0, 1.0 + 1e-9, 50.0, 50.0]),
-                max_nfev=200,
-            )
-            if best is None or found.cost < best.cost:
+        for middle in (-1.0, 0.5):
+            start = [low_start, max(min(float(means.y.max()) + 0.2, 1.0), low_start + 0.01), steepness, middle]
+            found = optimize.minimize(squares, start, jac=True, method="L-BFGS-B", bounds=_BOUNDS)
+            if best is None or found.fun < best.fun:
                 best = found
     low, high, steepness, middle = best.x
     return lambda targets: (
