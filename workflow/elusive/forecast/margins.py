@@ -108,7 +108,7 @@ def series_scale(x: np.ndarray, values: np.ndarray) -> np.ndarray:
     df = max(1, count - 1)
     if count >= 4:
         centred = x - x.mean()
-        slope = np.einsum("t,tj->j", centred, residual) / (centred @ centred)
+        slope = np.einsum("t,tj->j", centred, residual) / max(float(centred @ centred), 1e-300)
         residual = residual - centred[:, None] * slope
         df = count - 2
     variance = (residual**2).sum(axis=0) / df
