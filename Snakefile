@@ -26,4 +26,9 @@ include: "workflow/rules/report.smk"
 rule all:
     default_target: True
     input:
-        get_all_outputs(),
+        REPORT,
+        DATA_DICTIONARY,
+        [path for table in TABLES for path in get_table(table).values()],
+        get_all_logprobs(),
+        get_figure_files("png"),
+        get_figure_files("pdf"),

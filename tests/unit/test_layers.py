@@ -9,7 +9,7 @@ LIBRARY = Path(__file__).parents[2] / "workflow" / "elusive"
 
 #: The stages in the order of the flow. ``configuration`` knows what benchmarks there are, so ``items`` comes first.
 STAGES = ("items", "configuration", "plan", "ladder", "hub", "scoring", "analysis", "forecast", "figures", "report")
-GROUND = ("errors", "files", "logs", "tables", "environment")
+GROUND = ("errors", "files", "logs", "tables", "environment", "dependencies")
 #: What the ground floor's modules may use of each other.
 BELOW = {"files": ("errors",), "logs": ("errors",), "tables": ("errors", "files")}
 
@@ -51,3 +51,12 @@ def test_the_ground_floor_imports_no_stage(name):
 def test_a_package_says_what_its_stage_is(stage):
     text = ast.get_docstring(ast.parse((LIBRARY / stage / "__init__.py").read_text()))
     assert len(text.splitlines()) >= 3
+
+
+def test_the_drawing_of_the_house_is_true():
+    text = (LIBRARY.parent / "docs" / "development.md").read_text(encoding="utf-8")
+    drawing = text.split("```")[1].strip().splitlines()
+    assert drawing[0].split("  ")[0] == "ground" and set(GROUND) <= set(drawing[0].split())
+    rooms = [line.split() for line in drawing[2:]]
+    assert [words[0] for words in rooms] == list(STAGES)
+    assert all((LIBRARY.parent / words[-1]).is_file() for words in rooms)

@@ -89,6 +89,25 @@ def test_touching_every_source_file_reruns_nothing_expensive(copy_of_finished, a
     assert not EXPENSIVE & run.planned().keys()
 
 
+@pytest.mark.parametrize(
+    ("module", "reruns", "leaves"),
+    [
+        ("analysis/attribution.py", {"attribution", "figure_attribution", "report"}, {"metrics", "statistics"}),
+        ("figures/means.py", {"figure_benchmark", "figure_accuracy"}, {"metrics", "statistics", "figure_attribution"}),
+        ("scoring/packed.py", set(), {"metrics", "statistics", "figure_benchmark", "report"}),
+    ],
+)
+def test_tables_and_figures_follow_the_code_that_makes_them(
+    copy_of_finished, archive_path, tmp_path, small_config, module, reruns, leaves
+):
+    clone = copy_repository(tmp_path / "newer")
+    with open(clone / "workflow/elusive" / module, "a", encoding="utf-8") as file:
+        file.write("\n# Another line.\n")
+    planned = Run(clone, copy_of_finished.directory, small_config, archive_path).planned("--rerun-triggers", "params")
+    assert reruns <= planned.keys() and not leaves & planned.keys()
+    assert not EXPENSIVE & planned.keys()
+
+
 def test_adding_a_benchmark_scores_only_it(copy_of_finished, small_config):
     checkpoints = copy_of_finished.files("checkpoints/*/*/*")
     before = copy_of_finished.files("logprobs/*/*/*")

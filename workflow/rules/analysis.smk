@@ -1,6 +1,9 @@
 """Metrics, correlations with compute, and their statistics: no model is needed from here on."""
 
 
+include: "lookups/analysis.smk"
+
+
 rule metrics:
     input:
         logprobs=get_benchmark_logprobs,
@@ -16,6 +19,7 @@ rule metrics:
     conda:
         "../../envs/elusive.yaml"
     params:
+        code=get_code("metrics"),
         families=get_described_families(),
     message:
         "Metrics on {wildcards.benchmark}"
@@ -36,6 +40,7 @@ rule correlations:
     conda:
         "../../envs/elusive.yaml"
     params:
+        code=get_code("correlations"),
         families=list(REGISTRY.families),
     message:
         "Correlations with compute on {wildcards.benchmark}"
@@ -56,6 +61,8 @@ rule statistics:
     localrule: True
     conda:
         "../../envs/elusive.yaml"
+    params:
+        code=get_code("statistics"),
     message:
         "Statistics of the correlations"
     script:
@@ -79,6 +86,8 @@ rule mechanism:
     localrule: True
     conda:
         "../../envs/elusive.yaml"
+    params:
+        code=get_code("mechanism"),
     message:
         "What the wrong choices do"
     script:
@@ -98,6 +107,8 @@ rule attribution:
     localrule: True
     conda:
         "../../envs/elusive.yaml"
+    params:
+        code=get_code("attribution"),
     message:
         "What each transformation of the chain costs"
     script:
@@ -117,7 +128,8 @@ rule null_bands:
     conda:
         "../../envs/elusive.yaml"
     params:
-        families=rules.metrics.params.families,
+        code=get_code("null_bands"),
+        families=get_described_families(),
     message:
         "What correlations are by chance"
     script:
@@ -136,6 +148,8 @@ rule checkpoint_intervals:
     localrule: True
     conda:
         "../../envs/elusive.yaml"
+    params:
+        code=get_code("checkpoint_intervals"),
     message:
         "How far the correlations depend on single checkpoints"
     script:
@@ -154,6 +168,8 @@ rule authors_variants:
     localrule: True
     conda:
         "../../envs/elusive.yaml"
+    params:
+        code=get_code("authors_variants"),
     message:
         "What the paper's own computation changes"
     script:
@@ -172,6 +188,8 @@ rule predictability:
     localrule: True
     conda:
         "../../envs/elusive.yaml"
+    params:
+        code=get_code("predictability"),
     message:
         "Which score of each benchmark follows compute best"
     script:
@@ -194,6 +212,7 @@ rule aggregates:
     conda:
         "../../envs/elusive.yaml"
     params:
+        code=get_code("aggregates"),
         families=get_described_families(),
     message:
         "Mean scores and how well they follow compute"
@@ -213,6 +232,8 @@ rule scores:
     localrule: True
     conda:
         "../../envs/elusive.yaml"
+    params:
+        code=get_code("scores"),
     message:
         "Mean scores of every checkpoint"
     script:
@@ -232,6 +253,7 @@ rule checkpoints:
     conda:
         "../../envs/elusive.yaml"
     params:
+        code=get_code("checkpoints"),
         checkpoints=[REGISTRY.describe(member) for member in get_all_checkpoints()],
     message:
         "Table of checkpoints"
@@ -254,6 +276,7 @@ rule reference:
     conda:
         "../../envs/elusive.yaml"
     params:
+        code=get_code("reference"),
         trained=[model.name for model in REGISTRY.ladder_models],
     message:
         "Comparison with published accuracies"
@@ -263,7 +286,7 @@ rule reference:
 
 rule data_dictionary:
     input:
-        os.path.join(workflow.basedir, "workflow", "elusive", "tables.py"),
+        str(ROOT / "workflow" / "elusive" / "tables.py"),
     output:
         DATA_DICTIONARY,
     log:
@@ -273,6 +296,8 @@ rule data_dictionary:
     localrule: True
     conda:
         "../../envs/elusive.yaml"
+    params:
+        code=get_code("data_dictionary"),
     message:
         "What the columns of the tables mean"
     script:

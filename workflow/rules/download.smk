@@ -1,5 +1,9 @@
 """Checkpoints of the Hugging Face hub, each for as long as it has to be scored."""
 
+
+include: "lookups/download.smk"
+
+
 # Unless `--resources download=N` says otherwise: Snakemake has room for few jobs that need no core.
 if REGISTRY.hub_models and "download" not in workflow.global_resources:
     workflow.register_resource("download", DOWNLOADS_AT_ONCE)
@@ -27,11 +31,11 @@ rule download:
         disk_mb=get_download_disk,
     params:
         spec=get_download_spec,
-        partial=CHECKPOINT_PARTIAL,
+        partial=get_download_partial,
         waiting=get_download_waiting,
         version=1,
     message:
         "Downloading {wildcards.model}/{wildcards.checkpoint}"
     shell:
-        "python -m elusive download --spec {params.spec:q} --output {output} --partial {params.partial} "
-        "{params.waiting} --log {log}"
+        "python -m elusive download --spec {params.spec:q} --output {output:q} --partial {params.partial:q} "
+        "{params.waiting} --log {log:q}"

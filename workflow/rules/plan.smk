@@ -1,6 +1,16 @@
 """The plan: what a run would cost, before anything is paid; and the budget, which stops one that would cost too much."""
 
 
+include: "lookups/plan.smk"
+
+
+if not workflow.modifier.is_main_snakefile() and any(limit is not None for limit in REGISTRY.budget.values()):
+    raise WorkflowError(
+        "budget: Snakemake checks no budget in a workflow that is imported as a module; leave the section out, or run "
+        "the Snakefile of elusive itself"
+    )
+
+
 # Runs before the first job of a run, and neither in a dry run nor in the jobs' own processes.
 onstart:
     check_budget()
@@ -14,9 +24,7 @@ rule plan:
     conda:
         "../../envs/elusive.yaml"
     params:
-        **get_table("plan"),
-        text=PLAN,
-        files=[str(file) for file in [CONFIG, *workflow.config_settings.configfiles]],
+        files=[str(file) for file in CONFIG_FILES],
         paths=get_plan_paths(),
     message:
         "What remains to be done, and what it would cost: results/plan.txt"

@@ -1,6 +1,9 @@
 """The report: one page that opens without a network."""
 
 
+include: "lookups/report.smk"
+
+
 rule drilldown:
     input:
         logprobs=get_drilldown_logprobs,
@@ -16,6 +19,7 @@ rule drilldown:
     conda:
         "../../envs/elusive.yaml"
     params:
+        code=get_code("drilldown"),
         members=get_described_families()[get_drilldown_family()],
     message:
         "Items to look at on {wildcards.benchmark}"
@@ -25,7 +29,7 @@ rule drilldown:
 
 rule report:
     input:
-        **{name: get_table(name)["parquet"] for name in get_report_tables()},
+        **{name: get_table(name)["parquet"] for name in REPORT_TABLES},
         items_table=expand(ITEMS, benchmark=REGISTRY.benchmarks),
         logprobs=get_all_logprobs([next(iter(REGISTRY.benchmarks))]),
         drilldowns=expand(DRILLDOWN, benchmark=REGISTRY.benchmarks),
@@ -41,8 +45,9 @@ rule report:
     conda:
         "../../envs/elusive.yaml"
     params:
+        code=get_code("report"),
         figures=get_all_figures(),
-        tables=get_report_tables(),
+        tables=REPORT_TABLES,
         families=get_family_labels(),
         plotted=list(get_plotted_families()),
         members=get_family_members(),

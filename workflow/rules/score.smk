@@ -1,5 +1,9 @@
 """Log-likelihood of every answer choice: one job for a checkpoint and a batch of benchmarks."""
 
+
+include: "lookups/score.smk"
+
+
 for batch, benchmarks in REGISTRY.batches.items():
 
     rule:
@@ -25,11 +29,13 @@ for batch, benchmarks in REGISTRY.batches.items():
         params:
             spec=get_score_spec(batch),
             settings=get_score_settings,
+            tokens=lambda wildcards, output: str(get_results(output[0], LOGPROBS) / "tokens"),
+            finished=lambda wildcards, output: str(get_results(output[0], LOGPROBS) / "finished"),
             version=SCORER_VERSION,
         message:
             "Scoring {wildcards.model}/{wildcards.checkpoint}"
         # Snakemake's update() would keep finished benchmarks too, but calls tables current that a failed job left behind.
         shell:
-            "python -m elusive score --checkpoint {input.checkpoint} --items {input.items_table} --outputs {output} "
-            "--spec {params.spec:q} --settings {params.settings:q} --token-cache results/tokens "
-            "--finished results/finished --log {log}"
+            "python -m elusive score --checkpoint {input.checkpoint:q} --items {input.items_table:q} "
+            "--outputs {output:q} --spec {params.spec:q} --settings {params.settings:q} "
+            "--token-cache {params.tokens:q} --finished {params.finished:q} --log {log:q}"

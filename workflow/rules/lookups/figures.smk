@@ -1,0 +1,49 @@
+"""What the rules of the figures look up."""
+
+
+def get_figure(figure, kind):
+    """Outputs of a figure: `report` puts the PNG into what `snakemake --report` makes."""
+    files = {"png": "png", "pdf": "pdf", "caption": "txt", "data": "csv"}
+    paths = {name: FIGURE.format(figure=figure, format=format) for name, format in files.items()}
+    labels = {name: f"{{{name}}}" for name in ("benchmark", "method") if f"{{{name}}}" in figure} or {"figure": kind}
+    about = {
+        "caption": "../../report/figure.rst",
+        "category": f"{kind.replace('_', ' ').capitalize()} figures",
+        "labels": labels,
+    }
+    return paths | {"png": report(paths["png"], **about)}
+
+
+def get_figures(figures):
+    """Outputs of a job with several figures (key -> figure), named by key and format."""
+    return {
+        f"{key}_{name}": path
+        for key, figure in figures.items()
+        for name, path in get_figure(figure, figure.split("/")[0]).items()
+    }
+
+
+def get_benchmark_figures():
+    kinds = ["survival", "scores", "masses", "choices", "means", "entropy", "methods", "densities"]
+    kinds += ["by_family", "pairs", "agreement"]
+    return kinds + (["families"] if len(get_plotted_families()) > 1 else [])
+
+
+def get_benchmarks_with_subjects():
+    return [name for name, benchmark in REGISTRY.benchmarks.items() if benchmark.has_subjects]
+
+
+def get_all_figures():
+    methods = ["pearson", "spearman", "kendall"]
+    kinds = {kind: REGISTRY.benchmarks for kind in get_benchmark_figures()} | {
+        "statistics": methods,
+        "subjects": [f"{name}-{method}" for name in get_benchmarks_with_subjects() for method in methods],
+        "attribution": ["pearson", "spearman"],
+    }
+    names = [f"{kind}/{name}" for kind, members in kinds.items() for name in members]
+    names += ["accuracy", "scaling", "mechanism", "example"]
+    return names + (["loss"] if REGISTRY.ladder_models else [])
+
+
+def get_figure_files(format):
+    return expand(FIGURE, figure=get_all_figures(), format=format)
