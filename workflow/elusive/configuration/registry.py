@@ -16,6 +16,7 @@ from typing import Any
 
 from elusive.configuration.benchmarks import Benchmark, build_batches, build_benchmark, expand_patterns
 from elusive.configuration.families import Family, build_family
+from elusive.configuration.forecasting import ForecastSettings, Group, build_forecast, build_groups, forecast_families
 from elusive.configuration.messages import Blame
 from elusive.configuration.models import Checkpoint, Model, build_model, with_nominal_flops
 from elusive.configuration.schema import check_repeated_keys, check_schema, plan_settings, schema, with_defaults
@@ -37,6 +38,8 @@ class Registry:
     compute: str = "exact"
     plan: dict[str, Any] = field(default_factory=lambda: plan_settings({}))
     budget: dict[str, float | None] = field(default_factory=dict)
+    forecast: ForecastSettings = field(default_factory=ForecastSettings)
+    groups: dict[str, Group] = field(default_factory=dict)
 
     def checkpoint(self, model: str, name: str) -> Checkpoint:
         """The checkpoint ``name`` of ``model``; raises KeyError."""
@@ -57,6 +60,11 @@ class Registry:
     @functools.cached_property
     def _checkpoints(self) -> dict[tuple[str, str], Checkpoint]:
         return {(c.model, c.name): c for model in self.models.values() for c in model.checkpoints}
+
+    @property
+    def forecast_families(self) -> list[str]:
+        """The names of the families that have forecasts: those that figures show, and those that a target names."""
+        return forecast_families(self.forecast, self.families)
 
     @property
     def ladder_models(self) -> list[Model]:
@@ -97,6 +105,8 @@ def load(config: dict[str, Any], files: Iterable[str | Path] = ()) -> Registry:
     families = {entry["name"]: build_family(entry, i, models, blame) for i, entry in enumerate(config["families"])}
     if not any(family.plotted for family in families.values()):
         raise blame.error(["families"], "no family is plotted: figures need at least one with 'plotted: true'")
+    forecast = build_forecast(config.get("forecast", {}), models, families, blame)
+    groups = build_groups(config.get("decide", []), models, families, forecast_families(forecast, families), blame)
     sources = config.get("sources", schema()["properties"]["sources"]["default"])
     benchmarks = {entry["name"]: build_benchmark(entry, i, sources, blame) for i, entry in entries["benchmarks"]}
     return Registry(
@@ -111,6 +121,8 @@ def load(config: dict[str, Any], files: Iterable[str | Path] = ()) -> Registry:
         compute=compute,
         plan=plan_settings(config.get("plan", {})),
         budget=with_defaults(config.get("budget", {}), "budget"),
+        forecast=forecast,
+        groups=groups,
     )
 
 

@@ -13,39 +13,24 @@ the end. For a metric at some of these tokens:
   checkpoints up to there, over the standard deviation of its residuals (T - 3, or T - 2), with the sign of the fitted
   score's correlation with compute: below 0 the score gets worse with compute.
 
-``margin_scaled`` is the mean of all margins of right over wrong choices, each in units of its own scale ``s_j`` over the
-checkpoints up to there; ``margin_log`` that of the margin over the best wrong choice, in nats.
+``margin_scaled`` is the mean of all margins of right over wrong choices, each in units of its own scale ``s_j`` over
+the checkpoints up to there; ``margin_log`` that of the margin over the best wrong choice, in nats.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
+from elusive.configuration.forecasting import shared_tokens
 from elusive.forecast.margins import series_scale
 from elusive.forecast.points import axes_of, select_for_kriging
 from elusive.forecast.scores import METRICS, Scores
 
 #: Metrics that decisions are made by, with the sign that makes larger better.
 DECIDING = {name: 1 if better else -1 for name, better in METRICS.items()} | {"margin_log": 1, "margin_scaled": 1}
-#: Numbers of tokens that differ by less than this share are the same.
-TOLERANCE = 0.01
-
-
-def shared_tokens(tokens: Mapping[str, Sequence[float]]) -> list[dict[str, float]]:
-    """The numbers of tokens, by model, that all models of a group have a checkpoint of, ascending.
-
-    ``tokens`` are those of each model's checkpoints. Numbers that differ by less than a hundredth are the same.
-    """
-    names = list(tokens)
-    found = []
-    for value in sorted(set(tokens[names[0]])):
-        nearest = {name: min(tokens[name], key=lambda other: abs(other - value)) for name in names if tokens[name]}
-        if len(nearest) == len(names) and all(abs(v - value) <= TOLERANCE * value for v in nearest.values()):
-            found.append(nearest)
-    return found
 
 
 def deciding_means(scores: Scores) -> dict[str, np.ndarray]:
