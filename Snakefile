@@ -19,6 +19,7 @@ include: "workflow/rules/ladder.smk"
 include: "workflow/rules/download.smk"
 include: "workflow/rules/score.smk"
 include: "workflow/rules/analysis.smk"
+include: "workflow/rules/forecast.smk"
 include: "workflow/rules/figures.smk"
 include: "workflow/rules/report.smk"
 
@@ -28,7 +29,8 @@ rule all:
     input:
         REPORT,
         DATA_DICTIONARY,
-        [path for table in TABLES for path in get_table(table).values()],
+        [path for table in [*TABLES, *FORECAST_TABLES] for path in get_table(table).values()],
+        get_forecast_files("per_item"),
         get_all_logprobs(),
         get_figure_files("png"),
         get_figure_files("pdf"),

@@ -24,7 +24,7 @@ import numpy as np
 from elusive.forecast.margins import Forecast, seed_of
 from elusive.forecast.methods import KRIGING, Forecasts, Prediction, Targets, forecast_all
 from elusive.forecast.points import axes_of
-from elusive.forecast.scores import METRICS, Scores
+from elusive.forecast.scores import Scores
 
 #: Bins of horizons, with their upper ends in decades; ``x30`` is the last one, and has its own end.
 BINS = {"x1.5": 0.34, "x3": 0.74, "x10": 1.23, "x30": 1.8}
@@ -184,6 +184,3 @@ def describe_draws(prediction: Prediction, observed: float) -> dict[str, float |
 def backtest_rows(scores: Scores, family: str, benchmark: str) -> list[dict[str, Any]]:
     """All rows of ``backtests`` of one family and benchmark."""
     return [row for origin in origins(scores) for row in rows_of(judge(scores, origin, family, benchmark))]
-
-
-__all__ = ["BINS", "LEVELS", "METRICS", "PROTOCOLS", "backtest_rows", "bin_of", "judge", "origins", "rows_of"]

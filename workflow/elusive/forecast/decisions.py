@@ -19,15 +19,18 @@ the checkpoints up to there; ``margin_log`` that of the margin over the best wro
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
+from elusive.analysis.metrics import FilePath
 from elusive.configuration.forecasting import shared_tokens
 from elusive.forecast.margins import series_scale
 from elusive.forecast.points import axes_of, select_for_kriging
 from elusive.forecast.scores import METRICS, Scores
+from elusive.tables import read_table, write_csv, write_table
 
 #: Metrics that decisions are made by, with the sign that makes larger better.
 DECIDING = {name: 1 if better else -1 for name, better in METRICS.items()} | {"margin_log": 1, "margin_scaled": 1}
@@ -114,3 +117,10 @@ def decide(scores: Scores, group: str, benchmark: str) -> list[dict[str, Any]]:
                 }
             )
     return result
+
+
+def write_decisions(*, parts: Sequence[FilePath], output_parquet: FilePath, output_csv: FilePath) -> None:
+    """Write the table ``decisions`` from the files of all benchmarks, as Parquet and CSV."""
+    tables = [read_table(path, "decisions") for path in parts]
+    write_table(pa.concat_tables(tables).combine_chunks(), output_parquet, "decisions")
+    write_csv(read_table(output_parquet, "decisions"), output_csv)

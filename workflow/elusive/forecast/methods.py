@@ -65,12 +65,13 @@ class Forecasts:
     """What every method forecasts at every target.
 
     ``predictions``: (metric, method) -> a prediction for each target. ``num_selected`` is T, the number of checkpoints
-    that kriging learns from, ``law`` what it has learnt, None where there are too few or the fit failed, ``status``
-    says so, else is empty. ``items``: what kriging expects of every item, for each target.
+    that kriging learns from, ``points`` their coordinates, ``law`` what it has learnt, None where there are too few or
+    the fit failed; ``status`` says so, else is empty. ``items``: what kriging expects of every item, for each target.
     """
 
     predictions: dict[tuple[str, str], list[Prediction]]
     num_selected: int
+    points: Axes
     law: margins.Law | None
     status: str
     items: list[margins.Forecast] = field(default_factory=list)
@@ -93,17 +94,17 @@ class Targets:
         return len(self.flops)
 
 
-def fit_kriging(scores: Scores) -> tuple[margins.Law | None, Axes, int, str]:
-    """The law, its points' coordinates and number, and why there is no law (else '')."""
+def fit_kriging(scores: Scores) -> tuple[margins.Law | None, Axes, np.ndarray, str]:
+    """The law, the coordinates and the rows of the checkpoints that it learns from, and why there is none (else '')."""
     rows = select_for_kriging(scores.parameters, scores.tokens, scores.flops)
     chosen = scores.of_checkpoints(rows)
     axes = axes_of(chosen.parameters, chosen.tokens, chosen.flops)
     if len(rows) < margins.LEAST_POINTS:
-        return None, axes, len(rows), f"{len(rows)} checkpoints are too few for a law: the last value stands in"
+        return None, axes, rows, f"{len(rows)} checkpoints are too few for a law: the last value stands in"
     try:
-        return margins.fit(chosen, axes), axes, len(rows), ""
+        return margins.fit(chosen, axes), axes, rows, ""
     except np.linalg.LinAlgError as error:
-        return None, axes, len(rows), f"the fit failed ({error}): the last value stands in"
+        return None, axes, rows, f"the fit failed ({error}): the last value stands in"
 
 
 def forecast_all(scores: Scores, targets: Targets, *, draws: int, seeds: Sequence[Sequence[int]]) -> Forecasts:
@@ -111,7 +112,7 @@ def forecast_all(scores: Scores, targets: Targets, *, draws: int, seeds: Sequenc
 
     ``draws`` is the number of draws, ``seeds`` holds a seed for each target.
     """
-    law, _, num_selected, status = fit_kriging(scores)
+    law, points, selected, status = fit_kriging(scores)
     values = scores.metrics()
     means = {name: table.mean(axis=1) for name, table in values.items()}
     rows = select_for_laws(scores.parameters, scores.tokens, scores.flops)
@@ -120,6 +121,7 @@ def forecast_all(scores: Scores, targets: Targets, *, draws: int, seeds: Sequenc
     at = axes.at(targets.parameters, targets.tokens, targets.flops)
     found: dict[tuple[str, str], list[Prediction]] = {}
     items: list[margins.Forecast] = []
+    own = at
     if law is not None:
         own = law.margins.points.at(targets.parameters, targets.tokens, targets.flops)
         for i in range(len(targets)):
@@ -142,25 +144,22 @@ def forecast_all(scores: Scores, targets: Targets, *, draws: int, seeds: Sequenc
             if metric in metrics:
                 found[metric, name] = [Prediction(float(v)) for v in fit_law(name, metric, about)(at)]
         if metric in METHODS["mean_kriging"]:
-            found[metric, "mean_kriging"] = _of_means(law, y, targets, own if law else None, scores, draws)
+            found[metric, "mean_kriging"] = _of_means(law, y[selected], own, float(y[-1]), draws)
         if metric in METHODS["clusters"]:
             improving = (values[metric][rows], values["p_choices_correct"][rows], 1 / scores.num_choices)
             predicted = clusters(*improving, axes, float(y[-1]), at)
             found[metric, "clusters"] = [Prediction(float(v)) for v in predicted]
     for metric, predicted in choice_lines(picked, axes, at).items():
         found[metric, "choice_lines"] = [Prediction(float(v)) for v in predicted]
-    return Forecasts(found, num_selected, law, status, items)
+    return Forecasts(found, len(selected), points, law, status, items)
 
 
-def _of_means(
-    law: margins.Law | None, y: np.ndarray, targets: Targets, own: Axes | None, scores: Scores, draws: int
-) -> list[Prediction]:
-    last = [Prediction(float(y[-1]))] * len(targets)
+def _of_means(law: margins.Law | None, y: np.ndarray, targets: Axes, last: float, draws: int) -> list[Prediction]:
+    """Kriging of the mean scores ``y`` of the law's points, the last value where there is none."""
     if law is None:
-        return last
-    rows = select_for_kriging(scores.parameters, scores.tokens, scores.flops)
+        return [Prediction(last)] * len(targets)
     try:
-        drawn = mean_kriging(law.margins.points, law.margins.kernel, y[rows], own, draws)
+        drawn = mean_kriging(law.margins.points, law.margins.kernel, y, targets, draws)
     except np.linalg.LinAlgError:
-        return last
+        return [Prediction(last)] * len(targets)
     return [Prediction(float(values.mean()), values) for values in drawn]

@@ -150,25 +150,41 @@ def arrange(
     )
 
 
-def read_scores(*, logprobs: Sequence[FilePath], items: FilePath, members: Sequence[Member]) -> Scores:
-    """The scores of ``members`` (a family as the registry describes it) on the benchmark of the table ``items``.
+class Reader:
+    """The log-likelihoods of a benchmark's checkpoints, each table read once however many families it is of."""
 
-    ``logprobs`` holds the tables of all members, in any order; others in it are ignored. Raises
-    :class:`ElusiveError` for a member without a table, and where a table does not fit the items.
-    """
-    table = read_table(items, "items", columns=["item", "subject", "gold", "num_choices"])
-    choices = Choices.of(table, items)
-    paths = by_checkpoint(logprobs)
-    trained = [member for member in members if member["flops"] > 0]
-    columns = []
-    for member in trained:
-        key = (member["model"], member["checkpoint"])
-        if key not in paths:
-            raise ElusiveError(f"{items}: no log-likelihoods of {'/'.join(key)} on its items")
-        matched = match_choices(choices, read_table(paths[key], "logprobs"), paths[key])
-        columns.append(matched["log_likelihood"].to_numpy())
-    matrix = np.stack(columns) if columns else np.zeros((0, len(choices.frame)))
-    return arrange(trained, choices, matrix, table["subject"].to_pylist())
+    def __init__(self, logprobs: Sequence[FilePath], items: FilePath) -> None:
+        """``logprobs`` holds tables over the items of the table ``items``, one a checkpoint, in any order."""
+        table = read_table(items, "items", columns=["item", "subject", "gold", "num_choices"])
+        self._items = items
+        self._choices = Choices.of(table, items)
+        self._subjects = table["subject"].to_pylist()
+        self._paths = by_checkpoint(logprobs)
+        self._read: dict[tuple[str, str], np.ndarray] = {}
+
+    def scores(self, members: Sequence[Member]) -> Scores:
+        """The scores of ``members``, a family as the registry describes it.
+
+        Raises :class:`ElusiveError` for a member without a table, and where a table does not fit the items.
+        """
+        trained = [member for member in members if member["flops"] > 0]
+        columns = [self._column((member["model"], member["checkpoint"])) for member in trained]
+        matrix = np.stack(columns) if columns else np.zeros((0, len(self._choices.frame)))
+        return arrange(trained, self._choices, matrix, self._subjects)
+
+    def _column(self, key: tuple[str, str]) -> np.ndarray:
+        if key not in self._paths:
+            raise ElusiveError(f"{self._items}: no log-likelihoods of {'/'.join(key)} on its items")
+        if key not in self._read:
+            path = self._paths[key]
+            matched = match_choices(self._choices, read_table(path, "logprobs"), path)
+            self._read[key] = matched["log_likelihood"].to_numpy()
+        return self._read[key]
+
+
+def read_scores(*, logprobs: Sequence[FilePath], items: FilePath, members: Sequence[Member]) -> Scores:
+    """The scores of ``members`` from their tables: see :class:`Reader`."""
+    return Reader(logprobs, items).scores(members)
 
 
 def by_subject(scores: Scores) -> Mapping[str, Scores]:

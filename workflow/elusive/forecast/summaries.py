@@ -15,13 +15,11 @@ import numpy as np
 import polars as pl
 
 from elusive.forecast.backtests import BINS, LEVELS, PROTOCOLS
-from elusive.forecast.margins import seed_of
+from elusive.forecast.margins import MOVING, seed_of
 from elusive.forecast.methods import KRIGING, METHODS
 from elusive.forecast.scores import METRICS
 
 RESAMPLES = 4000
-#: Below this movement there is no common movement of a benchmark's items to speak of.
-MOVING = 5.0
 _CELL = ["family", "benchmark", "subject", "protocol", "bin", "metric", "method"]
 _MEASURES = ["mae", "bias", "crps", "crps_km", *(f"coverage{level}" for level in LEVELS)]
 _MEASURES += ["coverage80_inflated", "width80"]
