@@ -30,7 +30,7 @@ rule all:
         REPORT,
         DATA_DICTIONARY,
         [path for table in [*TABLES, *FORECAST_TABLES] for path in get_table(table).values()],
-        get_forecast_files("per_item"),
+        expand(FORECAST_ITEMS, family=REGISTRY.forecast_families, benchmark=REGISTRY.benchmarks),
         get_all_logprobs(),
         get_figure_files("png"),
         get_figure_files("pdf"),

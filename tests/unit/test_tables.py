@@ -19,7 +19,7 @@ from elusive.analysis.metrics import VARIANTS
 from elusive.errors import ElusiveError
 from elusive.tables import OPTIONAL, SCHEMAS, content_hash, data_dictionary, read_metadata, read_table, write_table
 from score_tables import logprobs_table
-from synthetic_run import make_run
+from synthetic_run import make_forecasts, make_run
 
 
 @pytest.fixture
@@ -197,6 +197,7 @@ def test_every_column_has_a_meaning():
 def test_every_column_that_a_run_writes_is_described(tmp_path):
     """In the files of a synthetic run, which the real stages wrote but for items and log-likelihoods."""
     run = make_run(tmp_path, num_items=20, benchmarks=("arc_easy", "mmlu"))
+    make_forecasts(run)
     dictionary = data_dictionary().to_pylist()
     for name in SCHEMAS:
         kept = [row for row in dictionary if row["table"] == name]

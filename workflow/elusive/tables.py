@@ -670,7 +670,7 @@ _FILES = {
     "metrics": "metrics/{family}/{benchmark}.parquet",
     "correlations": "correlations/{family}/{benchmark}.parquet",
     "choices": "choices/{family}/{benchmark}.parquet",
-    "forecast_items": "forecasts/{family}/{benchmark}/per_item.parquet",
+    "forecast_items": "forecast_items/{family}/{benchmark}.parquet",
 }
 
 

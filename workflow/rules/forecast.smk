@@ -22,7 +22,7 @@ rule forecast:
         code=get_code("forecast"),
         families=get_forecast_families(),
         groups=get_groups(),
-        parts=FORECAST_PARTS,
+        parts=[*FORECAST_PARTS, "probabilities"],
         targets=get_forecast_targets(),
         metrics=list(REGISTRY.forecast.metrics),
         draws=REGISTRY.forecast.draws,
@@ -35,7 +35,7 @@ rule forecast:
 
 rule forecasts:
     input:
-        **{part: get_forecast_files(part) for part in FORECAST_PARTS if part != "per_item"},
+        **get_forecast_files(),
         decisions=expand(DECISIONS, benchmark=REGISTRY.benchmarks),
     output:
         **get_forecast_tables(),

@@ -1,6 +1,10 @@
 """Kriging of margins against data whose law is known, and properties that hold exactly."""
 
+import os
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -267,3 +271,25 @@ def test_few_points_and_one_axis(count):
     found = margins.forecast(law, axes.at(np.array([3e7]), np.array([1e9]), np.array([1.8e17])), 50, [1])
     assert 0 < found.draws["accuracy"].mean() < 1
     assert not axes.both
+
+
+THREADS = """
+import hashlib, json
+from elusive.forecast.backtests import judge, origins, rows_of
+from known_truth import Truth, generate
+scores = generate(0, Truth(items=3000))
+rows = [row for origin in origins(scores)[-3:] for row in rows_of(judge(scores, origin, "f", "b", 20))]
+print(hashlib.sha256(json.dumps(rows).encode()).hexdigest())
+"""
+
+
+def test_results_do_not_depend_on_the_number_of_threads():
+    root = Path(__file__).parents[3]
+    found = set()
+    for count in ("1", "2", "4"):
+        environment = os.environ | {"PYTHONPATH": f"{root / 'workflow'}{os.pathsep}{root / 'tests/unit'}"}
+        environment |= {name: count for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
+        done = subprocess.run([sys.executable, "-c", THREADS], env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        found.add(done.stdout)
+    assert len(found) == 1

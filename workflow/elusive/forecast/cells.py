@@ -25,7 +25,7 @@ logger = logs.get(__name__)
 #: File of a family and benchmark -> the table that its rows are of.
 PARTS = {
     "targets": "forecasts",
-    "per_item": "forecast_items",
+    "probabilities": "forecast_items",
     "backtests": "backtests",
     "laws": "choice_laws",
     "means": "choice_means",
@@ -106,7 +106,7 @@ def cell_rows(
             found = forecast_targets(own, targets, family=family, benchmark=label, draws=draws)
             rows["targets"] += target_rows(found, own, targets, names, metrics)
             if subject is None:
-                rows["per_item"] += _items(found, own, targets, names)
+                rows["probabilities"] += _items(found, own, targets, names)
     rows["laws"], rows["means"] = laws_of(scores, family, benchmark)
     rows["subsets"], rows["members"] = item_subsets(scores, family, benchmark)
     return rows

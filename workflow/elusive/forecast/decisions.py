@@ -56,7 +56,8 @@ def signal_to_noise(scores: Scores, means: np.ndarray) -> float | None:
     beta, *_ = np.linalg.lstsq(design, y)
     fitted = design @ beta
     noise = np.sqrt(((y - fitted) ** 2).sum() / free)
-    if not noise > 0:
+    # What is left of a constant, or of an exact plane, is rounding.
+    if not noise > 1e-12 * np.abs(y).max():
         return None
     sign = np.sign(((fitted - fitted.mean()) * (axes.x - axes.x.mean())).sum())
     return float(sign * fitted.std() / noise)

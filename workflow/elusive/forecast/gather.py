@@ -36,10 +36,10 @@ _SUMS = ("forecast", "observed", "brier")
 def write_forecasts(*, parts: Mapping[str, Sequence[FilePath]], outputs: Mapping[str, FilePath]) -> None:
     """Write the tables of :data:`TABLES` as Parquet and CSV.
 
-    ``parts`` holds the files of each part of ``cells.PARTS`` but ``per_item``, of all families and benchmarks; they may
-    be in any order that is the same for each part. ``outputs`` has ``<table>_parquet`` and ``<table>_csv``.
+    ``parts`` holds the files of each part of ``cells.PARTS`` but ``probabilities``, of all families and benchmarks in
+    the order that the rows are to have. ``outputs`` has ``<table>_parquet`` and ``<table>_csv``.
     """
-    read = {part: _read(part, paths) for part, paths in parts.items() if part != "per_item"}
+    read = {part: _read(part, paths) for part, paths in parts.items() if part != "probabilities"}
     backtests = with_intervals(read["backtests"]) if len(read["backtests"]) else read["backtests"]
     forecasts = _forecasts(read["targets"], backtests)
     reliable = read["reliability"].with_columns(pl.col(name) * pl.col("num_items") for name in _SUMS)

@@ -1,10 +1,11 @@
 """What the rules of the forecasts look up."""
 
 FORECAST = "results/forecasts/{family}/{benchmark}/{part}.parquet"
+FORECAST_ITEMS = "results/forecast_items/{family}/{benchmark}.parquet"
 DECISIONS = "results/decisions/{benchmark}.parquet"
 
-#: Files of a family and benchmark; `per_item` is a table of its own, the others become parts of tables.
-FORECAST_PARTS = ["targets", "per_item", "backtests", "laws", "means", "reliability", "subsets", "members"]
+#: Files of a family and benchmark that become parts of tables.
+FORECAST_PARTS = ["targets", "backtests", "laws", "means", "reliability", "subsets", "members"]
 
 #: Tables over all families and benchmarks, each as Parquet and CSV.
 FORECAST_TABLES = [
@@ -24,11 +25,14 @@ FORECAST_TABLES = [
 def get_forecast_parts():
     """Outputs of a benchmark, by part: a file a family, in their order."""
     families = REGISTRY.forecast_families
-    return {part: expand(FORECAST, family=families, part=part, allow_missing=True) for part in FORECAST_PARTS}
+    parts = {part: expand(FORECAST, family=families, part=part, allow_missing=True) for part in FORECAST_PARTS}
+    return parts | {"probabilities": expand(FORECAST_ITEMS, family=families, allow_missing=True)}
 
 
-def get_forecast_files(part):
-    return expand(FORECAST, family=REGISTRY.forecast_families, benchmark=REGISTRY.benchmarks, part=part)
+def get_forecast_files():
+    """The files of all families and benchmarks, by part."""
+    names = {"family": REGISTRY.forecast_families, "benchmark": REGISTRY.benchmarks}
+    return {part: expand(FORECAST, **names, part=part) for part in FORECAST_PARTS}
 
 
 def get_forecast_tables():
