@@ -557,7 +557,7 @@ SCHEMAS: dict[str, pa.Schema] = {
         _TOKENS,
         _FLOPS,
         _score("mean", "mean over items and choices", "nats"),
-        _score("fitted", "plane (or line) fitted to the means of the selected checkpoints", "nats"),
+        _score("fitted", "plane (or line) fitted to the means of the selected checkpoints", "nats", True),
         _Column("selected", pa.bool_(), "whether the checkpoint is learnt from"),
     ),
     "forecast_reliability": _schema(

@@ -288,7 +288,7 @@ def test_results_do_not_depend_on_the_number_of_threads():
     found = set()
     for count in ("1", "2", "4"):
         environment = os.environ | {"PYTHONPATH": f"{root / 'workflow'}{os.pathsep}{root / 'tests/unit'}"}
-        environment |= {name: count for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
+        environment |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), count)
         done = subprocess.run([sys.executable, "-c", THREADS], env=environment, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
         found.add(done.stdout)

@@ -56,6 +56,20 @@ def test_forecasts_agree_with_the_items(run):
         assert items["last_accuracy"].mean() == pytest.approx(row["last_value"])
 
 
+def test_reliability_is_of_probabilities(run):
+    rows = table(run, "forecast_reliability")
+    assert ((rows["bin"] / 10 - 1e-6 <= rows["forecast"]) & (rows["forecast"] <= (rows["bin"] + 1) / 10 + 1e-6)).all()
+    assert rows["observed"].is_between(0, 1).all() and rows["brier"].is_between(0, 1).all()
+    assert not rows.select("family", "benchmark", "protocol", "method", "bin").is_duplicated().any()
+    targets = table(run, "backtests").filter((pl.col("method") == "km") & (pl.col("metric") == "accuracy"))
+    counts = (
+        rows.filter(pl.col("method") == "km").group_by("family", "benchmark", "protocol").agg(pl.col("num_items").sum())
+    )
+    for family, benchmark, protocol, number in counts.rows():
+        own = targets.filter((pl.col("family") == family) & (pl.col("benchmark") == benchmark))
+        assert number == 40 * len(own.filter(pl.col("protocol") == protocol))
+
+
 def test_means_and_observed_values_are_those_of_the_analysis(run):
     means = {
         (row["benchmark"], row["model"], row["checkpoint"], row["metric"]): row["mean"]

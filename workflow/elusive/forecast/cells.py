@@ -13,7 +13,7 @@ from elusive.configuration.forecasting import Target
 from elusive.forecast.backtests import judge, origins, rows_of
 from elusive.forecast.choice_laws import laws_of
 from elusive.forecast.decisions import decide
-from elusive.forecast.items import reliability
+from elusive.forecast.items import reliability, reliability_table
 from elusive.forecast.methods import Forecasts
 from elusive.forecast.scores import Reader, Scores, by_subject
 from elusive.forecast.subsets import item_subsets
@@ -89,6 +89,7 @@ def cell_rows(
 ) -> dict[str, list[dict[str, Any]]]:
     """Part -> rows of its table, of one family and benchmark."""
     rows: dict[str, list[dict[str, Any]]] = {part: [] for part in PARTS}
+    sums: list[dict[str, Any]] = []
     parts: dict[str | None, Scores] = {None: scores}
     if subjects:
         parts |= by_subject(scores)
@@ -100,13 +101,13 @@ def cell_rows(
             judged = judge(own, origin, family, label)
             rows["backtests"] += [_NO_ERRORS[row["sd"] is None] | names | row for row in rows_of(judged)]
             if subject is None:
-                about = {"family": family, "benchmark": benchmark}
-                rows["reliability"] += [about | row for row in reliability(judged)]
+                sums += [{"family": family, "benchmark": benchmark} | row for row in reliability(judged)]
         if targets:
             found = forecast_targets(own, targets, family=family, benchmark=label, draws=draws)
             rows["targets"] += target_rows(found, own, targets, names, metrics)
             if subject is None:
                 rows["probabilities"] += _items(found, own, targets, names)
+    rows["reliability"] = reliability_table(sums).to_dicts()
     rows["laws"], rows["means"] = laws_of(scores, family, benchmark)
     rows["subsets"], rows["members"] = item_subsets(scores, family, benchmark)
     return rows

@@ -11,7 +11,6 @@ from elusive import logs
 from elusive.analysis.metrics import FilePath
 from elusive.forecast.cells import PARTS
 from elusive.forecast.inflation import with_intervals
-from elusive.forecast.items import reliability_table
 from elusive.forecast.summaries import coverage, summarise
 from elusive.forecast.targets import errors_of, tested_bins, with_errors
 from elusive.tables import SCHEMAS, read_table, write_csv, write_table
@@ -30,7 +29,6 @@ TABLES = (
     "item_subsets",
     "item_subset_members",
 )
-_SUMS = ("forecast", "observed", "brier")
 
 
 def write_forecasts(*, parts: Mapping[str, Sequence[FilePath]], outputs: Mapping[str, FilePath]) -> None:
@@ -42,7 +40,6 @@ def write_forecasts(*, parts: Mapping[str, Sequence[FilePath]], outputs: Mapping
     read = {part: _read(part, paths) for part, paths in parts.items() if part != "probabilities"}
     backtests = with_intervals(read["backtests"]) if len(read["backtests"]) else read["backtests"]
     forecasts = _forecasts(read["targets"], backtests)
-    reliable = read["reliability"].with_columns(pl.col(name) * pl.col("num_items") for name in _SUMS)
     tables = {
         "forecasts": forecasts,
         "backtests": backtests,
@@ -50,7 +47,7 @@ def write_forecasts(*, parts: Mapping[str, Sequence[FilePath]], outputs: Mapping
         "backtest_coverage": coverage(backtests) if len(backtests) else _empty("backtest_coverage"),
         "choice_laws": read["laws"],
         "choice_means": read["means"],
-        "forecast_reliability": reliability_table(reliable.to_dicts()),
+        "forecast_reliability": read["reliability"],
         "item_subsets": read["subsets"],
         "item_subset_members": read["members"],
     }
