@@ -299,7 +299,7 @@ def test_decisions_are_told_where_they_can_be_made():
     assert found == (
         "On SciQ, the margin before the end orders 90 % of the pairs of models as accuracy does at the end, accuracy "
         "itself 60 %; that the larger model wins holds for 80 %; at most 10 pairs that share their models are a "
-        "demonstration, no evidence. On the other 1 it is not decidable."
+        "demonstration, no evidence. On the other one it is not decidable."
     )
     best = words.decisions_early(
         decision_rows({"accuracy": 0.9, "margin_log": 0.6}, decidable=("sciq", "arc")), "f", LABELS

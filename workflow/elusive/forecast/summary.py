@@ -320,7 +320,8 @@ def decisions_early(decisions: pd.DataFrame, group: str, labels: Mapping[str, st
     larger = float(early["larger_wins"].mean()) if early["larger_wins"].notna().any() else None
     size = "" if larger is None else f"; that the larger model wins holds for {_number(100 * larger, 0)} %"
     rest = total - len(decidable)
-    undecided = f" On the other {rest} it is not decidable." if rest else ""
+    others = "the other one" if rest == 1 else f"the other {rest}"
+    undecided = f" On {others} it is not decidable." if rest else ""
     against = "" if best == "accuracy" else f", accuracy itself {_number(100 * accuracy, 0)} %"
     return (
         f"On {_names(decidable, labels)}, {names[best]} before the end orders {_number(100 * share.iloc[0], 0)} % of "
