@@ -20,6 +20,7 @@ include: "workflow/rules/download.smk"
 include: "workflow/rules/score.smk"
 include: "workflow/rules/import.smk"
 include: "workflow/rules/analysis.smk"
+include: "workflow/rules/forecast.smk"
 include: "workflow/rules/figures.smk"
 include: "workflow/rules/report.smk"
 include: "workflow/rules/publish.smk"
@@ -30,7 +31,9 @@ rule all:
     input:
         REPORT,
         DATA_DICTIONARY,
-        [path for table in TABLES for path in get_table(table).values()],
+        [path for table in [*TABLES, *FORECAST_TABLES] for path in get_table(table).values()],
+        expand(FORECAST_ITEMS, family=REGISTRY.forecast_families, benchmark=REGISTRY.benchmarks),
         get_all_logprobs(),
         get_figure_files("png"),
         get_figure_files("pdf"),
+        expand(FIGURE, figure=get_forecast_figures(), format=["png", "pdf", "txt"]),

@@ -33,6 +33,11 @@ from elusive.analysis.over_checkpoints import TABLES, write_over_checkpoints
 from elusive.analysis.reference import write_reference
 from elusive.analysis.scores import write_scores
 from elusive.analysis.statistics import write_statistics
+from elusive.configuration.forecasting import Target
+from elusive.forecast.cells import PARTS, write_cells
+from elusive.forecast.decisions import write_decisions
+from elusive.forecast.gather import TABLES as FORECAST_TABLES
+from elusive.forecast.gather import write_forecasts
 from elusive.report.drilldown import write_drilldown
 from elusive.report.report import Tables
 
@@ -230,6 +235,45 @@ def make_run(
         **outputs("reference"),
     )
     return run
+
+
+def make_forecasts(run: SyntheticRun) -> None:
+    """Write the tables of forecasts of a run, with one target of every family; every stage is the real one."""
+    families = {name: members.to_dict("records") for name, (_, members) in _family_members(_checkpoints()).items()}
+
+    def file(part: str, family: str, benchmark: str) -> Path:
+        if part == "probabilities":
+            return run.root / f"forecast_items/{family}/{benchmark}.parquet"
+        return run.root / f"forecasts/{family}/{benchmark}/{part}.parquet"
+
+    for benchmark in run.benchmarks:
+        write_cells(
+            logprobs=sorted(run.root.glob(f"logprobs/*/*/{benchmark}.parquet")),
+            items=run.root / f"items/{benchmark}.parquet",
+            families=families,
+            groups={"ladder": families["ladder"]},
+            benchmark=benchmark,
+            targets=[Target(family, 2 * SIZES[-1], 2 * STEPS[-1], "Twice both") for family in families],
+            metrics=["accuracy", "p_choices_correct", "brier", "log_p_vocab_correct"],
+            draws=50,
+            subjects=False,
+            outputs={family: {part: file(part, family, benchmark) for part in PARTS} for family in families},
+            decisions=run.root / f"decisions/{benchmark}.parquet",
+        )
+    cells = [(family, benchmark) for family in families for benchmark in run.benchmarks]
+    write_forecasts(
+        parts={part: [file(part, *cell) for cell in cells] for part in PARTS if part != "probabilities"},
+        outputs={
+            f"{name}_{suffix}": run.root / f"tables/{name}.{suffix}"
+            for name in FORECAST_TABLES
+            for suffix in ("parquet", "csv")
+        },
+    )
+    write_decisions(
+        parts=[run.root / f"decisions/{benchmark}.parquet" for benchmark in run.benchmarks],
+        output_parquet=run.table("decisions"),
+        output_csv=run.table("decisions").with_suffix(".csv"),
+    )
 
 
 @dataclass(frozen=True)

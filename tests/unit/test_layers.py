@@ -17,6 +17,7 @@ STAGES = (
     "scoring",
     "importing",
     "analysis",
+    "forecast",
     "figures",
     "report",
     "publish",

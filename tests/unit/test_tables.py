@@ -33,7 +33,7 @@ from elusive.tables import (
     write_table,
 )
 from score_tables import logprobs_table
-from synthetic_run import make_run
+from synthetic_run import make_forecasts, make_run
 
 
 @pytest.fixture
@@ -211,6 +211,7 @@ def test_every_column_has_a_meaning():
 def test_every_column_that_a_run_writes_is_described(tmp_path):
     """In the files of a synthetic run, which the real stages wrote but for items and log-likelihoods."""
     run = make_run(tmp_path, num_items=20, benchmarks=("arc_easy", "mmlu"))
+    make_forecasts(run)
     dictionary = data_dictionary().to_pylist()
     for name in SCHEMAS:
         kept = [row for row in dictionary if row["table"] == name]

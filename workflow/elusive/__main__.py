@@ -1,4 +1,7 @@
-"""The commands that the workflow's expensive rules call: ``python -m elusive <command> --log FILE ...``."""
+"""The commands ``python -m elusive <command> --log FILE ...``: of the workflow's expensive rules, and ``forecast``.
+
+``forecast`` is for people: it answers for any N and D from the tables of a finished run.
+"""
 
 from __future__ import annotations
 
@@ -47,6 +50,12 @@ COMMANDS = {
         "run_import",
     ),
     "score": ("score a checkpoint on benchmarks", "scoring.command", "add_arguments", "run"),
+    "forecast": (
+        "forecast scores at any N and D, from finished tables",
+        "forecast.command",
+        "add_forecast_arguments",
+        "run_forecast",
+    ),
 }
 
 

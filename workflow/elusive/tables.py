@@ -78,6 +78,21 @@ _NUM_ITEMS = _Column("num_items", pa.int32(), "number of items")
 _NUM_RUNS = _Column("num_runs", pa.int32(), "number of models that these checkpoints belong to")
 
 
+_PROTOCOL = _Column(
+    "protocol", pa.string(), "R: rolling by compute, S: the next size, T: training of the largest model"
+)
+_ORIGIN = _Column("origin", pa.float64(), "log10 of the largest compute learnt from", "log10 FLOPs")
+_HORIZON = _Column("horizon", pa.float64(), "log10 of the target's compute over the largest learnt from", "decades")
+_BIN = _Column("bin", pa.string(), "class of horizons: x1.5, x3, x10 or x30 times the compute", "", True)
+_FORECAST_METHOD = _Column("method", pa.string(), "how it is forecast: km, last or another of elusive.forecast.methods")
+_TARGET = [
+    _Column("target", pa.string(), "what the configuration calls the target"),
+    replace(_PARAMETERS, meaning="N of the target, embeddings included"),
+    replace(_TOKENS, meaning="D of the target, training tokens"),
+    replace(_FLOPS, meaning="6·N·D of the target"),
+]
+
+
 def _score(name: str, meaning: str, unit: str = "", nullable: bool = False) -> _Column:
     return _Column(name, pa.float64(), meaning, unit, nullable)
 
@@ -91,6 +106,18 @@ def _with_interval(statistics: Mapping[str, str]) -> list[_Column]:
         for end, text in ends.items()
     ]
 
+
+_INTERVALS = [
+    _Column(f"{end}{level}", pa.float64(), f"{text} end of the {level} % interval", "", True)
+    for level in (50, 80, 95)
+    for end, text in (("low", "lower"), ("high", "upper"))
+]
+_INFLATION = [
+    _Column("interval", pa.string(), "where intervals come from: draws, errors (earlier ones) or none"),
+    _Column("inflation", pa.float64(), "factor by which earlier errors say to widen intervals of draws", "", True),
+    _Column("num_inflation", pa.int32(), "number of earlier errors that the interval, or its factor, rests on"),
+]
+_MOVEMENT = _score("movement", "common wandering of the items over that of as many independent ones", "", True)
 
 #: table name -> required columns with their types, meanings and units, in the order in which they are written.
 SCHEMAS: dict[str, pa.Schema] = {
@@ -674,6 +701,195 @@ SCHEMAS: dict[str, pa.Schema] = {
         ),
         _Column("in_chain", pa.bool_(), "whether it is a step of the chain from log p_vocab to accuracy"),
     ),
+    "forecasts": _schema(
+        _FAMILY,
+        _BENCHMARK,
+        _WHOLE,
+        _METRIC,
+        _FORECAST_METHOD,
+        *_TARGET,
+        _HORIZON,
+        replace(_NUM_MODELS, meaning="number of checkpoints that kriging learns from"),
+        _NUM_ITEMS,
+        _score("forecast", "forecast of the mean over items"),
+        *[replace(column, meaning=f"{column.meaning}, widened by inflation") for column in _INTERVALS],
+        *_INFLATION,
+        _score("last_value", "mean at the largest compute"),
+        _score("chance", "expected accuracy of guessing: mean over items of 1/K"),
+        _MOVEMENT,
+        _Column("recommended", pa.bool_(), "whether this is the method to use, by a rule that knows no backtest"),
+        _Column("status", pa.string(), "what to be careful about, separated by semicolons; empty: nothing"),
+    ),
+    "forecast_items": _schema(
+        _FAMILY,
+        _BENCHMARK,
+        *_TARGET,
+        _ITEM,
+        _SUBJECT,
+        _score("p_right", "probability that the item is answered right at the target"),
+        _score("p_choices", "expected share of the correct choice among the choices"),
+        _score("margin_mean", "expected margin of the correct choice over the best wrong one", "nats"),
+        _score("margin_sd", "standard deviation of that margin", "nats"),
+        _score("last_accuracy", "1 if the item is right at the largest compute, else 0"),
+    ),
+    "backtests": _schema(
+        _FAMILY,
+        _BENCHMARK,
+        _WHOLE,
+        _PROTOCOL,
+        _ORIGIN,
+        replace(_NUM_MODELS, meaning="number of checkpoints that may be learnt from"),
+        _Column("num_selected", pa.int32(), "number of them that kriging learns from"),
+        _MOVEMENT,
+        replace(_MODEL, meaning="model of the target"),
+        replace(_CHECKPOINT, meaning="checkpoint of the target"),
+        replace(_PARAMETERS, meaning="N of the target"),
+        replace(_TOKENS, meaning="D of the target"),
+        replace(_FLOPS, meaning="training compute of the target"),
+        _HORIZON,
+        _BIN,
+        _METRIC,
+        _FORECAST_METHOD,
+        _score("forecast", "forecast of the mean over items"),
+        _score("observed", "what it came to be"),
+        _score("last_value", "mean at the largest compute learnt from"),
+        _score("sd", "standard deviation of the forecast's draws, or by earlier errors", "", True),
+        _score("crps", "continuous ranked probability score of the forecast; lower is better", "", True),
+        *[replace(column, meaning=f"{column.meaning}, not widened") for column in _INTERVALS],
+        _score("pit", "share of the forecast's distribution below what was observed", "", True),
+        *_INFLATION,
+        _Column("status", pa.string(), "why the method fell back on the last value; empty: it did not"),
+    ),
+    "backtest_summary": _schema(
+        _FAMILY,
+        replace(_BENCHMARK, meaning="name of the benchmark; null for all of them", nullable=True),
+        _WHOLE,
+        _PROTOCOL,
+        replace(_BIN, meaning="class of horizons: x1.5, x3, x10 or x30 times the compute; null for all"),
+        _METRIC,
+        _FORECAST_METHOD,
+        _Column("num_origins", pa.int32(), "number of origins, over all benchmarks"),
+        _Column("num_targets", pa.int32(), "number of forecasts, over all origins and benchmarks"),
+        _score("mae", "mean absolute error: over targets, then origins, then benchmarks"),
+        _score("bias", "mean of forecast minus observed, likewise"),
+        _score("crps", "mean continuous ranked probability score, where the method has intervals", "", True),
+        _score("crps_km", "that of km on the same forecasts", "", True),
+        *[
+            _score(f"coverage{level}", f"share of what came within the {level} % intervals, not widened", "", True)
+            for level in (50, 80, 95)
+        ],
+        _score("coverage80_inflated", "share within the 80 % intervals, widened by inflation", "", True),
+        _score("width80", "mean width of the 80 % intervals, not widened", "", True),
+        _score("skill", "1 minus the error over that of the last value; null if that is 0", "", True),
+        _score("skill_low", "lower end of its 95 % interval, from drawing benchmarks; null for a single one", "", True),
+        _score("skill_high", "upper end of it", "", True),
+        *[
+            _score(f"minus_{name}{end}", f"{text}{of}", "", True)
+            for name, of in (("last", "that of the last value"), ("power", "that of power_error"))
+            for end, text in (
+                ("", "error minus "),
+                ("_low", "lower end of the 95 % interval of error minus "),
+                ("_high", "upper end of the 95 % interval of error minus "),
+            )
+        ],
+        _Column("wins", pa.int32(), "number of benchmarks on which the error is below the last value's", "", True),
+        _Column("num_clusters", pa.int32(), "number of benchmarks, which intervals draw"),
+    ),
+    "backtest_coverage": _schema(
+        _FAMILY,
+        _PROTOCOL,
+        replace(_BIN, meaning="class of horizons; null for all"),
+        _METRIC,
+        _FORECAST_METHOD,
+        _Column("group", pa.string(), "origins: all, still (movement below 5) or moving"),
+        _score("level", "nominal level of the intervals"),
+        _score("coverage", "share of what came within them, not widened"),
+        _score("coverage_inflated", "share of what came within them, widened by inflation"),
+        _Column("num_targets", pa.int32(), "number of forecasts"),
+        _Column("num_clusters", pa.int32(), "number of benchmarks that they are of"),
+    ),
+    "choice_laws": _schema(
+        _FAMILY,
+        _BENCHMARK,
+        _Column(
+            "quantity", pa.string(), "right, wrong (log-likelihood of such choices) or margin, of right over wrong"
+        ),
+        *[
+            _score(f"slope_{axis}{end}", f"{text}slope of the mean over items on {of}", "nats per tenfold", True)
+            for axis, of in (("n", "log10 N, or on log10 compute if that is the one axis"), ("d", "log10 D"))
+            for end, text in (("", ""), ("_low", "lower 95 % end of the "), ("_high", "upper 95 % end of the "))
+        ],
+        _score("item_sd_n", "standard deviation over items of their own slopes on that axis", "scales of items", True),
+        _score("item_sd_d", "standard deviation over items of their own slopes on log10 D", "scales of items", True),
+        _score("noise_sd", "standard deviation of a checkpoint's noise in one item", "scales of items", True),
+        _score("length_n", "length over which wandering is correlated, in log10 N (or compute)", "decades", True),
+        _score("length_d", "length over which wandering is correlated, in log10 D", "decades", True),
+        _score("c", "scale of the common path's wandering", "", True),
+        _MOVEMENT,
+        _score("rho", "correlation of an item's margins beyond the law", "", True),
+        _Column("both_axes", pa.bool_(), "whether N and D vary independently"),
+        replace(_NUM_MODELS, meaning="number of checkpoints that the law is fitted to"),
+        _NUM_ITEMS,
+        _Column("status", pa.string(), "why there is no law; empty: there is one"),
+    ),
+    "choice_means": _schema(
+        _FAMILY,
+        _BENCHMARK,
+        _Column("quantity", pa.string(), "right, wrong or margin, as in choice_laws"),
+        _MODEL,
+        _CHECKPOINT,
+        _PARAMETERS,
+        _TOKENS,
+        _FLOPS,
+        _score("mean", "mean over items and choices", "nats"),
+        _score("fitted", "plane (or line) fitted to the means of the selected checkpoints", "nats", True),
+        _Column("selected", pa.bool_(), "whether the checkpoint is learnt from"),
+    ),
+    "forecast_reliability": _schema(
+        _FAMILY,
+        _BENCHMARK,
+        _PROTOCOL,
+        _Column("method", pa.string(), "km, or a rival of elusive.forecast.items"),
+        _Column("bin", pa.int32(), "tenth of P(right), from 0"),
+        _Column("num_items", pa.int64(), "number of items, over all targets"),
+        _score("forecast", "their mean P(right)"),
+        _score("observed", "share of them that were right"),
+        _score("brier", "mean of (P(right) - right) squared"),
+    ),
+    "decisions": _schema(
+        _Column("group", pa.string(), "name of the group of models: a family, or one of the section decide"),
+        _BENCHMARK,
+        _Column("tokens", pa.int64(), "D at which the metric decides, the largest of the group's there", "tokens"),
+        _Column("is_end", pa.bool_(), "whether these are the last shared tokens"),
+        replace(_METRIC, meaning="metric that decides: a column of the metrics tables, or margin_scaled"),
+        _Column("num_models", pa.int32(), "number of models"),
+        _Column("num_pairs", pa.int32(), "number of pairs of models that end with different accuracies"),
+        _NUM_ITEMS,
+        _score("decision_accuracy", "share of pairs ordered as by accuracy at the end", "", True),
+        _score("larger_wins", "share of pairs whose larger model ends with the higher accuracy", "", True),
+        _Column("decidable", pa.bool_(), "whether final accuracies spread by at least two standard errors"),
+        _score("spread", "standard deviation over models of the accuracy at the end"),
+        _score("standard_error", "standard error over items of an accuracy at the end"),
+        _score("signal_to_noise", "of the mean over checkpoints up to there; below 0: worse with compute", "", True),
+    ),
+    "item_subsets": _schema(
+        _FAMILY,
+        _BENCHMARK,
+        _Column("selection", pa.string(), "chosen, all, random, shuffled or judged: see elusive.forecast.subsets"),
+        _NUM_ITEMS,
+        _Column("num_sets", pa.int32(), "number of sets of items that the row is the mean of"),
+        _Column("num_models_inside", pa.int32(), "number of checkpoints of the smaller half by compute"),
+        _Column("num_models_held_out", pa.int32(), "number of checkpoints of the larger half"),
+        _score("spearman_inside", "Spearman correlation of their accuracy with compute, smaller half", "", True),
+        _score("spearman_held_out", "the same on the larger half, which the choice did not see", "", True),
+    ),
+    "item_subset_members": _schema(
+        _FAMILY,
+        _BENCHMARK,
+        _ITEM,
+        _score("correlation", "of margin_log with log10 compute on the smaller half of the checkpoints", "", True),
+        _Column("chosen", pa.bool_(), "whether the item is in the chosen quarter, another benchmark than the whole"),
+    ),
 }
 
 #: table name -> columns that a table may have after the required ones, with their types, meanings and units.
@@ -764,7 +980,13 @@ _FILES = {
     "families": "publish/data/families.parquet",
     "benchmarks": "publish/data/benchmarks.parquet",
     "metric_descriptions": "publish/data/metrics.parquet",
+    "forecast_items": "forecast_items/{family}/{benchmark}.parquet",
 }
+
+
+def file_of(name: str, **about: str) -> str:
+    """Where below results/ the table ``name`` is kept: the path that ``about`` (family, benchmark, ...) fills in."""
+    return _FILES.get(name, f"tables/{name}.parquet").format(**about)
 
 
 def data_dictionary() -> pa.Table:

@@ -215,3 +215,59 @@ rule figure_loss:
         "Figure: validation loss against compute"
     script:
         "../scripts/figure_loss.py"
+
+
+rule figure_forecast_benchmark:
+    input:
+        means=get_table("means")["parquet"],
+        backtests=get_table("backtests")["parquet"],
+        forecasts=get_table("forecasts")["parquet"],
+        laws=get_table("choice_laws")["parquet"],
+        law_means=get_table("choice_means")["parquet"],
+        probabilities=expand(FORECAST_ITEMS, family=get_forecast_family(), allow_missing=True),
+        items_table=ITEMS,
+    output:
+        **get_figures({kind: f"{kind}/{{benchmark}}" for kind in get_forecast_benchmark_figures()}),
+    log:
+        "results/logs/figures/forecast/{benchmark}.log",
+    benchmark:
+        "results/benchmarks/figures/forecast/{benchmark}.tsv"
+    localrule: True
+    conda:
+        "../../envs/elusive.yaml"
+    params:
+        code=get_code("figure_forecast_benchmark"),
+        family=get_forecast_family(),
+        label=get_plotted_families()[get_forecast_family()],
+        members=get_family_members()[get_forecast_family()],
+        kinds=get_forecast_benchmark_figures(),
+    message:
+        "Figures of forecasts on {wildcards.benchmark}"
+    script:
+        "../scripts/figure_forecast_benchmark.py"
+
+
+rule figure_forecast:
+    input:
+        summary=get_table("backtest_summary")["parquet"],
+        coverage=get_table("backtest_coverage")["parquet"],
+        reliability=get_table("forecast_reliability")["parquet"],
+        laws=get_table("choice_laws")["parquet"],
+        items_table=expand(ITEMS, benchmark=REGISTRY.benchmarks),
+    output:
+        **get_figures({kind: kind for kind in get_forecast_overall_figures()}),
+    log:
+        "results/logs/figures/forecast.log",
+    benchmark:
+        "results/benchmarks/figures/forecast.tsv"
+    localrule: True
+    conda:
+        "../../envs/elusive.yaml"
+    params:
+        code=get_code("figure_forecast"),
+        families=get_plotted_families(),
+        kinds=get_forecast_overall_figures(),
+    message:
+        "Figures: how well forecasts did"
+    script:
+        "../scripts/figure_forecast.py"

@@ -17,6 +17,7 @@ from typing import Any
 from elusive.configuration.benchmarks import Benchmark, build_batches, build_benchmark, expand_patterns
 from elusive.configuration.facts import Facts, check_texts, of_benchmark
 from elusive.configuration.families import Family, build_family
+from elusive.configuration.forecasting import ForecastSettings, Group, build_forecast, build_groups, forecast_families
 from elusive.configuration.imported import LOGS, SOURCES, build_imported, build_logged, check_imports, with_tasks
 from elusive.configuration.local import Faults, build_local_model
 from elusive.configuration.messages import Blame
@@ -51,6 +52,8 @@ class Registry:
     budget: dict[str, float | None] = field(default_factory=dict)
     published: Published | None = None
     publish: dict[str, Any] = field(default_factory=lambda: with_defaults({}, "publish"))
+    forecast: ForecastSettings = field(default_factory=ForecastSettings)
+    groups: dict[str, Group] = field(default_factory=dict)
 
     def checkpoint(self, model: str, name: str) -> Checkpoint:
         """The checkpoint ``name`` of ``model``; raises KeyError."""
@@ -71,6 +74,11 @@ class Registry:
     @functools.cached_property
     def _checkpoints(self) -> dict[tuple[str, str], Checkpoint]:
         return {(c.model, c.name): c for model in self.models.values() for c in model.checkpoints}
+
+    @property
+    def forecast_families(self) -> list[str]:
+        """The names of the families that have forecasts: those that figures show, and those that a target names."""
+        return forecast_families(self.forecast, self.families)
 
     @property
     def ladder_models(self) -> list[Model]:
@@ -150,6 +158,8 @@ def load(config: dict[str, Any], files: Iterable[str | Path] = ()) -> Registry:
     families = {entry["name"]: build_family(entry, i, models, blame) for i, entry in enumerate(config["families"])}
     if not any(family.plotted for family in families.values()):
         raise blame.error(["families"], "no family is plotted: figures need at least one with 'plotted: true'")
+    forecast = build_forecast(config.get("forecast", {}), models, families, blame)
+    groups = build_groups(config.get("decide", []), models, families, forecast_families(forecast, families), blame)
     sources = config.get("sources", schema()["properties"]["sources"]["default"])
     taken = {benchmark.name: benchmark for benchmark in published.benchmarks()} if published else {}
     benchmarks = {}
@@ -180,6 +190,8 @@ def load(config: dict[str, Any], files: Iterable[str | Path] = ()) -> Registry:
         budget=with_defaults(config.get("budget", {}), "budget"),
         published=published,
         publish=publish,
+        forecast=forecast,
+        groups=groups,
     )
 
 

@@ -56,5 +56,24 @@ def get_all_figures():
     return [f"{kind}/{name}" for kind, members in kinds.items() for name in members] + names
 
 
+def get_forecast_family():
+    """The family that figures of forecasts show: the first one that figures have."""
+    return next(iter(get_plotted_families()))
+
+
+def get_forecast_benchmark_figures():
+    asked = any(target.family == get_forecast_family() for target in REGISTRY.forecast.targets)
+    return ["forecast_fan", "forecast_laws", *(["forecast_turns"] if asked else [])]
+
+
+def get_forecast_overall_figures():
+    return ["forecast_errors", "forecast_coverage", "forecast_reliability", "forecast_skill"]
+
+
+def get_forecast_figures():
+    names = [f"{kind}/{name}" for kind in get_forecast_benchmark_figures() for name in REGISTRY.benchmarks]
+    return [*get_forecast_overall_figures(), *names]
+
+
 def get_figure_files(format):
     return expand(FIGURE, figure=get_all_figures(), format=format)
