@@ -239,7 +239,7 @@ def make_run(
 
 def make_forecasts(run: SyntheticRun) -> None:
     """Write the tables of forecasts of a run, with one target of every family; every stage is the real one."""
-    families = {name: members.to_dict("records") for name, (_, members) in _family_members(_checkpoints()).items()}
+    families = {name: members.to_dict("records") for name, (_, members) in _family_members(run.world).items()}
 
     def file(part: str, family: str, benchmark: str) -> Path:
         if part == "probabilities":
