@@ -21,6 +21,17 @@ import yaml
 from lm_eval.loggers import EvaluationTracker
 from lm_eval.tasks import TaskManager
 
+from elusive.items.archive import Archive
+from elusive.items.benchmarks import BENCHMARKS
+from elusive.items.build import archive_set, load_items
+from elusive.items.sources import archive_rows
+
+#: Built-in benchmark -> the file of lm-eval's task, below its folder of tasks.
+FILES = {
+    "arc_easy": "arc/arc_easy.yaml",
+    "winogrande": "winogrande/default.yaml",
+    "mmlu_anatomy": "mmlu/default/mmlu_anatomy.yaml",
+}
 PMI = [{"metric": name, "aggregation": "mean", "higher_is_better": True} for name in ("acc", "acc_mutual_info")]
 
 
@@ -33,6 +44,21 @@ def add_task(folder: Path, name: str, file: str, rows: list[dict[str, Any]], **o
     own = {"include": str(Path(lm_eval.tasks.__file__).parent / file), "task": name, "tag": None}
     own |= {"dataset_path": "json", "dataset_name": None, "dataset_kwargs": {"data_files": splits}}
     (folder / f"{name}.yaml").write_text(yaml.safe_dump(own | overrides))
+
+
+def add_builtin_task(folder: Path, name: str, items: Path, archive_path: Path, **overrides: Any) -> None:
+    """Write lm-eval's task of the built-in benchmark ``name`` into ``folder``, on the rows of the table ``items``.
+
+    There are more rows than the table has, and in another order: texts decide.
+    """
+    with Archive(archive_path) as archive:
+        rows = archive_rows(name, archive).rows
+        every = archive_set(BENCHMARKS[name], archive).items
+    assert len(rows) == len(every)
+    position = {item.item: i for i, item in enumerate(every)}
+    kept = [position[item.item] for item in load_items(items).items]
+    others = [row for row in range(3) if row not in kept]
+    add_task(folder, name, FILES[name], [rows[row] for row in [*others, *kept[::-1]]], **overrides)
 
 
 def evaluate(

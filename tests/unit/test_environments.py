@@ -126,3 +126,23 @@ def test_jobs_find_the_library_and_this_python_anywhere(monkeypatch, tmp_path):
     file, python = done.stdout.splitlines()
     assert Path(file).parent == ROOT / "workflow" / "elusive"
     assert Path(python).parent == Path(sys.executable).parent
+
+
+@pytest.mark.parametrize("given", [None, "/somewhere"])
+def test_the_wrapper_finds_the_library_from_every_directory(tmp_path, given):
+    """`envs/run python -m elusive …`, with an environment that is there already."""
+    import shutil
+    import subprocess
+
+    root = tmp_path / "clone"
+    shutil.copytree(ROOT / "envs", root / "envs")
+    (root / ".venv/bin").mkdir(parents=True)
+    (root / ".venv/bin/python").symlink_to(sys.executable)
+    shutil.copy(root / "envs/requirements.txt", root / ".venv/installed.txt")
+    (root / "workflow").symlink_to(ROOT / "workflow")
+    variables = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"} | ({"PYTHONPATH": given} if given else {})
+    command = [root / "envs/run", "python", "-c", "import elusive, sys; print(elusive.__file__); print(*sys.path[1:3])"]
+    done = subprocess.run(command, cwd=tmp_path, env=variables, capture_output=True, text=True, check=True)
+    file, paths = done.stdout.splitlines()
+    assert file == str(root / "workflow/elusive/__init__.py")
+    assert given is None or paths.split()[1] == given

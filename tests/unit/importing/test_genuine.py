@@ -12,21 +12,14 @@ import pytest
 from elusive.importing.index import Index, Order, build_index
 from elusive.importing.items import build_items
 from elusive.importing.logprobs import import_checkpoint
-from elusive.items.archive import Archive
 from elusive.items.build import build_items as build_builtin
 from elusive.items.build import load_items
-from elusive.items.sources import archive_rows
 from elusive.scoring.cells import score_cells
 from elusive.scoring.spec import Spec
 from elusive.tables import read_metadata, read_table
-from lm_eval_logs import FORMS, PMI, add_task, evaluate, rewrite
+from lm_eval_logs import FILES, FORMS, PMI, add_builtin_task, evaluate, rewrite
 from scoring_checkpoints import neox_config, random_model, save_checkpoint, train_tokenizer
 
-FILES = {
-    "arc_easy": "arc/arc_easy.yaml",
-    "winogrande": "winogrande/default.yaml",
-    "mmlu_anatomy": "mmlu/default/mmlu_anatomy.yaml",
-}
 LIMIT = 30
 CHECKPOINTS = ("step1", "step2")
 
@@ -40,16 +33,8 @@ class Logs:
         for name in FILES:
             self.items[name] = home / f"items/{name}.parquet"
             build_builtin({"name": name, "limit": LIMIT}, self.items[name], archive_path)
-        with Archive(archive_path) as archive:
-            for name, file in FILES.items():
-                rows = archive_rows(name, archive).rows
-                build_builtin({"name": name}, home / "full.parquet", archive_path)
-                position = {item.item: i for i, item in enumerate(load_items(home / "full.parquet").items)}
-                kept = [rows[position[item.item]] for item in load_items(self.items[name]).items]
-                # More than the table has, and in another order: texts decide.
-                rows = [row for row in rows[:3] if row not in kept] + kept[::-1]
-                options = {"metric_list": PMI} if name == "arc_easy" else {}
-                add_task(home / "tasks", name, file, rows, **options)
+            options = {"metric_list": PMI} if name == "arc_easy" else {}
+            add_builtin_task(home / "tasks", name, self.items[name], archive_path, **options)
         for seed, step in enumerate(CHECKPOINTS):
             weights = save_checkpoint(random_model(neox_config(), seed), tokenizer, home / "weights" / step)
             spec = Spec("m", step, "local", unconditional=("arc_easy",), device="cpu")
