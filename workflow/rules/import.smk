@@ -20,6 +20,7 @@ rule import_index:
         "../../envs/elusive.yaml"
     params:
         spec=get_index_spec,
+        own_files=lambda wildcards: get_identities(get_model_logs(wildcards)),
         version=IMPORTER_VERSION,
     message:
         "Looking through the logs of {wildcards.model}"
@@ -30,7 +31,7 @@ rule import_index:
 rule import_items:
     input:
         indexes=expand(IMPORTED, model=[model.name for model in REGISTRY.imported_models]),
-        logs=get_items_logs,
+        logs=get_logs_of_items,
     output:
         ITEMS,
     log:
@@ -44,6 +45,7 @@ rule import_items:
         "../../envs/elusive.yaml"
     params:
         spec=get_items_spec,
+        own_files=lambda wildcards: get_identities(get_logs_of_items(wildcards)),
         version=IMPORTER_VERSION,
     message:
         "Items of {wildcards.benchmark}, from the logs"
@@ -70,6 +72,7 @@ rule import:
         "../../envs/elusive.yaml"
     params:
         parameters=get_parameters,
+        own_files=lambda wildcards: get_identities(get_checkpoint_logs(wildcards)),
         version=IMPORTER_VERSION,
     message:
         "Importing {wildcards.model}/{wildcards.checkpoint}"

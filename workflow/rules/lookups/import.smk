@@ -1,4 +1,4 @@
-"""Where the rules of import.smk find their logs, and what they ask for."""
+"""What the rules that import logs look up."""
 
 import json
 
@@ -8,27 +8,29 @@ from elusive.importing.version import IMPORTER_VERSION
 IMPORTED = "results/imports/{model}.json"
 
 
-def get_model_logs(wildcards):
-    """Every file that may be a log of the model: what they are shows when they are read."""
+def get_log_files(model, checkpoints):
+    """Every file that may be a log of the checkpoints: what they are shows when they are read."""
     prepare_run()
-    model = REGISTRY.models[wildcards.model]
-    roots = dict.fromkeys(model.logs["path"].replace("{checkpoint}", c.name) for c in model.checkpoints)
+    roots = dict.fromkeys(model.logs["path"].replace("{checkpoint}", checkpoint.name) for checkpoint in checkpoints)
     return [local(file) for root in roots for file in log_files(root)]
+
+
+def get_model_logs(wildcards):
+    model = REGISTRY.models[wildcards.model]
+    return get_log_files(model, model.checkpoints)
 
 
 def get_checkpoint_logs(wildcards):
-    prepare_run()
-    root = REGISTRY.models[wildcards.model].logs["path"].replace("{checkpoint}", wildcards.checkpoint)
-    return [local(file) for file in log_files(root)]
+    model = REGISTRY.models[wildcards.model]
+    return get_log_files(model, [REGISTRY.checkpoint(model.name, wildcards.checkpoint)])
 
 
-def get_items_logs(wildcards):
+def get_logs_of_items(wildcards):
     """The logs that items are made from: all of them, or those of the first checkpoint, which decide alone."""
-    prepare_run()
-    pairs = [(model, checkpoint) for model in REGISTRY.imported_models for checkpoint in model.checkpoints]
-    common = REGISTRY.benchmarks[wildcards.benchmark].spec["items"] == "common"
-    roots = dict.fromkeys(m.logs["path"].replace("{checkpoint}", c.name) for m, c in (pairs if common else pairs[:1]))
-    return [local(file) for root in roots for file in log_files(root)]
+    models = REGISTRY.imported_models
+    if REGISTRY.benchmarks[wildcards.benchmark].spec["items"] == "common":
+        return [file for model in models for file in get_log_files(model, model.checkpoints)]
+    return get_log_files(models[0], models[0].checkpoints[:1])
 
 
 def get_index_spec(wildcards):
