@@ -39,6 +39,7 @@ from elusive.forecast.decisions import write_decisions
 from elusive.forecast.gather import TABLES as FORECAST_TABLES
 from elusive.forecast.gather import write_forecasts
 from elusive.report.drilldown import write_drilldown
+from elusive.report.forecast import TABLES as FORECASTS
 from elusive.report.report import Tables
 
 CHOICES = {
@@ -109,6 +110,10 @@ class SyntheticRun:
 
     def table(self, name: str) -> Path:
         return self.root / f"tables/{name}.parquet"
+
+    def forecasts(self) -> dict[str, Path]:
+        """The tables of forecasts that the report reads, if :func:`make_forecasts` has been called."""
+        return {name: path for name in FORECASTS.values() if (path := self.table(name)).exists()}
 
     def drilldown(self, benchmark: str) -> Path:
         return self.root / f"drilldown/{benchmark}.json"
@@ -543,4 +548,5 @@ def report_inputs(run: SyntheticRun, figures: Path) -> dict[str, Any]:
         "plotted": list(run.families),
         "members": run.members(),
         "gallery": run.root / "figures.html",
+        "forecasts": run.forecasts(),
     }

@@ -109,7 +109,8 @@ def test_imported_items_and_numbers_are_our_own(scored, offered, name):
     of_item = {item.item: ours.get((item.contexts, item.continuations)) for item in made}
     shared = {item.item: own for item in made if (own := of_item[item.item])}
     assert len(shared) == len(ours) == LIMIT <= len(made)
-    assert all(own.gold == item.gold for item in made if (own := of_item[item.item]))
+    golds = [(own.gold, item.gold) for item in made if (own := of_item[item.item])]
+    assert all(own == logged for own, logged in golds)
     for step in STEPS:
         table = pl.read_parquet(scored.directory / f"results/logprobs/{MODEL}/{step}/{name}.parquet")
         logged = pl.read_parquet(offered.directory / f"results/logprobs/{MODEL}/{step}/{name}_logs.parquet")

@@ -33,6 +33,7 @@ rule drilldown:
 rule report:
     input:
         **{name: get_table(name)["parquet"] for name in REPORT_TABLES},
+        **get_report_forecasts(),
         items_table=expand(ITEMS, benchmark=REGISTRY.benchmarks),
         logprobs=get_all_logprobs([next(iter(REGISTRY.benchmarks))]),
         drilldowns=expand(DRILLDOWN, benchmark=REGISTRY.benchmarks),
@@ -54,6 +55,7 @@ rule report:
         labels=get_benchmark_labels(),
         figures=get_all_figures(),
         tables=REPORT_TABLES,
+        forecasts=list(get_report_forecasts()),
         families=get_family_labels(),
         plotted=list(get_plotted_families()),
         members=get_family_members(),

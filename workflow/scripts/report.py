@@ -26,4 +26,5 @@ if __name__ == "__main__":
             gallery=snakemake.output.gallery,
             record=snakemake.output.record,
             config=snakemake.config,
+            forecasts={name: snakemake.input[name] for name in snakemake.params.forecasts},
         )

@@ -42,6 +42,13 @@ KINDS = {
     "subjects": "Statistics by subject",
     "agreement": "Method against method",
     "families": "Family against family",
+    "forecast_fan": "Forecasts of mean scores",
+    "forecast_errors": "Errors of forecasts, by how far ahead",
+    "forecast_coverage": "How often intervals hold",
+    "forecast_reliability": "Probabilities of single items",
+    "forecast_skill": "Skill over the last value",
+    "forecast_laws": "Laws of right and wrong choices",
+    "forecast_turns": "Items that are likely to turn",
     "example": "How to read a survival curve",
 }
 

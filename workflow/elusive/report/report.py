@@ -21,7 +21,19 @@ from elusive.figures import states
 from elusive.figures.data import Benchmark, PathLike, read_benchmark
 from elusive.figures.style import METRICS, format_power, metrics_seen_by
 from elusive.files import atomic_path
-from elusive.report import audit, drawings, findings, headline, order, page, pictures, run, sentences, summaries
+from elusive.report import (
+    audit,
+    drawings,
+    findings,
+    forecast,
+    headline,
+    order,
+    page,
+    pictures,
+    run,
+    sentences,
+    summaries,
+)
 from elusive.report.curves import LEVELS, SCALE, SERIES, chance_curves
 from elusive.report.imported import imported_notes
 from elusive.report.published import published_rows, published_sources, published_summary
@@ -222,6 +234,7 @@ def write_report(
     gallery: PathLike,
     record: PathLike | None = None,
     config: Mapping[str, Any] | None = None,
+    forecasts: Mapping[str, PathLike] | None = None,
 ) -> None:
     """Write the report to ``output`` and the page of all figures to ``gallery``; the same inputs give the same bytes.
 
@@ -230,7 +243,8 @@ def write_report(
     look at, a file a benchmark. ``figures`` names each figure (``kind`` or ``kind/benchmark``), ``pngs`` and
     ``captions`` are its files. ``families``: name -> label, in order; ``plotted``: those of which the page has numbers,
     the first being the one whose findings come first; ``members``: name -> list of (model, checkpoint). ``record``: the
-    file of :func:`~elusive.report.run.write_record`, which the page links; ``config``: the resolved configuration.
+    file of :func:`~elusive.report.run.write_record`, which the page links; ``config``: the resolved configuration;
+    ``forecasts``: the tables of forecasts by their names, where there are any.
     """
     benchmarks = [read_benchmark(path) for path in items]
     frames = {field.name: summary.frame(field.name) for field in fields(summary)}
@@ -242,6 +256,8 @@ def write_report(
     by_name = {found["benchmark"]: found for found in runs}
     runs = [by_name[b.name] for b in benchmarks]
     table_files = {field.name: Path(getattr(summary, field.name)).with_suffix(".csv") for field in fields(summary)}
+    table_files |= {name: Path(path).with_suffix(".csv") for name, path in (forecasts or {}).items()}
+    foreseen = forecast.sections(forecast.read(forecasts), frames["scores"], benchmarks, plotted) if forecasts else []
 
     strips = []
     for family, label in shown_families.items():
@@ -317,6 +333,7 @@ def write_report(
         "scores": "Which score",
         "lost": "Where lost",
         "why": "Why",
+        **({"forecast": "Forecast"} if foreseen else {}),
         "items": "Items",
         "curves": "Details",
         "run": "Run",
@@ -361,6 +378,7 @@ def write_report(
             arrow_axis=drawings.arrow_axis(),
             lost=lost,
             reasons=reasons,
+            forecasts=foreseen,
             choices_chart=drawn.right_and_wrong(),
             one_item=drawn.one_item(),
             scatter_svg=drawn.scatter(),

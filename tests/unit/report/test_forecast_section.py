@@ -1,0 +1,62 @@
+"""The section on forecasts: its table holds the numbers of the tables, and each sentence stands where it is true."""
+
+from __future__ import annotations
+
+import html
+import re
+
+import pandas as pd
+import pytest
+
+from elusive.figures.data import read_benchmark
+from elusive.figures.style import format_number
+from elusive.forecast import summary
+from elusive.report import forecast
+from elusive.report.report import write_report
+from synthetic_run import make_forecasts, make_run, report_inputs
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    run = make_run(tmp_path_factory.mktemp("run"), num_items=60, benchmarks=("arc_easy", "sciq"))
+    make_forecasts(run)
+    return run
+
+
+@pytest.fixture(scope="module")
+def frames(run):
+    return forecast.read(run.forecasts())
+
+
+def test_the_table_has_the_recommended_forecasts(run, frames):
+    benchmarks = [read_benchmark(path) for path in run.items()]
+    scores = run.table("scores")
+
+    found = forecast.sections(frames, pd.read_parquet(scores), benchmarks, ["ladder", "nobody"])
+    assert [section.family for section in found] == ["ladder"], "a family without forecasts has no section"
+    (section,) = found
+    assert section.targets == ["Twice both"] and len(section.rows) == 2
+    rows = frames["forecasts"].query("family == 'ladder' and metric == 'accuracy' and recommended")
+    for row in section.rows:
+        (own,) = rows[rows["benchmark"] == row.benchmark.name].to_dict("records")
+        assert row.cells[0].text == format_number(own["forecast"]) and row.last == format_number(own["last_value"])
+        assert row.cells[0].interval == f"{format_number(own['low80'])} to {format_number(own['high80'])}"
+        assert bool(row.cells[0].note) == bool(own["status"])
+    said = {note.split(": ", 1)[1] for note in section.notes}
+    assert said == {f"{status}." for status in rows["status"] if status}
+
+
+def test_the_page_has_it_where_there_are_forecasts(run, frames, tmp_path):
+    inputs = report_inputs(run, tmp_path / "figures")
+    write_report(**inputs, output=tmp_path / "report.html")
+    page = (tmp_path / "report.html").read_text()
+    assert '<section id="forecast"' in page and '<a href="#forecast">Forecast</a>' in page
+    text = re.sub(r"\s+", " ", html.unescape(re.sub(r"<[^>]+>", "", page)))
+    labels = {b.name: b.label for b in (read_benchmark(path) for path in run.items())}
+
+    sentences = summary.section(**frames, scores=pd.read_parquet(run.table("scores")), family="ladder", labels=labels)
+    assert sentences
+    for sentence in sentences:
+        assert sentence in text
+    write_report(**(inputs | {"forecasts": {}}), output=tmp_path / "without.html")
+    assert 'id="forecast"' not in (tmp_path / "without.html").read_text()
