@@ -308,6 +308,16 @@ def test_equal_members_are_an_error_unless_they_are_allowed(tmp_path, change, sa
     assert rows[0]["text"].startswith("m/step3 and m/step4 have the same")
 
 
+def test_many_equal_members_make_a_short_message(tmp_path):
+    state: dict = {}
+    run = write_run(tmp_path, lambda n, scores, metadata: (state.setdefault("scores", scores), metadata))
+    with pytest.raises(
+        ElusiveError, match=r"m/step0 and m/step3 have the same .*quiz\. So have 4 more pairs\. A "
+    ) as e:
+        audited(tmp_path, run)
+    assert str(e.value).count("have the same") == 3
+
+
 def test_two_untrained_checkpoints_may_be_equal():
     two = [{"model": "m", "checkpoint": f"seed{i}", "flops": 0.0} for i in range(2)]
     same = {("m", "seed0"): "digest", ("m", "seed1"): "digest"}

@@ -24,6 +24,7 @@ from matplotlib.text import Text
 from matplotlib.ticker import FixedFormatter
 from PIL import Image
 
+import synthetic_run
 from elusive.errors import ElusiveError
 from elusive.figures import (
     accuracy,
@@ -99,6 +100,47 @@ def test_files_are_sound_and_the_same_twice(figure: str, run: SyntheticRun, tmp_
     assert json.dumps("What to see")[1:-1] in body
     data = pl.read_csv(first["data"])
     assert len(data) and all("\n" not in value for value in data.select(cs.string()).to_series(0).drop_nulls())
+
+
+@pytest.fixture(scope="module", params=["all", pytest.param("part", marks=pytest.mark.slow)])
+def alike(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> SyntheticRun:
+    """A run whose checkpoints all have the same scores, or those of its first family."""
+    with pytest.MonkeyPatch.context() as patch:
+        draw, members, write = (
+            getattr(synthetic_run, name) for name in ("_log_likelihoods", "_family_members", "write_metrics")
+        )
+
+        def same(generator, benchmark, gold, flops):
+            values = draw(generator, benchmark, gold, flops)
+            last = slice(len(synthetic_run.STEPS) - 1, None, len(synthetic_run.STEPS))
+            some = slice(None) if request.param == "all" else last
+            values[some] = values[some][0]
+            return values
+
+        patch.setattr(synthetic_run, "_log_likelihoods", same)
+        patch.setattr(synthetic_run, "_family_members", lambda frame: dict(reversed(members(frame).items())))
+        patch.setattr(synthetic_run, "write_metrics", lambda **k: write(**k, allow_duplicates=list(k["families"])))
+        yield make_run(tmp_path_factory.mktemp("alike"), num_items=20, benchmarks=("arc_challenge", "mmlu"))
+
+
+#: What is drawn of correlations alone.
+OF_CORRELATIONS = ("by_family/arc_challenge", "agreement/arc_challenge", "families/arc_challenge", "mechanism")
+OF_CORRELATIONS += ("statistics/pearson", "statistics/spearman")
+
+
+@pytest.mark.parametrize("figure", FIGURES)
+def test_checkpoints_that_are_all_alike_are_drawn(
+    figure: str, alike: SyntheticRun, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    drawn = draw_figure(alike, figure, tmp_path)
+    with Image.open(drawn["png"]) as image:
+        image.verify()
+    text = drawn["caption"].read_text(encoding="utf-8")
+    assert not re.search(r"\bnan\b", text)
+    assert len(re.findall("What to see:", text)) == 1
+    if figure in OF_CORRELATIONS and request.node.callspec.params["alike"] == "all":
+        assert "What to see: nothing is drawn, since no correlation is defined: " in text
+        assert pl.read_csv(drawn["data"]).is_empty()
 
 
 @given(

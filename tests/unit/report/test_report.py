@@ -20,6 +20,7 @@ import pytest
 from PIL import Image
 from scipy import stats
 
+import synthetic_run
 from elusive import tables
 from elusive.errors import ElusiveError
 from elusive.figures.data import read_benchmark
@@ -513,3 +514,14 @@ def test_notes_are_of_what_is_there(run: SyntheticRun) -> None:
     whole = [replace(b, num_items_total=b.num_items, split_note=None) for b in benchmarks]
     notes = " ".join(findings.notes(whole, {}))
     assert "random draw" not in notes and "stands in" not in notes
+
+
+def test_checkpoints_that_are_all_alike_have_a_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    draw, write = synthetic_run._log_likelihoods, synthetic_run.write_metrics
+    monkeypatch.setattr(synthetic_run, "_log_likelihoods", lambda *a: np.repeat(draw(*a)[:1], len(a[3]), axis=0))
+    monkeypatch.setattr(synthetic_run, "write_metrics", lambda **k: write(**k, allow_duplicates=list(k["families"])))
+    run = make_run(tmp_path, num_items=20, benchmarks=("arc_easy",))
+    draw_figure(run, "statistics/spearman", run.root / "figures")
+    write_report(**report_inputs(run, run.root / "figures"), output=tmp_path / "report.html")
+    text = _text((tmp_path / "report.html").read_text(encoding="utf-8"))
+    assert not re.search(r"\b(nan|NaN)\b", text)

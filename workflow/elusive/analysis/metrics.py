@@ -76,6 +76,8 @@ FilePath = str | os.PathLike[str]
 Member = Mapping[str, Any]
 _UNCONDITIONAL = "log_likelihood_unconditional"
 _CHOICE_COLUMNS = ("num_tokens", "num_bytes", "num_chars", "is_greedy")
+#: Pairs of equal members in a message, at the most.
+_NAMED_TWINS = 3
 _MEMBER = {"model": str, "checkpoint": str, "parameters": int, "tokens": int, "flops": float}
 
 
@@ -366,7 +368,9 @@ def _check_duplicates(
     where: str,
 ) -> None:
     if found := equality.twins(members, revisions, digests):
-        said = " ".join(equality.text(twin, where) for twin in found)
+        said = " ".join(equality.text(twin, where) for twin in found[:_NAMED_TWINS])
+        if len(found) > _NAMED_TWINS:
+            said += f" So have {len(found) - _NAMED_TWINS} more pairs."
         raise ElusiveError(
             f"family {family!r}: {said} A checkpoint was copied or uploaded in the place of another, or its requests "
             "were answered from the other one's cache; as independent points they would narrow every interval. Leave "

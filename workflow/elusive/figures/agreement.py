@@ -90,7 +90,7 @@ def methods_caption(correlations: pd.DataFrame, benchmark: Benchmark, families: 
     own = correlations[(correlations["family"] == first) & (correlations["metric"] == "log_p_vocab_correct")]
     wide = own.pivot(index="item", columns="method", values="correlation")
     parts = [
-        f"{style.format_number(np.nanmedian(np.abs(wide[a] - wide[b])))} between {a.capitalize()} and {b.capitalize()}"
+        f"{style.format_number((wide[a] - wide[b]).abs().median())} between {a.capitalize()} and {b.capitalize()}"
         for a, b in itertools.combinations(METHODS, 2)
     ]
     drawn = min(benchmark.num_items, MAX_POINTS)

@@ -19,13 +19,14 @@ from plotnine.composition import Compose
 
 from elusive import logs
 from elusive.figures.data import PathLike
-from elusive.figures.style import METRICS
+from elusive.figures.style import METRICS, UNDEFINED, nothing
 from elusive.files import atomic_path
 
 logger = logs.get(__name__)
 
 _DPI = 220
-
+_SEE = "What to see:"
+_WHY = "a score that is the same in all checkpoints of a family has none with compute"
 
 Plot = p9.ggplot | Compose
 
@@ -47,7 +48,14 @@ def save_figure(plot: Plot, text: str, outputs: Outputs, names: Mapping[str, str
     Dates and program versions are left out of the files, fonts are embedded as text in the PDF, and layers that ask
     for it are rasterised there. The data are the rows that are drawn, see :func:`drawn_data`, in which ``names`` (name
     -> label, of families or benchmarks) puts names for labels.
+
+    Where no row is left, as when a score is the same in every checkpoint of a family, there are no panels, and picture
+    and caption say that no correlation is defined.
     """
+    data = drawn_data(plot, names or {})
+    if data.is_empty():
+        plot = nothing(getattr(plot.labels, "title", None) or "")
+        text = f"{text.partition(_SEE)[0].rstrip()}\n\n{_SEE} nothing is drawn, since {UNDEFINED}: {_WHY}."
     with matplotlib.rc_context({"pdf.fonttype": 42, "path.simplify": True}):
         figure = plot.draw()
         for axes in figure.axes:
@@ -60,7 +68,7 @@ def save_figure(plot: Plot, text: str, outputs: Outputs, names: Mapping[str, str
     with atomic_path(outputs["caption"]) as temporary:
         temporary.write_text(text.rstrip() + "\n", encoding="utf-8")
     with atomic_path(outputs["data"]) as temporary:
-        drawn_data(plot, names or {}).write_csv(temporary)
+        data.write_csv(temporary)
     logger.info("wrote %s and what goes with it", outputs["png"])
 
 

@@ -49,6 +49,9 @@ SEQUENTIAL = ("#9ADBC0", "#4DBDAD", "#3591A8", "#38639D", "#403C76", "#1F1430")
 #: Inches: a page's text width, and one column of two.
 PAGE_WIDTH, COLUMN_WIDTH = 7.0, 3.4
 
+#: What is said and drawn where nothing follows from compute, or can.
+UNDEFINED = "no correlation is defined"
+
 
 def metrics_seen_by(method: str) -> tuple[Metric, ...]:
     """The metrics that a correlation method tells apart: ranks cannot see that p_vocab is exp of log p_vocab."""
@@ -136,7 +139,9 @@ def format_count(value: float) -> str:
 
 
 def format_number(value: float, digits: int = 2) -> str:
-    """A number with a proper minus sign and no negative zero: ``−0.12``."""
+    """A number with a proper minus sign and no negative zero, ``−0.12``; a word for one that is not defined."""
+    if math.isnan(value):
+        return "undefined"
     text = f"{value:.{digits}f}"
     return text.lstrip("-") if float(text) == 0 else text.replace("-", "−")
 
@@ -149,6 +154,8 @@ def format_range(low: float, high: float) -> str:
 
 def format_share(value: float, digits: int = 0) -> str:
     """A share as a percentage: ``12 %``, and ``< 1 %`` for one that is not nothing but would round to it."""
+    if math.isnan(value):
+        return "undefined"
     text = f"{100 * value:.{digits}f}"
     return f"< {10**-digits:g} %" if float(text) == 0 < value else f"{text} %"
 
@@ -249,5 +256,16 @@ def count(number: int, what: str) -> str:
 
 
 def join(parts: Sequence[str]) -> str:
-    """``a``, ``a and b``, ``a, b and c``."""
-    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
+    """``a``, ``a and b``, ``a, b and c``; nothing of nothing."""
+    return "".join(parts) if len(parts) < 2 else f"{', '.join(parts[:-1])} and {parts[-1]}"
+
+
+def nothing(title: str) -> p9.ggplot:
+    """What stands in the place of a figure of which no row is left to draw, under its title."""
+    return (
+        p9.ggplot()
+        + p9.annotate("text", x=0, y=0, label=UNDEFINED.capitalize(), size=9, color="#555555")
+        + p9.labs(title=title, x="", y="")
+        + theme(PAGE_WIDTH, 1.2)
+        + p9.theme(axis_text=p9.element_blank(), axis_ticks=p9.element_blank(), panel_grid=p9.element_blank())
+    )
