@@ -1159,3 +1159,13 @@ def test_a_tokenizer_that_is_not_what_sentencepiece_reads_is_refused(checkpoint,
     (directory / "tokenizer.model").write_bytes(b"aGVsbG8= 0\nd29ybGQ= 1\n")  # tiktoken's format
     with pytest.raises(ElusiveError, match=r"tokenizer.model: is no SentencePiece model|cannot load"):
         run(directory, items[:1], [tmp_path / "out.parquet"])
+
+
+def test_a_tokenizer_that_draws_random_numbers_is_refused(checkpoint, items, tmp_path):
+    directory = shutil.copytree(checkpoint, tmp_path / "random")
+    tokenizer = json.loads((directory / "tokenizer.json").read_text())
+    tokenizer["model"]["dropout"] = 0.1
+    (directory / "tokenizer.json").write_text(json.dumps(tokenizer))
+    with pytest.raises(ElusiveError, match=r"random/tokenizer.json: model.dropout is 0.1, so that the same text has"):
+        run(directory, items[:1], [tmp_path / "out.parquet"])
+    assert not (tmp_path / "out.parquet").exists()

@@ -54,6 +54,12 @@ def load_tokenizer(
         tokenizer = transformers.AutoTokenizer.from_pretrained(
             directory, local_files_only=True, trust_remote_code=trust_remote_code, **options
         )
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if dropout := getattr(getattr(backend, "model", None), "dropout", None):
+        raise ElusiveError(
+            f"{directory / 'tokenizer.json'}: model.dropout is {dropout:g}, so that the same text has other tokens "
+            "each time, as in training; set it to null"
+        )
     if (directory / SENTENCEPIECE).is_file() and not (directory / "tokenizer.json").is_file():
         check_sentencepiece(directory / SENTENCEPIECE, tokenizer)
     return tokenizer
@@ -133,7 +139,7 @@ def load_model(
                 **({} if device == "cpu" else {"device_map": device}),
             )
 
-    with _explained(directory), _heard() as said:
+    with _explained(directory), _heard():
         if pickled:
             weights.check_pickled(files)
         if trust_remote_code:  # which may use anything
@@ -149,7 +155,6 @@ def load_model(
         model.eval()
     notes = [] if notes is None else notes
     notes += weights.check_loaded(model, directory, info, headers)
-    notes += [line for line in said if "tied weights mapping" in line]
     if others := weights.other_sets(directory, files):
         notes.append(f"the directory holds {', '.join(others)} too; the weights are those of {files[0].name}")
     if model.is_custom_code():
@@ -192,8 +197,8 @@ def compute_buffers(model: PreTrainedModel) -> None:
 
 
 @contextlib.contextmanager
-def _heard() -> Iterator[list[str]]:
-    """Yield a list that gets what transformers warns of in the block, which is logged here but for its report."""
+def _heard() -> Iterator[None]:
+    """Log what transformers warns of in the block, but for its report, and each sentence once."""
     import logging
 
     said: list[str] = []
@@ -208,7 +213,7 @@ def _heard() -> Iterator[list[str]]:
     library = logging.getLogger("transformers")
     before, library.handlers = library.handlers, [Ear(logging.WARNING)]
     try:
-        yield said
+        yield
     finally:
         library.handlers = before
         for text in said:

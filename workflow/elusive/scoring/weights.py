@@ -270,9 +270,10 @@ def check_loaded(
         raise ElusiveError(f"{directory}: transformers cannot load this checkpoint: {info['error_msgs'][0]}")
     _check_unexpected(model, directory, unexpected)
     _check_values(directory, headers, names)
+    notes = []
     if unexpected:
-        return [f"{_count(len(unexpected), 'tensor')} in the files that the model does not use: {_some(unexpected)}"]
-    return []
+        notes += [f"{_count(len(unexpected), 'tensor')} in the files that the model does not use: {_some(unexpected)}"]
+    return notes + _untied(model)
 
 
 def _check_complete(
@@ -294,6 +295,29 @@ def _check_complete(
             f"{directory}: tensor {name!r} has the shape {tuple(found)} in the files, but {tuple(expected)} by "
             f"{CONFIG}" + (f" (and {len(mismatched) - 1} more differ)" if len(mismatched) > 1 else "")
         )
+
+
+def _untied(model: PreTrainedModel) -> list[str]:
+    """What is to be said of tensors that the configuration ties and for which the files hold different values.
+
+    transformers uses both as they are; lm-eval ties them once more, to the values of one.
+    """
+    import torch
+
+    if model.is_custom_code():
+        return []
+    own = dict(model.named_parameters(remove_duplicate=False))
+    pairs = [
+        (own.get(target), own.get(source), target, source)
+        for target, source in model.get_expanded_tied_weights_keys(all_submodels=True).items()
+    ]
+    return [
+        f"{CONFIG} ties {target!r} to {source!r}, but the files hold different values, and both are used as they are. "
+        "lm-eval gives the one the values of the other, and so other log-likelihoods. Write tie_word_embeddings: false "
+        f"into {CONFIG}, or take {target!r} out of the files, whichever is meant"
+        for one, other, target, source in pairs
+        if one is not None and other is not None and one is not other and not torch.equal(one, other)
+    ]
 
 
 class _Names:
