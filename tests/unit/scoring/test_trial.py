@@ -239,6 +239,11 @@ class Fails(Own):
         raise KeyError("nothing")
 
 
+class Ends(Own):
+    def forward(self, input_ids):
+        raise SystemExit(0)
+
+
 def own(kind, **more):
     torch.manual_seed(0)
     return kind(transformers.LlamaConfig(**SMALL, **more)).eval()
@@ -332,8 +337,9 @@ def test_a_length_beyond_the_trial_s_that_changes_nothing():
         (lambda: own(Remembers), "the same sequence is another one each time, by up to .* nats"),
         (lambda: own(LastOnly), r"returns logits \(1, 1, 256\), not \(1, \d+, vocabulary\)"),
         (lambda: own(Fails), r"Fails cannot be run on a sequence of 1 tokens: KeyError: 'nothing'"),
+        (lambda: own(Ends), r"Ends cannot be run on a sequence of 1 tokens: SystemExit: 0"),
     ],
-    ids=["looks ahead", "bert", "random", "remembers", "last only", "fails"],
+    ids=["looks ahead", "bert", "random", "remembers", "last only", "fails", "ends"],
 )
 @pytest.mark.parametrize("half", [False, True])
 def test_what_nothing_makes_right_is_refused(make, said, half):

@@ -99,6 +99,10 @@ def test_code_of_a_repository_runs_only_where_it_is_trusted(checkpoint, tmp_path
     model, _ = load(checkpoint, trust_remote_code=True)
     assert type(model).__name__ == "OwnModel"
     assert (tmp_path / "ran").exists()
+    (checkpoint / "own.py").write_text("raise SystemExit(0)\n")
+    with pytest.raises(ElusiveError, match=r"the checkpoint's own code ends the program \(exit status 0\)") as error:
+        load(checkpoint, trust_remote_code=True)
+    assert str(checkpoint) in str(error.value)
 
 
 def test_downloaded_weights_are_known_by_their_commit(checkpoint):

@@ -233,6 +233,8 @@ def _explained(directory: Path) -> Iterator[None]:
             f"{directory}: its pickled weights (*.bin) hold something else than tensors, which could be programs, so "
             "they are not read; use a revision with safetensors"
         ) from error
+    except SystemExit as error:
+        raise ElusiveError(f"{directory}: the checkpoint's own code ends the program (exit status {error})") from error
     except Exception as error:
         # No list of the hundreds of classes that it does know.
         text = str(error).partition("\nModel type should be one of")[0].strip()

@@ -64,7 +64,7 @@ class Reference:
                 f"out of memory on {model.device} with a single sequence of {len(fed)} tokens; "
                 "choose a shorter max_length or another device"
             ) from error
-        except Exception as error:
+        except (Exception, SystemExit) as error:  # a model's own code may end the program
             raise ElusiveError(
                 f"{name} cannot be run on a sequence of {len(fed)} tokens: {type(error).__name__}: {error}"
             ) from error
