@@ -102,20 +102,18 @@ def test_logs_and_the_printed_configuration_make_the_report(offered):
 @pytest.mark.parametrize("name", FILES)
 def test_imported_items_and_numbers_are_our_own(scored, offered, name):
     """Items that were made from the logs: texts and right choices exactly, log-likelihoods as scoring has them."""
-    ours = {
-        (i.contexts, i.continuations): i for i in load_items(scored.directory / f"results/items/{name}.parquet").items
-    }
+    builtin = load_items(scored.directory / f"results/items/{name}.parquet").items
     made = load_items(offered.directory / f"results/items/{name}_logs.parquet").items
-    of_item = {item.item: ours.get((item.contexts, item.continuations)) for item in made}
-    shared = {item.item: own for item in made if (own := of_item[item.item])}
-    assert len(shared) == len(ours) == LIMIT <= len(made)
-    golds = [(own.gold, item.gold) for item in made if (own := of_item[item.item])]
-    assert all(own == logged for own, logged in golds)
+    of_texts = {(item.contexts, item.continuations): item for item in builtin}
+    pairs = [(item, of_texts.get((item.contexts, item.continuations))) for item in made]
+    pairs = [(item, own) for item, own in pairs if own is not None]
+    assert len(pairs) == len(of_texts) == LIMIT <= len(made)
+    assert all(item.gold == own.gold for item, own in pairs)
+    renamed = pl.DataFrame({"logged": [item.item for item, _ in pairs], "item": [own.item for _, own in pairs]})
     for step in STEPS:
         table = pl.read_parquet(scored.directory / f"results/logprobs/{MODEL}/{step}/{name}.parquet")
         logged = pl.read_parquet(offered.directory / f"results/logprobs/{MODEL}/{step}/{name}_logs.parquet")
-        renamed = pl.DataFrame({"own": list(shared), "item": [own.item for own in shared.values()]})
-        both = table.join(renamed, on="item").join(logged, left_on=["own", "choice"], right_on=["item", "choice"])
+        both = table.join(renamed, on="item").join(logged, left_on=["logged", "choice"], right_on=["item", "choice"])
         assert len(both) == len(table) and (both["is_gold"] == both["is_gold_right"]).all()
         assert (both["is_greedy"] == both["is_greedy_right"]).all()
         assert close(both["log_likelihood"].to_numpy(), both["log_likelihood_right"].to_numpy())
