@@ -7,12 +7,14 @@ import json
 from pathlib import Path
 
 import pytest
+import yaml
 
 from elusive.configuration import registry
 from elusive.configuration.imported import log_files
 from elusive.errors import ElusiveError
 from logged import aggregates
 
+DOCS = Path(__file__).parents[3] / "workflow" / "docs" / "importing.md"
 STEPS = ("step1", "step2", "step3")
 
 
@@ -173,3 +175,13 @@ def test_log_files(tmp_path):
     assert log_files(tmp_path / "c.json") == [str(tmp_path / "c.json")]
     assert log_files(tmp_path / "c.json/in/it") == [str(tmp_path / "c.json")]
     assert log_files(tmp_path / "absent") == []
+
+
+def test_the_configuration_of_the_docs_is_one(tmp_path, monkeypatch):
+    config = yaml.safe_load(DOCS.read_text(encoding="utf-8").split("```yaml")[1].split("```")[0])
+    monkeypatch.chdir(tmp_path)
+    for name in ("step1000", "step8000", "final"):
+        (tmp_path / "logs/70m" / name).mkdir(parents=True)
+    made = registry.load(config)
+    assert [c.name for c in made.models["mine-70m"].checkpoints] == ["step1000", "step8000", "final"]
+    assert {name: each.source for name, each in made.benchmarks.items()}["mmlu_theirs"] == "logs"

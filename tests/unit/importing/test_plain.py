@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -13,6 +14,7 @@ import pytest
 from logged import long_rows, questions, write_csv, write_lines
 from unit.importing.imports import STEPS, Project
 
+DOCS = Path(__file__).parents[3] / "workflow" / "docs" / "importing.md"
 COUNT = 7
 
 
@@ -92,6 +94,18 @@ def test_the_smallest_file(project):
         (project.folder(step) / "quiz.csv").write_text(text)
     assert project.all() == 0
     assert project.table("step2")["log_likelihood"].to_pylist() == [-9.5, -3.5]
+
+
+def test_the_tables_of_the_docs(project):
+    text = DOCS.read_text(encoding="utf-8")
+    for step, value in zip(STEPS, ("-3.25", "-3.5", "-4"), strict=True):
+        project.folder(step).mkdir()
+        csv = text.split("```csv\n")[1].split("```")[0]
+        wide = re.search(r'`(\{"item".*\})`', text)[1] + "\n"
+        file, own = ("quiz.csv", csv) if step == STEPS[0] else ("quiz.jsonl", wide)
+        (project.folder(step) / file).write_text(own.replace("-3.25", value))
+    assert project.all() == 0
+    assert [project.table(step)["log_likelihood"].to_pylist()[1] for step in STEPS] == [-3.25, -3.5, -4]
 
 
 def test_one_file_of_many_models_checkpoints_and_benchmarks(tmp_path):
