@@ -138,7 +138,7 @@ def test_items_from_logs_need_logs_and_no_scored_models(config):
     mixed = copy.deepcopy(config)
     mixed["models"].append(ladder)
     text = message(mixed)
-    assert "benchmarks[0].source: items from the logs do not go with models that are scored here (small)" in text
+    assert "benchmarks[0].source: items from the logs do not go with models that have no logs (small)" in text
     alone = copy.deepcopy(config)
     alone["models"] = [ladder]
     assert "benchmarks[0].source: no model has logs" in message(alone)

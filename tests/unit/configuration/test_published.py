@@ -119,6 +119,24 @@ def test_own_models_beside_the_sets(load):
     assert [model.name for model in found.published_models] == ["small"]
 
 
+def test_imported_models_beside_the_sets(load, tmp_path, monkeypatch):
+    """Neither is scored here; what the logs call the set's benchmark, its entry says."""
+    monkeypatch.chdir(tmp_path)
+    logged = {"name": "logged", "source": "lm_eval", "path": "logs/{checkpoint}", "parameters": 1000}
+    logged |= {"tokens_per_step": 10, "checkpoints": ["step1", "step2", "step3"]}
+    for name in logged["checkpoints"]:
+        (tmp_path / "logs" / name).mkdir(parents=True)
+    own = {
+        "models": [{"name": "sm*", "source": "published"}, logged],
+        "families": [{"name": "all", "members": ["*/*"]}],
+    }
+    found = load(**own, benchmarks=[{"name": "arc_easy", "task": "their_arc"}])
+    assert found.scored_models == [] and [model.name for model in found.imported_models] == ["logged"]
+    assert found.benchmarks["arc_easy"].tasks == ("their_arc",)
+    with pytest.raises(ElusiveError, match="source: items from the logs do not go with models that have no logs"):
+        load(**own, benchmarks=[{"name": "other", "source": "logs", "task": "quiz"}])
+
+
 @pytest.mark.parametrize(
     ("own", "message"),
     [

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from elusive.configuration.benchmarks import Benchmark
-from elusive.configuration.messages import Blame
+from elusive.configuration.messages import NAMES_SHOWN, Blame
 from elusive.configuration.models import (
     Checkpoint,
     Model,
@@ -178,18 +178,18 @@ def with_tasks(benchmark: Benchmark, entry: dict[str, Any]) -> Benchmark:
 def check_imports(models: dict[str, Model], benchmarks: dict[str, Benchmark], entries: Any, blame: Blame) -> None:
     """Raise :class:`ElusiveError` where models and benchmarks do not go together; ``entries`` are the benchmarks'."""
     imported = [model for model in models.values() if model.source in SOURCES]
-    scored = [model.name for model in models.values() if model.source not in SOURCES]
+    others = [model.name for model in models.values() if model.source not in SOURCES]
     for index, entry in entries:
         where: list[str | int] = ["benchmarks", index]
         benchmark = benchmarks[entry["name"]]
         if benchmark.source == LOGS:
             if not imported:
                 raise blame.error([*where, "source"], f"no model has logs (source: {', '.join(SOURCES)})")
-            if scored:
+            if others:
                 raise blame.error(
                     [*where, "source"],
-                    f"items from the logs do not go with models that are scored here ({', '.join(scored[:3])}): take "
-                    "the built-in benchmark, whose items are found in the logs by their texts",
+                    f"items from the logs do not go with models that have no logs ({', '.join(others[:NAMES_SHOWN])}): "
+                    "take the built-in benchmark, whose items are found in the logs by their texts",
                 )
             continue
         if "items" in entry:

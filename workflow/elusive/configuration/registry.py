@@ -165,7 +165,7 @@ def load(config: dict[str, Any], files: Iterable[str | Path] = ()) -> Registry:
     benchmarks = {}
     for i, entry in entries["benchmarks"]:
         if entry.get("source") == SOURCE:
-            benchmark = taken[entry["name"]]
+            benchmark = with_tasks(taken[entry["name"]], entry)
         elif entry.get("source") == LOGS:
             benchmark = with_tasks(build_logged(entry, i, blame), entry)
         else:
