@@ -31,4 +31,4 @@ def get_unnamed_patterns(wildcards):
     """Paths of outputs whose rules name benchmarks or families one by one, and of what is kept besides."""
     kinds = ["subjects/{benchmark}-{method}", "families/{benchmark}"]
     figures = [FIGURE.format(figure=kind, format=format) for kind in kinds for format in FIGURE_FORMATS]
-    return [LOGPROBS, METRICS, CORRELATIONS, CHOICES, FINISHED, PARTIAL, *figures]
+    return [LOGPROBS, METRICS, CORRELATIONS, CHOICES, FORECAST, FORECAST_ITEMS, FINISHED, PARTIAL, *figures]
