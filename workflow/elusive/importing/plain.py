@@ -34,8 +34,6 @@ _LONG = {
     "is_greedy": "is_greedy",
     "log_likelihood_unconditional": "log_likelihoods_unconditional",
 }
-#: Every column that is known.
-COLUMNS = ("item", "choice", *_LONG, "is_gold", "gold", "subject", "cluster", *PARTS)
 
 
 @dataclass(frozen=True)
