@@ -34,6 +34,7 @@ from elusive.configuration.models import flops, ladder_parameters
 from elusive.errors import ElusiveError
 from elusive.files import atomic_path, sha256_files
 from elusive.ladder.loss import linear_cross_entropy
+from elusive.ladder.muon import Muon
 
 logger = logs.get(__name__)
 
@@ -44,7 +45,7 @@ AVERAGING_POWER = 8
 EMBEDDING_LEARNING_RATE = 0.012
 EMBEDDING_STD = 0.05
 VALIDATION_WINDOWS = 64
-TRAINING_VERSION = 1
+TRAINING_VERSION = 2
 
 
 def build_model(vocabulary: int, width: int, layers: int, seed: int) -> GPTNeoXForCausalLM:
@@ -54,7 +55,7 @@ def build_model(vocabulary: int, width: int, layers: int, seed: int) -> GPTNeoXF
         vocab_size=vocabulary,
         hidden_size=width,
         num_hidden_layers=layers,
-        num_attention_heads=width // HEAD_SIZE,
+        num_attention_heads=width // (HEAD_SIZE if width % HEAD_SIZE == 0 else HEAD_SIZE // 2),
         intermediate_size=4 * width,
         max_position_embeddings=MAX_LENGTH,
         rope_parameters={"rope_type": "default", "rope_theta": 10000.0, "partial_rotary_factor": 1.0},
@@ -112,7 +113,7 @@ class Optimizer:
         self.parameters = [p for _, p in named]
         self._rates = (learning_rate * (128 / width) ** 0.5, EMBEDDING_LEARNING_RATE)
         self._optimizers = (
-            torch.optim.Muon(matrices, lr=self._rates[0], weight_decay=0.0),
+            Muon(matrices, lr=self._rates[0]),
             torch.optim.AdamW(others, lr=self._rates[1], betas=(0.9, 0.98), weight_decay=0.0),
         )
         self.average = [p.detach().clone() for p in self.parameters]
