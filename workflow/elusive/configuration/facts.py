@@ -16,6 +16,7 @@ import yaml
 
 from elusive.configuration.messages import Blame, suggestion
 from elusive.items.benchmarks import BENCHMARKS
+from elusive.items.held_out import HELD_OUT
 
 FILE = Path(__file__).parents[2] / "registry" / "benchmarks.yaml"
 _SUBJECT_OF = "mmlu"
@@ -93,7 +94,7 @@ def check_texts(settings: Mapping[str, Any], facts: Mapping[str, Facts], blame: 
     for name in settings["licenses"]:
         if name not in facts:
             raise blame.error(["publish", "licenses", name], f"is not among the benchmarks{suggestion(name, facts)}")
-        if name in BENCHMARKS:
+        if name in BENCHMARKS or name in HELD_OUT:
             raise blame.error(
                 ["publish", "licenses", name], "is built in; workflow/registry/benchmarks.yaml has its licence"
             )

@@ -21,9 +21,11 @@ import pyarrow as pa
 
 from elusive import logs
 from elusive.errors import ElusiveError
-from elusive.items import benchmarks, own
+from elusive.files import sha256_file
+from elusive.items import benchmarks, held_out, own
 from elusive.items.archive import Archive
 from elusive.items.benchmarks import BENCHMARKS, BenchmarkDefinition, Item, Row
+from elusive.items.held_out import HELD_OUT
 from elusive.items.notes import notes
 from elusive.items.shots import draw_shots
 from elusive.items.sources import ARCHIVED, Rows, archive_rows, hub_rows, local_rows
@@ -40,19 +42,23 @@ class ItemSet:
     items: list[Item]
 
 
-def build_items(spec: dict[str, Any], output: str | os.PathLike[str], archive: str | os.PathLike[str] | None) -> None:
+def build_items(spec: dict[str, Any], output: str | os.PathLike[str], *sources: str | os.PathLike[str]) -> None:
     """Write the items table of the benchmark ``spec`` to ``output``.
 
     ``spec`` holds ``name`` and optionally ``label``, ``limit`` (the number of items to keep), ``seed`` (default 0,
     which items those are) and ``num_fewshot`` (solved examples before the question). ``source`` says where the rows
-    come from: ``archive``, then ``archive`` is its path; ``hub``, then ``dataset``, ``config`` and ``revision``
+    come from: ``archive``, then ``sources`` is its path; ``ladder``, then they are the files of
+    :mod:`elusive.items.held_out`; ``hub``, then ``dataset``, ``config`` and ``revision``
     overrule what the benchmark's definition names; or ``file``, then ``file`` and ``shots_file`` are files of such
     rows. A benchmark of one's own has the keys of :mod:`elusive.items.own`. Besides the contract's columns the table
     has ``choices``, list<string> with one text per choice, and ``cluster``, string or null, equal for items that ask
     about the same text. Raises :class:`ElusiveError` when rows cannot be had or an item does not fit its benchmark.
     """
     name, limit, seed = spec["name"], spec.get("limit"), spec.get("seed") or 0
-    full = _own_set(spec) if "choices" in spec or "gold" in spec else _builtin_set(spec, archive)
+    if name in HELD_OUT:
+        full = _held_out_set(name, [Path(source) for source in sources], seed)
+    else:
+        full = _own_set(spec) if "choices" in spec or "gold" in spec else _builtin_set(spec, *sources)
     kept = [full.items[index] for index in choose(full.items, limit, seed)]
     drawn = len(kept) < len(full.items)
     metadata = {
@@ -262,7 +268,26 @@ def _definition(name: str) -> BenchmarkDefinition:
     return BENCHMARKS[name]
 
 
-def _builtin_set(spec: dict[str, Any], archive: str | os.PathLike[str] | None) -> ItemSet:
+def _held_out_set(name: str, sources: Sequence[Path], seed: int) -> ItemSet:
+    if len(sources) != len(held_out.FILES):
+        raise ElusiveError(
+            f"benchmark {name!r} is made of the ladder's {', '.join(held_out.FILES)}: give them as --source"
+        )
+    metadata = {
+        "benchmark": name,
+        "label": HELD_OUT[name].label,
+        "source": "ladder",
+        "split": "validation",
+        "origin": f"validation text of the ladder, SHA-256 of its tokens {sha256_file(sources[-1])}",
+        "protocol": held_out.PROTOCOL,
+        "num_fewshot": 0,
+        "version": held_out.VERSION,
+        "seed_of_items": seed,
+    }
+    return ItemSet(metadata, with_ids(name, held_out.held_out_items(name, sources, seed)))
+
+
+def _builtin_set(spec: dict[str, Any], archive: str | os.PathLike[str] | None = None) -> ItemSet:
     definition = _definition(spec["name"])
     source = spec.get("source") or ("file" if "file" in spec else "archive")
     num_fewshot = spec.get("num_fewshot", 0)

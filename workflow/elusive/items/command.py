@@ -27,7 +27,8 @@ def add_items_arguments(parser: argparse.ArgumentParser) -> None:
         "--source",
         type=Path,
         nargs="*",
-        help="the archive, if the rows come from it; else the files that the specification names, if any",
+        help="the archive, if the rows come from it; of the ladder's held-out text its tokenizer, train.npy and "
+        "validation.npy; else the files that the specification names, if any",
     )
     parser.add_argument("--output", type=Path, required=True, help="the items table (Parquet)")
 
@@ -41,4 +42,4 @@ def run_items(args: argparse.Namespace) -> None:
         spec = json.loads(args.spec)
     except json.JSONDecodeError as error:
         raise ElusiveError(f"--spec: not JSON: {error}") from error
-    build_items(spec, args.output, args.source[0] if args.source else None)
+    build_items(spec, args.output, *(args.source or ()))

@@ -10,6 +10,8 @@ ARCHIVE = f"results/sources/{archive.FILE_NAME}"
 def get_items_source(wildcards):
     prepare_run()
     benchmark = REGISTRY.benchmarks[wildcards.benchmark]
+    if benchmark.source == "ladder":
+        return [TOKENIZER, *(f"{CORPUS}/{name}" for name in ("train.npy", "validation.npy"))]
     return ARCHIVE if benchmark.source == "archive" else [local(file) for file in benchmark.files]
 
 
