@@ -19,6 +19,7 @@ from elusive.configuration.registry import load
 from elusive.configuration.schema import check_syntax
 from elusive.errors import ElusiveError
 from elusive.items.benchmarks import BENCHMARKS
+from elusive.items.held_out import HELD_OUT
 from elusive.items.sources import ARCHIVED
 from elusive.ladder.training import MAX_LENGTH
 from local_checkpoints import PARAMETERS, llama_tensors, write_checkpoint
@@ -107,11 +108,44 @@ def message(config, files=()):
 # --- the default configuration
 
 
+def test_held_out_text_has_the_seed_in_what_decides_its_items(config):
+    config["benchmarks"] = [{"name": "ladder_cloze", "limit": 250}, {"name": "ladder_continuation", "limit": 20}]
+    config["seed"] = 7
+    cloze, continuation = load(config).benchmarks.values()
+    assert cloze.items_spec(7) == {"name": "ladder_cloze", "source": "ladder", "seed": 7}
+    assert continuation.items_spec(7)["limit"] == 20
+
+
+@pytest.mark.parametrize(
+    ("entry", "said"),
+    [
+        ({"name": "ladder_cloze", "file": "x.jsonl"}, "benchmarks[0].file: this key|ladder's held-out text"),
+        ({"name": "ladder_cloze", "num_fewshot": 2}, "has no solved examples"),
+        ({"name": "ladder_cloze", "source": "hub"}, "'hub' is not allowed"),
+        ({"name": "arc_easy", "source": "ladder"}, "'ladder' is not allowed: arc_easy is none of its benchmarks"),
+    ],
+)
+def test_held_out_text_comes_from_nowhere_else(config, entry, said):
+    config["benchmarks"] = [entry]
+    with pytest.raises(ElusiveError) as error:
+        load(config)
+    assert any(part in str(error.value) for part in said.split("|"))
+
+
+def test_held_out_text_needs_a_ladder(config, local):
+    config["benchmarks"] = [{"name": "ladder_cloze"}]
+    config["models"] = [local]
+    config["families"] = [{"name": "f", "label": "F", "members": [f"{local['name']}/*"]}]
+    with pytest.raises(ElusiveError, match=r"benchmarks\[0\].name: ladder_cloze is made of text .* no model has"):
+        load(config)
+
+
 def test_default_configuration():
     config = copy.deepcopy(DEFAULT)
     loaded = load(config, [ROOT / "config.yaml"])
-    assert set(loaded.benchmarks) == ARCHIVED
-    assert {benchmark.source for benchmark in loaded.benchmarks.values()} == {"archive"}
+    assert set(loaded.benchmarks) == ARCHIVED | set(HELD_OUT)
+    for benchmark in loaded.benchmarks.values():
+        assert benchmark.source == ("ladder" if benchmark.name in HELD_OUT else "archive")
     assert loaded.ladder_models == list(loaded.models.values())
     sizes, steps = len(config["models"]), config["ladder"]["checkpoints"]
     # all of the ladder, its largest model, the end of training
@@ -899,7 +933,7 @@ MISTAKES = {
     "fraction for a number": (["models", 0, "width"], 32.0, ["models[0].width: 32.0", "a whole number; write 32"]),
     "negative seed": (["seed"], -1, ["seed: -1 is not allowed", "at least 0"]),
     "huge seed": (["seed"], 2**32, ["seed: 4294967296 is not allowed", "at most 4294967295"]),
-    "odd width": (["models", 0, "width"], 40, ["models[0].width: 40 is not allowed", "a multiple of 32"]),
+    "odd width": (["models", 0, "width"], 40, ["models[0].width: 40 is not allowed", "a multiple of 16"]),
     "no layers": (["models", 0, "layers"], 0, ["models[0].layers: 0 is not allowed", "at least 1"]),
     "learning rate as YAML reads it": (["ladder", "learning_rate"], "1e-2", ["learning_rate: '1e-2'", "write 0.01"]),
     "learning rate zero": (["ladder", "learning_rate"], 0, ["ladder.learning_rate: 0", "more than 0"]),
@@ -949,7 +983,7 @@ MISTAKES = {
             "benchmarks[0].name: unknown benchmark 'arc_esy'",
             "did you mean 'arc_easy'?",
             "xwinograd_en",
-            "mmlu_<subject>)",
+            "mmlu_<subject>, ladder_cloze, ladder_continuation)",
             "'file'",
         ],
     ),

@@ -566,6 +566,35 @@ def test_several_checkpoints_in_one_job(checkpoint, items, scored, tmp_path):
         command.run(argparse.Namespace(**{**vars(given), "outputs": targets[:8]}))
 
 
+def test_a_checkpoint_that_cannot_be_scored_keeps_no_other_from_it(checkpoint, items, scored, tmp_path):
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    targets = [*outputs(tmp_path / "a"), *outputs(tmp_path / "b")]
+    specs = [json.loads(spec(device="cpu", parameters=198_144)) | {"checkpoint": name} for name in ("step0", "step1")]
+    settings = [{"tokens": 5}, {"tokens": json.loads(spec()).get("tokens", 7)}]
+    specs = [{key: value for key, value in each.items() if key != "tokens"} for each in specs]
+    given = argparse.Namespace(
+        checkpoint=[empty, checkpoint],
+        items=items,
+        outputs=targets,
+        spec=json.dumps(specs),
+        settings=json.dumps(settings),
+        token_cache=None,
+        finished=None,
+    )
+    with pytest.raises(ElusiveError, match="empty"):
+        command.run(given)
+    assert not targets[0].exists()
+    for path, expected in zip(targets[3:], scored, strict=True):
+        assert read_table(path, "logprobs").equals(read_table(expected, "logprobs"))
+        assert read_metadata(path)["tokens"] == settings[1]["tokens"]
+    with pytest.raises(ElusiveError, match="1 entries for the 2 of --spec"):
+        command.run(argparse.Namespace(**{**vars(given), "settings": json.dumps(settings[:1])}))
+    with pytest.raises(ElusiveError, match="tokens is in --spec too"):
+        repeated = json.dumps([each | {"tokens": 5} for each in specs])
+        command.run(argparse.Namespace(**{**vars(given), "spec": repeated}))
+
+
 def test_cached_tokens_give_the_same_table(checkpoint, items, scored, tmp_path, monkeypatch):
     cache = tmp_path / "tokens"
     given = {

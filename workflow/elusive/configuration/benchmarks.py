@@ -11,15 +11,17 @@ from typing import Any
 from elusive.configuration.messages import Blame, did_you_mean, suggestion
 from elusive.errors import ElusiveError
 from elusive.items.benchmarks import BENCHMARKS
+from elusive.items.held_out import HELD_OUT, NUM_ITEMS
 from elusive.items.sources import FILE_SUFFIXES, archive_has, user_path
 
 _TEMPLATE_KEYS = ("context", "contexts", "choices", "gold", "id", "subject", "cluster", "delimiter")
 _HUB_KEYS = ("dataset", "config", "split", "revision", "shots_split")
+LADDER = "ladder"
 
 
 @dataclass(frozen=True)
 class Benchmark:
-    """A benchmark as configured. ``source`` is where its rows come from, archive, hub or file with ``files``; or logs.
+    """A benchmark as configured. ``source`` of its rows is archive, hub, file with ``files``, logs or ladder.
 
     ``unconditional`` asks for every choice's log-likelihood behind an empty context too. ``spec`` is what its items
     are made by. ``tasks`` are what logs call it, where the configuration says so.
@@ -43,9 +45,10 @@ class Benchmark:
         """What decides its items: not its label, nor a limit or ``seed`` that leaves none of them out."""
         spec = {key: value for key, value in self.spec.items() if key != "label" and value is not None}
         builtin = BENCHMARKS.get(self.name)
-        if builtin and spec.get("limit", 0) >= max(builtin.num_items.values()):
+        every = max(builtin.num_items.values()) if builtin else NUM_ITEMS if self.source == LADDER else None
+        if every is not None and spec.get("limit", 0) >= every:
             del spec["limit"]
-        return spec | ({"seed": seed} if "limit" in spec else {})
+        return spec | ({"seed": seed} if "limit" in spec or self.source == LADDER else {})
 
 
 def expand_patterns(entries: Iterable[tuple[int, dict[str, Any]]], blame: Blame) -> list[tuple[int, dict[str, Any]]]:
@@ -72,8 +75,12 @@ def expand_patterns(entries: Iterable[tuple[int, dict[str, Any]]], blame: Blame)
 
 def _builtin_suggestion(name: str) -> str:
     # The subjects would hide all other names.
-    names = [*(known for known, definition in BENCHMARKS.items() if not definition.subject), "mmlu_<subject>"]
-    return f"{did_you_mean(name, BENCHMARKS)} (allowed: {', '.join(names)})"
+    names = [
+        *(known for known, definition in BENCHMARKS.items() if not definition.subject),
+        "mmlu_<subject>",
+        *HELD_OUT,
+    ]
+    return f"{did_you_mean(name, [*BENCHMARKS, *HELD_OUT])} (allowed: {', '.join(names)})"
 
 
 def _is_pattern(name: str) -> bool:
@@ -96,6 +103,18 @@ def build_benchmark(entry: dict[str, Any], index: int, sources: list[str], blame
         raise blame.error([*where, "file"], "rows come from a 'file' or from a 'dataset' of the hub, not from both")
     if name in BENCHMARKS:
         return _builtin(spec, where, sources, unconditional, blame)
+    if name in HELD_OUT:
+        others = [key for key in (*_TEMPLATE_KEYS, *_HUB_KEYS, "file", "shots_file") if key in entry]
+        _refuse_keys(entry, others, where, f"{name} is made of the ladder's held-out text", blame)
+        if entry.get("num_fewshot"):
+            raise blame.error([*where, "num_fewshot"], f"is not allowed: {name} has no solved examples")
+        if entry.get("source", LADDER) != LADDER:
+            raise blame.error(
+                [*where, "source"], f"{entry['source']!r} is not allowed: {name} is made of held-out text"
+            )
+        return Benchmark(
+            name, entry.get("label", HELD_OUT[name].label), LADDER, (), spec | {"source": LADDER}, unconditional
+        )
     if "file" not in entry and "dataset" not in entry:
         raise blame.error(
             [*where, "name"],
@@ -135,6 +154,9 @@ def _builtin(
         text = f"{name} has at most {definition.max_shots} solved examples"
         raise blame.error([*where, "num_fewshot"], f"{shots} is not allowed: {text}")
     source = entry.get("source")
+    if source == LADDER:
+        allowed = ", ".join(HELD_OUT)
+        raise blame.error([*where, "source"], f"'ladder' is not allowed: {name} is none of its benchmarks, {allowed}")
     of_hub = [key for key in _HUB_KEYS if key in entry]
     if source is None:
         held = [each for each in sources if each != "archive" or archive_has(name, shots)]

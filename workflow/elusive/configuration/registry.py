@@ -14,11 +14,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from elusive.configuration.benchmarks import Benchmark, build_batches, build_benchmark, expand_patterns
+from elusive.configuration.benchmarks import LADDER, Benchmark, build_batches, build_benchmark, expand_patterns
 from elusive.configuration.facts import Facts, check_texts, of_benchmark
 from elusive.configuration.families import Family, build_family
 from elusive.configuration.forecasting import ForecastSettings, Group, build_forecast, build_groups, forecast_families
 from elusive.configuration.imported import LOGS, SOURCES, build_imported, build_logged, check_imports, with_tasks
+from elusive.configuration.jobs import ScoringJob, scoring_jobs
 from elusive.configuration.local import Faults, build_local_model
 from elusive.configuration.messages import Blame
 from elusive.configuration.models import Checkpoint, Model, build_model, with_nominal_flops
@@ -32,6 +33,7 @@ from elusive.configuration.schema import (
     with_types,
 )
 from elusive.items.benchmarks import BENCHMARKS
+from elusive.items.held_out import HELD_OUT
 
 
 @dataclass(frozen=True)
@@ -89,6 +91,11 @@ class Registry:
     def hub_models(self) -> list[Model]:
         """The models that are downloaded from the hub."""
         return [model for model in self.models.values() if model.source == "hub"]
+
+    @functools.cached_property
+    def scoring_jobs(self) -> dict[str, ScoringJob]:
+        """Rule -> kind of scoring job."""
+        return scoring_jobs(self.batches, self.scored_models, self.scoring["checkpoints_per_job"])
 
     @functools.cached_property
     def facts(self) -> dict[str, Facts]:
@@ -170,6 +177,11 @@ def load(config: dict[str, Any], files: Iterable[str | Path] = ()) -> Registry:
             benchmark = with_tasks(build_logged(entry, i, blame), entry)
         else:
             benchmark = with_tasks(build_benchmark(entry, i, sources, blame), entry)
+        if benchmark.source == LADDER and not any(model.source == LADDER for model in models.values()):
+            text = (
+                f"{benchmark.name} is made of text that the ladder is not trained on, and no model has `source: ladder`"
+            )
+            raise blame.error(["benchmarks", i, "name"], text)
         benchmarks[benchmark.name] = benchmark
     check_imports(models, benchmarks, entries["benchmarks"], blame)
     check(published, models, benchmarks, compute, blame)
@@ -214,7 +226,9 @@ def _check_unique(entries: list[tuple[int, dict[str, Any]]], section: str, blame
 
 def _check_labels(entries: list[tuple[int, dict[str, Any]]], section: str, blame: Blame) -> None:
     # Figures and the report tell them apart by their labels.
-    builtin = {name: definition.label for name, definition in BENCHMARKS.items()} if section == "benchmarks" else {}
+    builtin = {}
+    if section == "benchmarks":
+        builtin = {name: definition.label for name, definition in (*BENCHMARKS.items(), *HELD_OUT.items())}
     seen: dict[str, int] = {}
     for i, entry in entries:
         label = entry.get("label", builtin.get(entry["name"], entry["name"]))

@@ -78,14 +78,13 @@ def todo_of(registry: Registry, paths: Paths, jobs: Iterable[Job]) -> Todo:
             downloads.add((model, name))
         elif job.rule == "train":
             trainings.add(model)
-        elif job.rule in registry.batches:
-            asked = tuple(
-                benchmark
-                for benchmark in registry.batches[job.rule]
-                if job.changed or not paths.has_scored((model, name), benchmark)
-            )
-            cells[model, name] = cells.get((model, name), ()) + asked
-            numbers[model, name] = numbers.get((model, name), 0) + 1
+        elif kind := registry.scoring_jobs.get(job.rule):
+            for number, each in enumerate(kind.checkpoints or (name,)):
+                key = (model, each)
+                asked = (b for b in kind.benchmarks if job.changed or not paths.has_scored(key, b))
+                cells[key] = (*cells.get(key, ()), *asked)
+                # A job counts once, with the first of its checkpoints.
+                numbers[key] = numbers.get(key, 0) + (number == 0)
     # Where every table is there, the hub is asked for a commit, and no weights come but those that are to be kept.
     needed = {key for key in downloads if registry.hub["keep"] or key not in cells or cells[key]}
     return Todo(cells, numbers, frozenset(needed), frozenset(trainings))

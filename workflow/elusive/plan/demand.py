@@ -15,6 +15,7 @@ from collections.abc import Iterable
 from elusive.configuration.benchmarks import Benchmark
 from elusive.configuration.models import Model
 from elusive.items.benchmarks import BENCHMARKS
+from elusive.items.held_out import HELD_OUT, NUM_ITEMS
 
 #: Items of an own benchmark without a limit: its file is not read before its items are made.
 UNKNOWN_ITEMS = 10_000
@@ -40,15 +41,20 @@ def memory_mb(model: Model, attempt: int = 1) -> int:
 
 
 def score_minutes(
-    model: Model, benchmarks: Iterable[Benchmark], device: str = "auto", threads: int = 1, attempt: int = 1
+    model: Model,
+    benchmarks: Iterable[Benchmark],
+    device: str = "auto",
+    threads: int = 1,
+    attempt: int = 1,
+    checkpoints: int = 1,
 ) -> int:
-    """Minutes of scoring ``model`` on ``benchmarks``; each attempt may take twice as long as the one before.
+    """Minutes of scoring ``checkpoints`` of ``model`` on ``benchmarks``; each attempt may take twice the one before.
 
     ``auto`` is taken for a GPU, since a job with it asks for one.
     """
     items = sum(num_items(benchmark) for benchmark in benchmarks)
     speed = THREAD_FLOPS * threads if device == "cpu" else GPU_FLOPS[model.dtype]
-    return _minutes(2 * model.parameters * items * TOKENS_PER_ITEM / speed, attempt)
+    return _minutes(2 * model.parameters * checkpoints * items * TOKENS_PER_ITEM / speed, attempt)
 
 
 def train_minutes(model: Model, attempt: int = 1) -> int:
@@ -59,7 +65,8 @@ def train_minutes(model: Model, attempt: int = 1) -> int:
 def num_items(benchmark: Benchmark) -> int:
     """Items of a benchmark: those of the largest of its splits unless it has a limit; a guess for an own one."""
     definition = BENCHMARKS.get(benchmark.name)
-    every = max(definition.num_items.values()) if definition else UNKNOWN_ITEMS
+    others = NUM_ITEMS if benchmark.name in HELD_OUT else UNKNOWN_ITEMS
+    every = max(definition.num_items.values()) if definition else others
     return min(benchmark.spec.get("limit") or every, every)
 
 

@@ -16,7 +16,7 @@ each job the start of a process and the reading of the weights. Training runs on
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -115,7 +115,7 @@ def remaining(registry: Registry, paths: Paths) -> Todo:
     then weights of the hub come, unless they are to be kept.
     """
     cells: dict[Key, tuple[str, ...]] = {}
-    jobs: dict[Key, int] = {}
+    lacking: dict[Key, list[str]] = {}
     downloads, trainings = set(), set()
     for model in registry.scored_models:  # importing costs next to nothing
         for checkpoint in model.checkpoints:
@@ -128,13 +128,28 @@ def remaining(registry: Registry, paths: Paths) -> Todo:
             if not missing:
                 continue
             cells[key] = tuple(name for name in missing if not paths.has_scored(key, name))
-            jobs[key] = sum(not set(batch).isdisjoint(missing) for batch in registry.batches.values())
+            lacking[key] = missing
             if not Path(paths.checkpoint.format(model=key[0], checkpoint=key[1])).is_dir():
                 if model.source == "hub" and (cells[key] or registry.hub["keep"]):
                     downloads.add(key)
                 elif model.source == "ladder":
                     trainings.add(model.name)
-    return Todo(cells, jobs, frozenset(downloads), frozenset(trainings))
+    return Todo(cells, _count_jobs(registry, lacking), frozenset(downloads), frozenset(trainings))
+
+
+def _count_jobs(registry: Registry, lacking: Mapping[Key, Sequence[str]]) -> dict[Key, int]:
+    """Scoring jobs by checkpoint; one of several checkpoints counts with the first that is ``lacking`` a table."""
+    jobs = dict.fromkeys(lacking, 0)
+    for kind in registry.scoring_jobs.values():
+        asked = set(kind.benchmarks)
+        for model in kind.models:
+            singly = [(checkpoint.name,) for checkpoint in registry.models[model].checkpoints]
+            for names in [kind.checkpoints] if kind.checkpoints else singly:
+                keys = ((model, name) for name in names)
+                first = next((key for key in keys if not asked.isdisjoint(lacking.get(key, ()))), None)
+                if first:
+                    jobs[first] += 1
+    return jobs
 
 
 def cost(registry: Registry, sizes: Mapping[str, Size], todo: Todo) -> Cost:

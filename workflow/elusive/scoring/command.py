@@ -26,23 +26,31 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         required=True,
         help="JSON: model, checkpoint, source, parameters, tokens, dtype, ...; a list of such for several checkpoints",
     )
-    parser.add_argument("--settings", default="{}", help="JSON: further keys of every --spec: device, tokens, ...")
+    parser.add_argument(
+        "--settings", default="{}", help="JSON: further keys of every --spec (device, ...), or a list of them, one each"
+    )
     parser.add_argument("--token-cache", type=Path, help="directory that keeps tokenised benchmarks between jobs")
     parser.add_argument("--finished", type=Path, help="directory that keeps finished tables when outputs are deleted")
 
 
 def run(args: argparse.Namespace) -> None:
-    """Bring the outputs up to date; raises :class:`ElusiveError` with a message that a person can act on."""
+    """Bring the outputs up to date; raises :class:`ElusiveError` with a message that a person can act on.
+
+    A checkpoint that cannot be scored keeps none of those behind it from being scored.
+    """
     from elusive.scoring.cells import score_cells
     from elusive.scoring.spec import Spec
     from elusive.scoring.tokenize import TokenCache
 
     values, settings = _parsed(args.spec, "--spec"), _parsed(args.settings, "--settings")
     values = values if isinstance(values, list) else [values]
-    for value in values:
-        if twice := sorted(value.keys() & settings.keys()):
+    settings = settings if isinstance(settings, list) else [settings] * len(values)
+    if len(settings) != len(values):
+        raise ElusiveError(f"--settings: {len(settings)} entries for the {len(values)} of --spec")
+    for value, others in zip(values, settings, strict=True):
+        if twice := sorted(value.keys() & others.keys()):
             raise ElusiveError(f"--settings: {', '.join(twice)} is in --spec too; it can be in one of them only")
-    specs = [Spec.from_mapping(value | settings) for value in values]
+    specs = [Spec.from_mapping(value | others) for value, others in zip(values, settings, strict=True)]
     if len(specs) != len(args.checkpoint):
         raise ElusiveError(f"--spec: {len(specs)} entries for {len(args.checkpoint)} checkpoints")
     if len(args.outputs) != len(specs) * len(args.items):
@@ -51,9 +59,17 @@ def run(args: argparse.Namespace) -> None:
         )
     tokens = TokenCache(args.token_cache)
     count = len(args.items)
+    problems: list[ElusiveError] = []
     for number, (spec, checkpoint) in enumerate(zip(specs, args.checkpoint, strict=True)):
         outputs = args.outputs[number * count : (number + 1) * count]
-        score_cells(spec, checkpoint, args.items, outputs, tokens, args.finished)
+        try:
+            score_cells(spec, checkpoint, args.items, outputs, tokens, args.finished)
+        except ElusiveError as error:
+            problems.append(error)
+    if len(problems) > 1:
+        raise ElusiveError("; ".join(map(str, problems))) from problems[0]
+    if problems:
+        raise problems[0]
 
 
 def add_download_arguments(parser: argparse.ArgumentParser) -> None:

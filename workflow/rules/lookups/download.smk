@@ -14,13 +14,13 @@ def get_download_output():
     return directory(CHECKPOINT) if REGISTRY.hub["keep"] else temp(directory(CHECKPOINT))
 
 
-def get_hub_source(wildcards):
-    model, checkpoint = REGISTRY.models[wildcards.model], REGISTRY.checkpoint(wildcards.model, wildcards.checkpoint)
+def get_hub_source(model, name):
+    model, checkpoint = REGISTRY.models[model], REGISTRY.checkpoint(model, name)
     return {"repo": model.repo, "revision": checkpoint.revision, "trust_remote_code": model.trust_remote_code}
 
 
 def get_download_spec(wildcards):
-    return json.dumps(get_hub_source(wildcards), sort_keys=True)
+    return get_json(get_hub_source(wildcards.model, wildcards.checkpoint))
 
 
 def get_download_partial(wildcards, output):
@@ -33,9 +33,9 @@ def get_download_waiting(wildcards, output, threads):
 
     Derived, as :func:`get_score_settings` is: weights that are kept are as good as before whatever else is asked for.
     """
-    spec = json.loads(get_spec(wildcards, REGISTRY.benchmarks))
-    settings = {key: value for key, value in spec.items() if key not in get_hub_source(wildcards)}
-    options = ["--settings", json.dumps(settings, sort_keys=True)]
+    spec = get_spec(wildcards.model, wildcards.checkpoint, REGISTRY.benchmarks)
+    source = get_hub_source(wildcards.model, wildcards.checkpoint)
+    options = ["--settings", get_json({key: value for key, value in spec.items() if key not in source})]
     # What is to be kept comes whether it is needed now or later.
     if not (REGISTRY.hub["keep"] or workflow.storage_settings.notemp):
         results = get_results(output[0], CHECKPOINT)
