@@ -135,7 +135,8 @@ def cases() -> list[Case]:
         for alike in (0.0, 0.1, 0.5):
             found.append(Case(f"{name}, {alike:g} alike", normal(own, alike), own, NORMAL))
         found.append(Case(f"{name}, skewed, 0.3 alike", skewed(own, 0.3), own, {"mean": 0.2}))
-    for name in ("8 clusters of 5 to 300", "20 clusters of 5 to 300", "40 clusters of 10", "MMLU's sizes / 50"):
+    uneven = [f"{count} clusters of 5 to 300" for count in (8, 12, 20)]
+    for name in ("6 clusters of 20", *uneven, "40 clusters of 10", "MMLU's sizes / 50"):
         for alike in (0.0, 0.3, 1.0):
             truth = {"fraction_above_075": 0.1, "mean": 0.27}
             found.append(Case(f"a tenth of {name}, {alike:g} alike", shares(sizes[name], alike), sizes[name], truth))

@@ -23,6 +23,7 @@ from elusive.analysis.correlations import METHODS, write_correlations
 from elusive.analysis.distributions import (
     FURTHER,
     LEAST_CLUSTERS,
+    LEAST_EQUAL,
     LEAST_ITEMS,
     STATISTICS,
     distribution_statistics,
@@ -94,7 +95,9 @@ def test_intervals_are_within_range_and_hold_the_statistic(values, clusters):
     for column, all_values in enumerate(values.T):
         defined = all_values[~np.isnan(all_values)]
         few = len(defined) < LEAST_ITEMS
-        few |= codes is not None and len(set(drawn[~np.isnan(all_values)])) < LEAST_CLUSTERS
+        if codes is not None and len(defined):
+            sizes = np.unique(drawn[~np.isnan(all_values)], return_counts=True)[1]
+            few |= len(sizes) < LEAST_CLUSTERS or sizes.sum() ** 2 / (sizes**2).sum() < LEAST_EQUAL - 1e-9
         equal = len(set(defined)) < 2
         ranges = [(-1, 1), (-1, 1), (0, 2), (-1, 0), (0, 1), (-1, 1), (-1, 1), (0, 2), (0, 1)]
         for name, (least, most) in zip((*STATISTICS, *FURTHER), ranges, strict=True):
@@ -103,7 +106,7 @@ def test_intervals_are_within_range_and_hold_the_statistic(values, clusters):
                 assert np.isnan([low, high]).all(), name
                 continue
             if name in ("mean", "auc", "neg_wasserstein") and np.isnan(low):
-                # Clusters whose means are equal tell nothing of how these differ.
+                # Clusters whose means are equal, or all but one, tell nothing of how these differ.
                 assert codes is not None
                 continue
             assert least - 1e-9 <= low <= value + 1e-9 <= high + 2e-9 <= most + 3e-9, name

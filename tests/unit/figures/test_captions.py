@@ -63,7 +63,7 @@ def test_the_hero_draws_what_there_is(levels: dict[str, list[tuple[float | None,
     missing.draw()
 
 
-def _attribution(steps: dict[str, float], method: str, **more: tuple[float, float]) -> str:
+def _attribution(steps: dict[str, float], method: str, **more: float | tuple[float, float]) -> str:
     table = attribution_table({"A": steps}, **more).assign(num_models=6)
     return _seen(attribution.caption_text(table, benchmarks("A"), FAMILIES, method))
 
@@ -74,9 +74,30 @@ def test_attribution_says_loss_gain_and_nothing() -> None:
         "in “Family”, by Spearman renormalising over the choices loses 0.40 and thresholding loses 0.10; the whole way "
         "from log p_vocab to accuracy loses 0.50."
     )
-    gained = _attribution({"renormalise": -0.2, "threshold": 0.001}, "spearman")
+    gained = _attribution({"renormalise": -0.2, "threshold": 0.001}, "spearman", width=0.003)
     assert "renormalising over the choices gains 0.20 and thresholding changes nothing" in gained
     assert "the whole way from log p_vocab to accuracy gains 0.20" in gained and "loses" not in gained
+    little = _attribution({"renormalise": 0.4, "threshold": 0.002}, "spearman", width=0.001)
+    assert "thresholding loses less than 0.01" in little
+
+
+def test_attribution_calls_nothing_within_its_interval_a_loss() -> None:
+    for drop, between in ((0.005, "−0.01 to 0.02"), (-0.02, "−0.04 to 0.00")):
+        text = _attribution({"renormalise": drop, "threshold": 0.3}, "spearman", width=0.016 if drop > 0 else 0.021)
+        assert f"renormalising over the choices neither loses nor gains beyond its interval (loss {between})" in text
+        assert "thresholding loses 0.30" in text
+    unknown = _attribution({"renormalise": 0.4, "threshold": -0.1}, "spearman", width=float("nan"))
+    assert "renormalising over the choices takes 0.40 (no interval) and thresholding takes −0.10 (no int" in unknown
+    assert "loses" not in unknown and "gains" not in unknown
+
+
+def test_a_mean_over_benchmarks_is_known_better_than_each() -> None:
+    steps = {label: {"renormalise": 0.03, "threshold": 0.3} for label in "ABCD"}
+    table = attribution_table(steps, width=0.04).assign(num_models=6)
+    text = _seen(attribution.caption_text(table, benchmarks(*"ABCD"), FAMILIES, "spearman"))
+    assert "averaged over the benchmarks, by Spearman renormalising over the choices loses 0.03" in text
+    text = _seen(attribution.caption_text(table, benchmarks("A"), FAMILIES, "spearman"))
+    assert "renormalising over the choices neither loses nor gains" in text
 
 
 def test_attribution_by_pearson_is_led_by_spearman_and_a_range_over_both_orders() -> None:

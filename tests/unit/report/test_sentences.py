@@ -111,11 +111,37 @@ def test_with_too_few_checkpoints_nothing_is_claimed() -> None:
     assert sentences.beyond_chance(few) is None
 
 
-def lost(log_p: float, share: float, accuracy: float, undefined: float = 0.0, states: str = "FCC") -> str | None:
+def lost(
+    log_p: float, share: float, accuracy: float, undefined: float = 0.0, states: str = "FCC", width: float = 0.002
+) -> str | None:
     steps = {"renormalise": log_p - share, "threshold": share - accuracy}
     return sentences.where_it_is_lost(
         strip({label: level(log_p, share, accuracy, states) for label in "AB"}),
-        attribution({"A": steps, "B": steps}, undefined),
+        attribution({"A": steps, "B": steps}, undefined, width),
+    )
+
+
+def test_what_is_within_its_interval_is_neither_lost_nor_gained() -> None:
+    start = "Of a mean correlation of 0.60 over the benchmarks, "
+    # The mean of two benchmarks with intervals of ± 0.04 has one of ± 0.028.
+    assert lost(0.6, 0.2, 0.17, width=0.04) == start + (
+        "0.40 is lost where the wrong choices enter, and 0.03 more where only right or wrong is kept."
+    )
+    for last in (0.18, 0.22):
+        assert lost(0.6, 0.2, last, 0.02, width=0.04) == start + (
+            "0.40 is lost where the wrong choices enter, and nothing more is lost beyond the interval for other items "
+            "where only right or wrong is kept."
+        )
+    assert lost(0.6, 0.58, 0.2, width=0.04) == start + (
+        "nothing is lost beyond the interval for other items where the wrong choices enter, and 0.38 is lost where "
+        "only right or wrong is kept."
+    )
+    assert lost(0.6, 0.2, 0.196, width=0.001) == start + (
+        "0.40 is lost where the wrong choices enter, and less than 0.01 more is lost where only right or wrong is kept."
+    )
+    assert lost(0.6, 0.2, 0.1, width=float("nan")) == start + (
+        "0.20 is left where the wrong choices enter, and 0.10 where only right or wrong is kept; how other items would "
+        "change that is not known."
     )
 
 
@@ -159,11 +185,11 @@ def test_a_loss_by_undefined_accuracies_is_named() -> None:
     assert lost(0.6, 0.2, 0.3, 0.09).endswith("is kept."), "where that step gained"
 
 
-def wrong_choices(right: float, wrong: float, states: str = "FCC", clear: str = "") -> str | None:
+def wrong_choices(right: float, wrong: float, states: str = "FCC", clear: str = "", width: float = 0.01) -> str | None:
     values = {label: {"correlation_correct": right, "correlation_incorrect": wrong} for label in "ABC"}
     for label in clear:
         values[label] = {"correlation_correct": right, "correlation_incorrect": right - 0.05}
-    return sentences.why(strip({label: level(0.6, 0.1, 0.0, states) for label in "ABC"}), mechanism(values))
+    return sentences.why(strip({label: level(0.6, 0.1, 0.0, states) for label in "ABC"}), mechanism(values, width))
 
 
 def test_how_closely_wrong_choices_follow_compute() -> None:
@@ -175,12 +201,18 @@ def test_how_closely_wrong_choices_follow_compute() -> None:
         "Wrong choices follow compute nearly as closely as right ones (0.58 against"
     )
     assert wrong_choices(0.6, 0.62).startswith(
-        "Wrong choices follow compute as closely as right ones (0.62 against 0.60"
+        "Wrong choices follow compute at least as closely as right ones (0.62 against 0.60"
     )
     assert (
         wrong_choices(0.6, 0.3)
         == "Wrong choices follow compute less closely than right ones (0.30 against 0.60 on average)."
     )
+    # Three benchmarks: the difference of the means is known to 0.3 · √2 / √3 = 0.24, or to 0.4 · √2 / √3 = 0.33.
+    assert wrong_choices(0.6, 0.3, width=0.3).endswith("(0.30 against 0.60 on average).")
+    for width in (0.4, float("nan")):
+        assert wrong_choices(0.6, 0.3, width=width).endswith(
+            "on average), though by no more than other items could change."
+        )
     assert wrong_choices(0.6, 0.6, clear="B").endswith("on average), clearly less only on B.")
     assert "clearly" not in wrong_choices(0.6, 0.6, clear="ABC"), "more than two are not named"
     # Where nothing follows compute there is nothing to compare.

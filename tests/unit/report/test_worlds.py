@@ -119,23 +119,31 @@ def test_states_in_words_are_those_of_the_table(page: Page) -> None:
 
 def test_losses_add_up(page: Page) -> None:
     found = re.search(
-        r"Of a mean correlation of ([\d.−]+)(?: over the benchmarks)?, ([\d.]+) (is lost|is gained) where the wrong "
-        r"choices enter, and ([\d.]+)? ?(more|is lost|is gained|nothing more is lost|nothing is lost)",
+        r"Of a mean correlation of ([\d.−]+)(?: over the benchmarks)?, (.*?) where the wrong choices enter, and (.*?) "
+        r"where only right or wrong is kept",
         page.parts["overview"],
     )
     table = page.table("attribution")
     own = table[(table["family"] == "ladder") & (table["method"] == "spearman") & (table["score"] == "accuracy")]
     own = own[(own["nan_policy"] == "zero") & (own["order"] == "exponentiate_first")]
-    means = own.groupby("step")["drop"].mean()
     if found is None:
         assert "is lost where" not in page.parts["overview"]
         return
     first = own[own["step"] == "exponentiate"]["correlation_before"].mean()
     assert float(found[1].replace("−", "-")) == pytest.approx(first, abs=0.0051)
-    assert float(found[2]) == pytest.approx(abs(means["renormalise"]), abs=0.011)
-    if found[4]:
-        assert float(found[4]) == pytest.approx(abs(means["threshold"]), abs=0.011)
-    assert (means["renormalise"] > 0) == (found[3] == "is lost")
+    for said, step in ((found[2], "renormalise"), (found[3], "threshold")):
+        rows = own[own["step"] == step]
+        drop = rows["drop"].mean()
+        below, above = (((rows[end] - rows["drop"]) ** 2).sum() ** 0.5 / len(rows) for end in ("drop_low", "drop_high"))
+        beyond = -1 if -drop > above else int(drop > below)
+        if said.endswith(" is left"):
+            assert rows["drop_low"].isna().any()
+        elif said.startswith("nothing"):
+            assert beyond == 0
+        else:
+            amount, verb = re.fullmatch(r"([\d.]+)(?: (?:more)?)?(?: ?is (lost|gained))?", said).groups()
+            assert beyond == (-1 if verb == "gained" else 1)
+            assert float(amount) == pytest.approx(abs(drop), abs=0.011)
 
 
 def test_recommendations_are_those_of_the_table(page: Page) -> None:

@@ -16,21 +16,24 @@ items are drawn one by one), residuals' sums ``R_g`` over clusters and ``h_g = 1
   and Student's t has the degrees of freedom by which that estimate varies when items are independent (Satterthwaite),
   ``N² / (sum_g n_g² (1 - 2 n_g/N) / h_g² + (sum_g n_g²/h_g)² / N²)``: G - 1 for G equal clusters, else fewer;
 - mean: t is corrected for skewness by Hall's monotone transformation (1992, J. R. Stat. Soc. B 54). The third moment is
-  that of the clusters' sums in units of their standard deviations, which the intraclass correlation gives. ``auc``
-  follows by its formula, ``neg_wasserstein`` as the image of the mean's interval;
+  that of the clusters' sums in units of their standard deviations, which the intraclass correlation gives. Of clusters
+  it is known only roughly, so that the correction may lengthen an end there, but shortens none. ``auc`` follows by its
+  formula, ``neg_wasserstein`` as the image of the mean's interval;
 - median and quartiles: the order statistics whose ranks the binomial distribution gives, and -1 or 1 where there are
   too few for one (exact coverage of at least 95 % for items drawn one by one); fractions: Wilson's interval, which
   keeps a width at 0 and 1, with Poisson's bound where one to three items make the share (Brown, Cai and DasGupta 2001,
   Statistical Science 16). Clusters widen both by t and by the design effect, the larger of CR2's and that which the
   intraclass correlation gives. A share of 0 or 1 does not show how it clusters: it counts as if whole clusters had it
-  or had it not, N² / sum_g n_g² of them;
+  or had it not, N² / sum_g n_g² of them; of one that c items have, or lack, the 1/(1 + c)-th part counts so;
 - ``iqr``: from the quartiles' intervals by the method of variance estimates recovery (Zou and Donner 2008), with the
   quartiles' correlation, 1/3 for items drawn one by one. Where a quartile's interval has fewer different values than
   half its ranks, such as rank correlations of few checkpoints, it is the widest that the two intervals allow.
 
 There is no interval of fewer than :data:`LEAST_ITEMS` defined correlations or :data:`LEAST_CLUSTERS` clusters with any,
-and none of the mean of equal correlations; ``note`` says why. tests/benchmarks/coverage.py measures how often the
-intervals hold the truth.
+nor of clusters so unequal that N² / sum_g n_g² is below :data:`LEAST_EQUAL`. There is none of the mean of equal
+correlations, nor where one cluster makes nearly all the spread: with S_g the clusters' sums in units of their standard
+deviations, less their mean, (sum_g S_g²)² / sum_g S_g⁴ counts the clusters that make it, and must be at least
+:data:`LEAST_SPREAD`. ``note`` says why. tests/benchmarks/coverage.py measures how often the intervals hold the truth.
 """
 
 from __future__ import annotations
@@ -46,6 +49,8 @@ STATISTICS = ("mean", "median", "auc", "neg_wasserstein", "fraction_above_075")
 FURTHER = ("q25", "q75", "iqr", "fraction_below_0")
 #: Fewest items with a correlation, and fewest clusters of these, that an interval is made of.
 LEAST_ITEMS, LEAST_CLUSTERS = 10, 6
+#: Fewest clusters of one size that unequal ones must be worth, and fewest clusters that must make the spread of a mean.
+LEAST_EQUAL, LEAST_SPREAD = 5.0, 1.5
 
 _NORMAL = special.ndtri(0.975)
 
@@ -90,8 +95,10 @@ class Sample:
     @cached_property
     def enough(self) -> np.ndarray:
         """Whether a column has the items and clusters that an interval needs: bool [columns]."""
-        least = LEAST_ITEMS if self.starts is None else LEAST_CLUSTERS
-        return (self.n >= LEAST_ITEMS) & (self.groups >= least)
+        if self.starts is None:
+            return self.n >= LEAST_ITEMS
+        # Equal clusters are worth their number, whatever the rounding.
+        return (self.n >= LEAST_ITEMS) & (self.groups >= LEAST_CLUSTERS) & (self.whole > LEAST_EQUAL - 1e-9)
 
     @cached_property
     def left(self) -> np.ndarray:
@@ -153,14 +160,19 @@ class Sample:
             return self.sizes
         return self.sizes * (1 + np.maximum(self.sizes - 1, 0) * self.alike(residual))
 
-    def asymmetry(self, residual: np.ndarray) -> np.ndarray:
-        """Skewness of the mean whose residuals [items, columns] these are: float64 [columns]."""
+    def shape(self, residual: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Skewness of the mean whose residuals [items, columns] these are, and how many clusters make its spread.
+
+        float64 [columns] each.
+        """
         groups, present, expected = self.groups, self.sizes > 0, self.expected(residual)
         scaled = np.where(present, self.sums(residual) / np.sqrt(expected * self.left), 0.0)
         scaled = np.where(present, scaled - scaled.sum(axis=0) / groups, 0.0)
-        third, second = (scaled**3).sum(axis=0) / groups, (scaled**2).sum(axis=0) / groups
+        square = scaled**2
+        third, second = (square * scaled).sum(axis=0) / groups, square.sum(axis=0) / groups
         skewness = third / second**1.5 * np.sqrt(groups * (groups - 1)) / (groups - 2)
-        return skewness * (expected**1.5).sum(axis=0) / expected.sum(axis=0) ** 1.5
+        spread = square.sum(axis=0) ** 2 / (square**2).sum(axis=0)
+        return skewness * (expected**1.5).sum(axis=0) / expected.sum(axis=0) ** 1.5, spread
 
     def mean_interval(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Mean of each column and the ends of its interval: float64 [columns] each."""
@@ -168,10 +180,14 @@ class Sample:
             # Relative to a value of the column, equal ones have no residual, whatever the rounding of their mean.
             first = self.values[self.defined.argmax(axis=0), np.arange(self.values.shape[1])]
             residual = self.residual(self.values - first)
-            error, skew = np.sqrt(self.variance(residual)), self.asymmetry(residual)
-            ends = [np.where(error > 0, error, np.nan) * _hall(bound, skew) for bound in (self.student, -self.student)]
+            error, (skew, spread) = np.sqrt(self.variance(residual)), self.shape(residual)
+            error = np.where(error > 0, error, np.nan)
+            below, above = _hall(self.student, skew), -_hall(-self.student, skew)
+            if self.starts is not None:
+                error = np.where(spread >= LEAST_SPREAD, error, np.nan)
+                below, above = np.maximum(below, self.student), np.maximum(above, self.student)
             mean = first + self.mean(self.values - first)
-            return mean, mean - ends[0], mean - ends[1]
+            return mean, mean - error * below, mean + error * above
 
 
 def _hall(bound: np.ndarray, skew: np.ndarray) -> np.ndarray:
@@ -224,11 +240,28 @@ def interval_notes(sample: Sample, low: np.ndarray) -> np.ndarray:
         n, groups = int(sample.n[i]), int(sample.groups[i])
         if n < LEAST_ITEMS:
             notes[i] = f"an interval needs {LEAST_ITEMS} items with a value, here {n}"
-        elif not sample.enough[i]:
+        elif groups < LEAST_CLUSTERS and sample.starts is not None:
             notes[i] = f"an interval needs {LEAST_CLUSTERS} clusters of items, here {groups}"
-        else:
+        elif not sample.enough[i]:
+            worth = np.floor(10 * sample.whole[i]) / 10
+            notes[i] = (
+                f"an interval needs clusters worth {LEAST_EQUAL:g} of one size, here {groups} unequal ones are worth "
+                f"{worth:.1f}"
+            )
+        elif np.ptp(sample.values[sample.defined[:, i], i]) == 0:
             notes[i] = "all values are equal: no interval of the mean"
+        elif sample.starts is None or np.ptp(_cluster_means(sample, i)) < 1e-12:
+            notes[i] = "the clusters' means are equal: no interval of the mean"
+        else:
+            notes[i] = "one cluster of items makes nearly all the spread: no interval of the mean"
     return notes
+
+
+def _cluster_means(sample: Sample, column: int) -> np.ndarray:
+    """Mean of a column in each cluster that has a value of it: float64 [clusters]."""
+    sizes = sample.sizes[:, column]
+    sums = sample.sums(np.where(sample.defined, sample.values, 0.0)[:, [column]])[:, 0]
+    return sums[sizes > 0] / sizes[sizes > 0]
 
 
 def _quantile(sample: Sample, ascending: np.ndarray, level: float) -> tuple[np.ndarray, ...]:
@@ -276,6 +309,11 @@ def _equivalent(sample: Sample, rows: np.ndarray) -> np.ndarray:
     return np.where(alone > 1e-12, np.clip(found, np.minimum(sample.whole, n), n), sample.whole)
 
 
+def _alike(sample: Sample) -> np.ndarray:
+    """The same of a share whose clusters are each all or nothing: float64 [columns]."""
+    return sample.n.astype(np.float64) if sample.starts is None else sample.whole
+
+
 def _range(sample: Sample, lower: tuple[np.ndarray, ...], upper: tuple[np.ndarray, ...]) -> tuple[np.ndarray, ...]:
     """Difference of the two quartiles, given with their intervals, and its interval."""
     (q25, low25, high25, tied25), (q75, low75, high75, tied75) = lower, upper
@@ -318,7 +356,8 @@ def trapezoid(ascending: np.ndarray, n: np.ndarray) -> np.ndarray:
 def _fraction(sample: Sample, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Share of the defined items where ``rows`` [items, columns] is true, and its Wilson interval."""
     share = sample.mean(rows)
-    error = sample.critical**2 / _equivalent(sample, rows)
+    unseen = 1 / (1 + np.minimum(share, 1 - share) * sample.n)
+    error = sample.critical**2 * (unseen / _alike(sample) + (1 - unseen) / _equivalent(sample, rows))
     centre = (share + error / 2) / (1 + error)
     half = np.sqrt(share * (1 - share) * error + error**2 / 4) / (1 + error)
     low, high = np.maximum(centre - half, 0.0), np.minimum(centre + half, 1.0)

@@ -8,6 +8,7 @@ import pandas as pd
 import plotnine as p9
 
 from elusive.figures import style
+from elusive.figures.changes import LEAST, Change, down_to_accuracy, mean_drops
 from elusive.figures.data import Benchmark, PathLike, read_benchmark, read_extra
 from elusive.figures.save import Outputs, save_figure
 
@@ -30,8 +31,6 @@ _NAMES = {
     "renormalise": "renormalising over the choices",
     "threshold": "thresholding",
 }
-#: The smallest change of a mean correlation that a caption calls one.
-LEAST = 0.005
 
 
 def _tidy(
@@ -119,39 +118,34 @@ def plot(
     )
 
 
-def _means(attribution: pd.DataFrame, benchmarks: Sequence[Benchmark], family: str, method: str) -> pd.DataFrame:
-    """Means over the benchmarks of a family's drops on the way to accuracy: rows the steps, columns the drops."""
-    rows = attribution[
-        (attribution["family"] == family)
-        & (attribution["method"] == method)
-        & (attribution["score"] == "accuracy")
-        & (attribution["order"] == "exponentiate_first")
-        & (attribution["nan_policy"] == "zero")
-        & attribution["benchmark"].isin([b.name for b in benchmarks])
-    ]
-    return rows.groupby("step")[["drop", "drop_least", "drop_most"]].mean()
-
-
-def _cost(name: str, drop: float) -> str:
-    if drop >= LEAST:
-        return f"{name} loses {style.format_number(drop)}"
-    return f"{name} gains {style.format_number(-drop)}" if drop <= -LEAST else f"{name} changes nothing"
+def _cost(name: str, change: Change) -> str:
+    """What a step does to the mean correlation, as far as its interval tells."""
+    number = f"{abs(change.drop):.2f}" if abs(change.drop) >= LEAST else "less than 0.01"
+    if change.sign:
+        return f"{name} {'loses' if change.sign > 0 else 'gains'} {number}"
+    if not change.known:
+        return f"{name} takes {style.format_number(change.drop)} (no interval)"
+    if max(abs(change.low), abs(change.high)) < LEAST:
+        return f"{name} changes nothing"
+    between = style.format_range(change.low, change.high)
+    return f"{name} neither loses nor gains beyond its interval (loss {between})"
 
 
 def _by_ranks(attribution: pd.DataFrame, benchmarks: Sequence[Benchmark], family: str, method: str) -> str | None:
     """What the steps cost by ranks, under which neither exponentiating nor the order of the steps matters."""
-    found = _means(attribution, benchmarks, family, method)
+    found = mean_drops(attribution, benchmarks, family, method)
     steps = ["renormalise", "threshold"]
-    if found.reindex([*steps, "total"])["drop"].isna().any():
+    if not {*steps, "total"} <= set(found):
         return None
-    parts = style.join([_cost(_NAMES[step], found.at[step, "drop"]) for step in steps])
-    whole = _cost("the whole way from log p_vocab to accuracy", found.at["total", "drop"])
+    parts = style.join([_cost(_NAMES[step], found[step]) for step in steps])
+    whole = _cost("the whole way from log p_vocab to accuracy", found["total"])
     return f"by {method.capitalize()} {parts}; {whole}."
 
 
 def _by_size(attribution: pd.DataFrame, benchmarks: Sequence[Benchmark], family: str) -> str | None:
     """What the steps cost by Pearson, as ranges over both orders of the first two."""
-    found = _means(attribution, benchmarks, family, "pearson").reindex([*_NAMES, "total"])
+    rows = down_to_accuracy(attribution, benchmarks, family, "pearson")
+    found = rows.groupby("step")[["drop", "drop_least", "drop_most"]].mean().reindex([*_NAMES, "total"])
     if found.isna().any(axis=None):
         return None
     spans = found["drop_most"] - found["drop_least"]

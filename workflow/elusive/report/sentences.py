@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
+from elusive.figures.changes import Change, mean_drops
 from elusive.figures.data import Benchmark
 from elusive.figures.states import FALLS, FOLLOWS
 from elusive.figures.style import format_number, format_range, format_share, join
@@ -89,10 +90,14 @@ def what_follows(strip: Strip) -> str:
     return text + "."
 
 
+_DONE = {1: "lost", -1: "gained"}
+
+
 def where_it_is_lost(strip: Strip, attribution: pd.DataFrame) -> str | None:
     """What of the mean correlation is lost where wrong choices enter, and where only right or wrong is kept.
 
-    The second part is often no loss of the items that have a correlation of accuracy, but due to those that have none.
+    Nothing is said to be lost or gained whose interval for other items has 0 in it. The second part is often no loss of
+    the items that have a correlation of accuracy, but due to those that have none.
     """
     levels = [strip.average(metric) for metric in (LOG_P, SHARE, ACCURACY)]
     if None in levels or not strip.conclusive:
@@ -108,22 +113,34 @@ def where_it_is_lost(strip: Strip, attribution: pd.DataFrame) -> str | None:
             f"There is {hardly} correlation to lose: it is {number}{over} already for the log-likelihood of the right "
             "answer."
         )
+    start = f"Of a mean correlation of {format_number(first)}{over}, "
     if first - last < LEAST and abs(first - share) < LEAST:
-        return f"Of a mean correlation of {format_number(first)}{over}, {format_number(last)} is left in accuracy."
+        return f"{start}{format_number(last)} is left in accuracy."
+    changes = mean_drops(attribution, [line.benchmark for line in strip.lines], strip.family, "spearman")
+    steps = [changes.get(step) for step in ("renormalise", "threshold")]
+    if any(change is None or not change.known for change in steps):
+        return (
+            f"{start}{format_number(share)} is left where the wrong choices enter, and {format_number(last)} where "
+            "only right or wrong is kept; how other items would change that is not known."
+        )
 
-    def part(change: float, more: str = "") -> str:
-        if change >= LEAST_PART:
-            return f"{format_number(change)} {more}is lost"
-        return f"{format_number(-change)} is gained" if change <= -LEAST_PART else f"nothing {more}is lost"
+    def part(change: Change, number: float, more: str = "") -> str:
+        if change.sign and abs(number) < LEAST_PART:
+            return f"less than 0.01 {more if change.sign > 0 else ''}is {_DONE[change.sign]}"
+        if change.sign:
+            return f"{format_number(abs(number))} {more if change.sign > 0 else ''}is {_DONE[change.sign]}"
+        if max(abs(change.low), abs(change.high)) < LEAST_PART:
+            return f"nothing {more}is lost"
+        return f"nothing {more}is lost beyond the interval for other items"
 
-    first_part, second_part = part(first - share), part(share - last, "more ")
-    if first - share >= LEAST_PART and share - last >= LEAST_PART:
+    first_part = part(steps[0], first - share)
+    second_part = part(steps[1], share - last, "more " if steps[0].sign > 0 else "")
+    if steps[0].sign > 0 and steps[1].sign > 0 and min(first - share, share - last) >= LEAST_PART:
         second_part = f"{format_number(share - last)} more"
-    elif first - share < LEAST_PART:
-        second_part = part(share - last)
+    because = _by_undefined(strip, attribution, share - last) if steps[1].sign > 0 else ""
     return (
-        f"Of a mean correlation of {format_number(first)}{over}, {first_part} where the wrong choices enter, and "
-        f"{second_part} where only right or wrong is kept{_by_undefined(strip, attribution, share - last)}."
+        f"{start}{first_part} where the wrong choices enter, and {second_part} where only right or wrong is "
+        f"kept{because}."
     )
 
 
@@ -155,9 +172,13 @@ def why(strip: Strip, mechanism: pd.DataFrame) -> str | None:
     numbers = f"{format_number(theirs)} against {format_number(ours)}" + (" on average" if len(benchmarks) > 1 else "")
     clearly = [b for b in benchmarks if right.at[b.name, "value_low"] > wrong.at[b.name, "value_high"]]
     if theirs < NEARLY * ours:
+        reach = np.hypot(right["value"] - right["value_low"], wrong["value_high"] - wrong["value"])
         text = f"Wrong choices follow compute less closely than right ones ({numbers})"
+        if not ours - theirs > float(np.sqrt((reach**2).sum(skipna=False))) / len(benchmarks):
+            text += ", though by no more than other items could change"
         return f"{text}."
     how = "nearly as closely as" if theirs < ours - LEAST_PART else "as closely as"
+    how = how if theirs < ours + LEAST_PART else "at least as closely as"
     text = f"Wrong choices follow compute {how} right ones ({numbers})"
     if len(benchmarks) > 1 and 0 < len(clearly) <= NAMED:
         text += f", clearly less only on {join([b.label for b in clearly])}"
