@@ -243,7 +243,10 @@ def make_run(
 
 
 def make_forecasts(run: SyntheticRun) -> None:
-    """Write the tables of forecasts of a run, with one target of every family; every stage is the real one."""
+    """Write the tables of forecasts of a run, with one target of every family, and the items to look at with them.
+
+    Every stage is the real one.
+    """
     families = {name: members.to_dict("records") for name, (_, members) in _family_members(run.world).items()}
 
     def file(part: str, family: str, benchmark: str) -> Path:
@@ -279,6 +282,8 @@ def make_forecasts(run: SyntheticRun) -> None:
         output_parquet=run.table("decisions"),
         output_csv=run.table("decisions").with_suffix(".csv"),
     )
+    for benchmark in run.benchmarks:
+        write_drilldown(**drilldown_inputs(run, benchmark), output=run.drilldown(benchmark))
 
 
 @dataclass(frozen=True)
@@ -525,11 +530,13 @@ def draw_figure(run: SyntheticRun, name: str, folder: Path) -> dict[str, Path]:
 
 def drilldown_inputs(run: SyntheticRun, benchmark: str) -> dict[str, Any]:
     """What ``write_drilldown`` is called with for a benchmark, but for its output."""
+    foreseen = {family: run.root / f"forecast_items/{family}/{benchmark}.parquet" for family in run.families}
     return {
         "logprobs": sorted(run.root.glob(f"logprobs/*/*/{benchmark}.parquet")),
         "items": run.root / f"items/{benchmark}.parquet",
         "correlations": {family: run.root / f"correlations/{family}/{benchmark}.parquet" for family in run.families},
         "members": run.described(),
+        "probabilities": {family: path for family, path in foreseen.items() if path.exists()},
     }
 
 

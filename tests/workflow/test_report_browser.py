@@ -18,7 +18,17 @@ import pytest
 
 from browser import Browser, find
 from elusive.report.report import write_report
-from synthetic_run import SyntheticRun, draw_figure, make_run, planted_disagreements, report_inputs
+from synthetic_run import (
+    SIZES,
+    STEPS,
+    SyntheticRun,
+    World,
+    draw_figure,
+    make_forecasts,
+    make_run,
+    planted_disagreements,
+    report_inputs,
+)
 from worlds import WORLDS
 
 pytestmark = pytest.mark.slow
@@ -78,6 +88,16 @@ def falling(tmp_path_factory: pytest.TempPathFactory) -> Path:
     output = run.root / "report.html"
     write_report(**report_inputs(run, run.root / "figures"), output=output)
     return output
+
+
+@pytest.fixture(scope="module")
+def forecast_run(tmp_path_factory: pytest.TempPathFactory) -> SyntheticRun:
+    families = ("ladder", "ladder-sizes")
+    world = World(sizes=tuple(SIZES[:3]), steps=tuple(STEPS[-4:]), families=families)
+    run = make_run(tmp_path_factory.mktemp("run"), num_items=40, benchmarks=("arc_easy", "sciq"), world=world)
+    make_forecasts(run)
+    write_report(**report_inputs(run, run.root / "figures"), output=run.root / "report.html")
+    return run
 
 
 #: What scripts of tests use: waiting for what the page does in its own time, and a reader's hands.
@@ -757,6 +777,74 @@ def test_items_are_found_by_word_and_by_name(browser: Browser, report: Path, run
     assert found["nothing"] == [[], "nothing found"]
     assert "item=mmlu%2F00003" in found["hash"] and found["benchmark"] == "mmlu"
     assert found["groups"] == 10 and found["random"]
+
+
+@pytest.mark.parametrize("kind", ["right", "wrong"])
+def test_items_that_are_likely_to_turn_come_in_their_order(
+    browser: Browser, forecast_run: SyntheticRun, kind: str
+) -> None:
+    script = (
+        ITEMS
+        + f"""
+      const turn = $("#items-filter select[data-filter=turn]"), found = {{}};
+      const lines = () => $$("#item-list button").map(b => b.textContent);
+      found.before = lines();
+      found.targets = [...turn.querySelectorAll("optgroup")].map(group => group.label);
+      choose(turn, "{kind}-0");
+      await until(() => lines().join() !== found.before.join());
+      found.list = lines();
+      found.items = $$("#item-list button").map(b => b.dataset.item);
+      found.what = $("#item-list .note").textContent;
+      found.hash = view.location.hash;
+      $$("#item-list button")[1].click();
+      await until(() => card().querySelector(".meta").textContent.includes(found.items[1]));
+      found.card = card().querySelector(".foreseen").textContent;
+      // Another family has its own probabilities; its few checkpoints are said.
+      await pick(family, "ladder-sizes");
+      found.few = card().querySelector(".foreseen").textContent;
+      choose(turn, "");
+      await until(() => !$("#item-list .note"));
+      found.after = lines().length;
+      return found;
+    """
+    )
+    found = _run(browser, forecast_run.root / "report.html", script, DESK, "#items&benchmark=sciq")
+    table = pd.read_parquet(forecast_run.root / "forecast_items/ladder/sciq.parquet")
+    own = table[table["last_accuracy"] == (0 if kind == "right" else 1)]
+    order = own.assign(p=(100 * own["p_right"]).round()).sort_values(
+        ["p", "item"], ascending=[kind == "wrong", True], kind="stable"
+    )
+    assert found["targets"] == ["at “Twice both”"] and "turn=" + kind + "-0" in found["hash"]
+    assert found["items"] == order["item"].head(12).tolist()
+    assert [line.split(":")[0] for line in found["list"]] == [_percent(p) for p in order["p"].head(12)]
+    state = "wrong" if kind == "right" else "right"
+    count = min(12, len(own))
+    assert f"{count} of the {len(own)} items that are {state} at the largest compute" in found["what"]
+    second = order.iloc[1]
+    assert (
+        found["card"] == f"P(right), forecast: {_percent(second['p'])} at “Twice both”; {state} at the largest compute."
+    )
+    other = pd.read_parquet(forecast_run.root / "forecast_items/ladder-sizes/sciq.parquet").set_index("item")
+    share = _percent(round(100 * other.loc[found["items"][1], "p_right"]))
+    assert share in found["few"] and found["few"].endswith("Fewer than five checkpoints were learnt from.")
+    assert found["after"] == len(found["before"])
+
+
+def _percent(value: float) -> str:
+    return "< 1 %" if value < 1 else "> 99 %" if value > 99 else f"{value:.0f} %"
+
+
+def test_without_forecasts_items_have_none(browser: Browser, report: Path) -> None:
+    script = ITEMS + 'return [seen("#items-filter select[data-filter=turn]").length, $$(".foreseen").length];'
+    assert _run(browser, report, script) == [0, 0]
+    script = ITEMS + 'return [$$("#item-list button").length, $$("#item-list .note").length];'
+    assert _run(browser, report, script, DESK, "#items&benchmark=sciq&turn=right-0") == [10, 0], "an old address"
+
+
+def test_forecasts_do_not_overflow_on_a_phone(browser: Browser, forecast_run: SyntheticRun) -> None:
+    script = ITEMS + "return page.documentElement.scrollWidth;"
+    hash_ = "#items&benchmark=sciq&turn=wrong-0"
+    assert _run(browser, forecast_run.root / "report.html", script, PHONE, hash_) <= PHONE
 
 
 def test_an_address_opens_an_item(browser: Browser, report: Path) -> None:

@@ -9,6 +9,7 @@ rule drilldown:
         logprobs=get_drilldown_logprobs,
         items_table=ITEMS,
         correlations=expand(CORRELATIONS, family=get_plotted_families(), allow_missing=True),
+        probabilities=expand(FORECAST_ITEMS, family=get_plotted_families(), allow_missing=True),
     output:
         DRILLDOWN,
     log:

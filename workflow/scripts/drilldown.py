@@ -9,6 +9,7 @@ if __name__ == "__main__":
             logprobs=snakemake.input.logprobs,
             items=snakemake.input.items_table,
             correlations=dict(zip(snakemake.params.families, snakemake.input.correlations, strict=True)),
+            probabilities=dict(zip(snakemake.params.families, snakemake.input.probabilities, strict=True)),
             members=snakemake.params.members,
             label=snakemake.params.label,
             output=snakemake.output[0],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import json
 import re
 
 import pandas as pd
@@ -60,3 +61,15 @@ def test_the_page_has_it_where_there_are_forecasts(run, frames, tmp_path):
         assert sentence in text
     write_report(**(inputs | {"forecasts": {}}), output=tmp_path / "without.html")
     assert 'id="forecast"' not in (tmp_path / "without.html").read_text()
+
+
+def test_every_item_to_look_at_has_its_probabilities(run):
+    for benchmark in run.benchmarks:
+        found = json.loads(run.drilldown(benchmark).read_text(encoding="utf-8"))
+        for family, own in found["families"].items():
+            table = pd.read_parquet(run.root / f"forecast_items/{family}/{benchmark}.parquet").set_index("item")
+            table = table.loc[found["items"]]
+            assert own["foreseen"]["targets"] == ["Twice both"]
+            assert own["foreseen"]["p_right"] == [(100 * table["p_right"]).round().astype(int).tolist()]
+            assert own["foreseen"]["last"] == table["last_accuracy"].astype(int).tolist()
+            assert 0 < sum(own["foreseen"]["last"]) < 60, "some are right, some are wrong"

@@ -14,7 +14,8 @@ The result is a JSON object::
     checkpoints: [{model, checkpoint, flops}], those of all families with FLOPs, by (flops, model, checkpoint)
     families: {name: {checkpoints: [places in the above], threshold: 97.5 % quantile of a correlation by chance,
                num_items (with a drop), before: [C in log p_vocab, one an item], after: [C in p_choices],
-               curves: what elusive.report.curves.read_curves returns}}
+               curves: what elusive.report.curves.read_curves returns,
+               foreseen: what elusive.report.foreseen.read_foreseen returns}}
     items: [name, one an item]
     cards: [{at: place in items, subject, question, gold, choices: their texts,
              log_likelihood: [[nats, one a checkpoint], one list a choice],
@@ -39,6 +40,7 @@ from elusive.analysis.null import null_distributions
 from elusive.errors import ElusiveError
 from elusive.files import atomic_path
 from elusive.report.curves import read_curves
+from elusive.report.foreseen import read_foreseen
 from elusive.report.titles import title
 from elusive.tables import read_metadata, read_table
 
@@ -151,13 +153,15 @@ def write_drilldown(
     output: FilePath,
     values: int = MOST_VALUES,
     label: str | None = None,
+    probabilities: Mapping[str, FilePath] | None = None,
 ) -> None:
     """Write the items to look at on one benchmark, for families in the order of ``correlations``, as JSON.
 
     ``correlations``: family -> its correlations table; ``members``: family -> its checkpoints; ``logprobs``: at least
     the tables of these on the benchmark, in any order; ``values``: how many log-likelihoods the cards may hold;
-    ``label``: what to call the benchmark, by default what the items table does. Items that a checkpoint left out are
-    not there. Raises :class:`ElusiveError` when a member has no table, or a file does not fit the items.
+    ``label``: what to call the benchmark, by default what the items table does; ``probabilities``: family -> its table
+    forecast_items, where there are forecasts. Items that a checkpoint left out are not there. Raises
+    :class:`ElusiveError` when a member has no table, or a file does not fit the items.
     """
     about = read_metadata(items)
     choices = Choices.of(read_table(items, "items"), items, dropped_items(logprobs))
@@ -201,6 +205,7 @@ def write_drilldown(
             "before": [_number(value, 4) for value in tables[family][BEFORE]],
             "after": [_number(value, 4) for value in tables[family][AFTER]],
             "curves": read_curves(correlations[family]),
+            "foreseen": read_foreseen((probabilities or {}).get(family), names),
         }
 
     groups = {family: {p: group for group, p in select(drop)} for family, drop in zip(tables, drops, strict=True)}

@@ -81,6 +81,27 @@ const itemChart = (parent, run, card) => {
   });
 };
 
+// Forecasts of single items: P(right) in percent at each target, and what the checkpoint with the most compute answers.
+const percent = value => value < 1 ? "< 1 %" : value > 99 ? "> 99 %" : value + " %";
+const foreseen = run => run.families[family()]?.foreseen ?? { targets: [] };
+const forecastText = (run, position) => {
+  const { targets, p_right, last } = foreseen(run);
+  if (!targets.length) return "";
+  const all = targets.map((target, i) => `${percent(p_right[i][position])} at “${target}”`).join(", ");
+  const few = run.families[family()].checkpoints.length < 5 ? " Fewer than five checkpoints were learnt from." : "";
+  return `P(right), forecast: ${all}; ${last[position] ? "right" : "wrong"} at the largest compute.${few}`;
+};
+// The items that are most likely to turn: of those wrong (or right) at the largest compute, by the chance of the other.
+const TURNS = { right: "most likely to turn right", wrong: "most likely to turn wrong" };
+const MOST_TURNS = 12;
+const turning = run => {
+  const [kind, number] = (state.turn ?? "").split("-"), { targets, p_right, last } = foreseen(run);
+  if (!TURNS[kind] || !targets[number]) return null;
+  const p = p_right[number], to = kind === "right" ? 1 : -1;
+  const items = [...last.keys()].filter(i => last[i] === (to > 0 ? 0 : 1)).sort((a, b) => to * (p[b] - p[a]) || a - b);
+  return { kind, target: targets[number], p, count: items.length, items: items.slice(0, MOST_TURNS) };
+};
+
 const showCard = (parent, run, position) => {
   parent.replaceChildren();
   const of = run.families[family()], card = run.cardAt.get(position);
@@ -92,6 +113,8 @@ const showCard = (parent, run, position) => {
     `C ${known(before)} in log p_vocab, ${known(after)} in p_choices`,
     own && `${known(own.correlations.brier)} in −Brier, ${known(own.correlations.accuracy)} in accuracy`];
   make("p", about.filter(Boolean).join(" · "), article, "meta");
+  const forecast = forecastText(run, position);
+  if (forecast) make("p", forecast, article, "foreseen");
   if (!card) {
     make("p", `This page has ${run.cards.length} of the ${run.items.length} items of ${run.label} in full; this one is in items/${run.benchmark}.parquet and logprobs/*/*/${run.benchmark}.parquet.`, article, "note");
     return;
@@ -175,6 +198,18 @@ const scatter = (node, run, chosen, open) => {
   const selects = [];
   if (page.benchmarks.length > 1) selects.push(choice(filters, "benchmark", "benchmark", page.benchmarks.map(b => [b.name, b.label])));
   if (page.families.length > 1) selects.push(choice(filters, "family", "family", page.families.map(f => [f.name, f.label])));
+  const turns = choice(filters, "list", "turn", [["", "by what is lost"]]);
+  const offerTurns = run => {
+    const { targets } = foreseen(run);
+    turns.parentElement.hidden = !targets.length;
+    turns.querySelectorAll("optgroup").forEach(group => group.remove());
+    targets.forEach((target, i) => {
+      const group = make("optgroup", undefined, turns);
+      group.label = "at “" + target + "”";
+      for (const [kind, text] of Object.entries(TURNS)) make("option", text, group).value = `${kind}-${i}`;
+    });
+    turns.value = turning(run) ? state.turn : "";
+  };
   const search = make("input", undefined, make("label", "find ", filters));
   search.type = "search";
   search.placeholder = "id or word";
@@ -201,6 +236,13 @@ const scatter = (node, run, chosen, open) => {
   };
   const listed = run => {
     list.replaceChildren();
+    const turn = turning(run);
+    if (turn) {
+      const now = turn.kind === "right" ? "wrong" : "right";
+      make("span", `${turn.items.length} of the ${turn.count} items that are ${now} at the largest compute, by P(right) at “${turn.target}”:`, list, "note").setAttribute("role", "status");
+      for (const i of turn.items) offer(run, i, `${percent(turn.p[i])}: ${run.cardAt.get(i)?.families[family()].title ?? run.items[i]}`);
+      return;
+    }
     for (const group of ["largest", "smallest", "kept"])
       for (const card of run.cards)
         if (card.families[family()]?.group === group) {
@@ -233,8 +275,9 @@ const scatter = (node, run, chosen, open) => {
     const run = await itemsOf(name);
     if (own !== request) return;
     const wanted = run.place.get(state.item);
+    offerTurns(run);
     const groups = run.cards.filter(card => card.families[family()]?.group === "largest");
-    chosen = wanted ?? groups[0]?.at ?? run.cards[0]?.at ?? -1;
+    chosen = wanted ?? turning(run)?.items[0] ?? groups[0]?.at ?? run.cards[0]?.at ?? -1;
     if (wanted === undefined) delete state.item;
     if (search.value.trim()) found(search.value); else listed(run);
     if (chosen >= 0) showCard(holder, run, chosen); else holder.replaceChildren();
