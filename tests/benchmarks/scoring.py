@@ -8,6 +8,14 @@ trial of ways at load is reported apart. On a CPU seconds are those of the proce
 an accelerator those of the clock. ``mmlu_5shot`` has the first five examples of the subject's dev split before each
 question, as lm-eval's ``num_fewshot=5``. Random models have the shape of Pythia's and wide weights, since only their
 speed and agreement are of interest.
+
+A ratio to a peer depends on the processor, the distance to the limit does not: the last column is the share that ours
+reaches of the fastest product of square matrices that torch did here in the same type, on the same threads, in turns
+with the measurements (``--peak-tflops`` puts another number in its place). It counts the FLOPs that are needed, two
+for each multiplication with its addition, and nothing else: every weight of the linear layers once for each token that
+is fed, shared prefixes once and padding not at all; attention's two products for each token and each one that it sees,
+itself included; and the output layer behind the positions that are read. Tokenising, norms, activations, softmax and
+the planning of batches are part of the time and not of the FLOPs.
 """
 
 # ruff: noqa: E402
@@ -18,6 +26,8 @@ import copy
 import gc
 import json
 import os
+import platform
+import re
 import resource
 import statistics
 import sys
@@ -39,6 +49,7 @@ from elusive.items.benchmarks import BENCHMARKS
 from elusive.items.fetch import VARIABLE, fetch_archive
 from elusive.items.sources import archive_rows
 from elusive.scoring.loglikelihood import Scorer, Way, tolerance_of
+from elusive.scoring.plan import Batch
 from elusive.scoring.tokenize import resolve_max_length, tokenize
 from scoring_checkpoints import random_model
 
@@ -67,6 +78,8 @@ ITEMS = {
     "mmlu_5shot": 40,
 }
 BATCH_SIZES = (1, 2, 4, 8, 16, 32)
+#: Sides of the matrices whose fastest product is the peak.
+PEAK_SIDES = (1024, 2048)
 
 
 def archive() -> Archive:
@@ -144,6 +157,56 @@ def seconds_of(work: Callable[[], object], device: str) -> tuple[float, object]:
     return clock() - started, result
 
 
+def matrix_flops(model: transformers.PreTrainedModel, seconds: float = 0.5) -> float:
+    """FLOPs a second of the fastest product of square matrices in the model's type, tried for so many seconds."""
+    best, left = 0.0, seconds
+    while left > 0:
+        for side in PEAK_SIDES:
+            one, other = torch.randn(2, side, side, device=model.device, dtype=model.dtype)
+            spent, _ = seconds_of(lambda: torch.mm(one, other), model.device.type)  # noqa: B023
+            best, left = max(best, 2 * side**3 / spent), left - spent
+    return best
+
+
+class Needed:
+    """FLOPs that a scorer's batches need, counted while it runs; see the head of this module."""
+
+    def __init__(self, model: transformers.PreTrainedModel) -> None:
+        # Before a scorer puts modules of its own in the place of the model's.
+        config, output = model.config, model.get_output_embeddings()
+        linear = (m for m in model.modules() if m is not output and not isinstance(m, torch.nn.Embedding))
+        self._weights = sum(p.numel() for m in linear for p in m.parameters(recurse=False) if p.dim() == 2)
+        width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+        self._pairs = 2 * config.num_hidden_layers * config.num_attention_heads * width
+        self._head = config.hidden_size * config.vocab_size
+        self._prefix = np.zeros(0, np.int64)
+        self.flops = 0
+
+    def watch(self, scorer: Scorer) -> None:
+        """Count what ``scorer`` runs from now on."""
+        self._run, scorer._run = scorer._run, self._counted
+
+    def _counted(self, batch: Batch) -> object:
+        if not np.array_equal(batch.prefix, self._prefix):
+            self._prefix = batch.prefix
+            self._add(np.arange(len(batch.prefix)), 0)
+        self._add(batch.positions, len(batch.select))
+        return self._run(batch)
+
+    def _add(self, positions: np.ndarray, selected: int) -> None:
+        pairs = int((positions + 1).sum())
+        self.flops += 2 * (len(positions) * self._weights + pairs * self._pairs + selected * self._head)
+
+
+def processor(device: str) -> str:
+    """The name of what computes."""
+    if device != "cpu":
+        return torch.cuda.get_device_name()
+    about = Path("/proc/cpuinfo")
+    names = re.findall(r"^model name\s*:\s*(.+)$", about.read_text(), re.MULTILINE) if about.exists() else []
+    return names[0] if names else platform.processor() or platform.machine()
+
+
 class LmEval:
     """lm-eval's side, counting the tokens that it runs."""
 
@@ -197,7 +260,7 @@ def main() -> None:
     parser.add_argument("--budget", type=int, help="tokens per batch of ours; default: chosen by the scorer")
     parser.add_argument("--way", help='JSON of our way instead of the one chosen, e.g. {"packed": true}')
     parser.add_argument("--batch-sizes", type=int, nargs="+", default=BATCH_SIZES, help="tried for lm-eval")
-    parser.add_argument("--peak-tflops", type=float, help="the device's, to print the share of it that ours uses")
+    parser.add_argument("--peak-tflops", type=float, help="the device's, in the place of the one measured")
     parser.add_argument("--ours-only", action="store_true", help="leave lm-eval out")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
@@ -230,9 +293,8 @@ def compare(
     if device != "cpu":
         torch.cuda.reset_peak_memory_stats()
     ratios: dict[str, float] = {}
-    # Those that every token passes: the share of the peak is a lower limit, without attention and output layer.
-    tables = {*model.get_input_embeddings().parameters(), *model.get_output_embeddings().parameters()}
-    parameters = sum(p.numel() for p in {*model.parameters()} - tables)
+    shares: dict[str, float] = {}
+    needed = Needed(model)
     precise: Scorer | None = None  # for the drift of half precision
     scorer: Scorer | None = None
 
@@ -248,15 +310,21 @@ def compare(
             trial, scorer = seconds_of(lambda: Scorer(model, sample, max_length, options.budget, way), device)  # noqa: B023
             if options.drift and options.dtype != "float32":
                 precise = Scorer(untouched.float(), sample, max_length, options.budget)
-            print(f"\n{name} on {device} in {options.dtype}: {scorer.path}, trial {trial:.2f} s")
-            print("benchmark      items lm-eval/s (batch)   ours/s  ratio  max |d| greedy  tokens: ours, lm-eval")
+            needed.watch(scorer)
+            print(f"\n{name} on {device} in {options.dtype} ({processor(device)}): {scorer.path}, trial {trial:.2f} s")
+            print(
+                "benchmark      items lm-eval/s (batch)   ours/s  ratio  max |d| greedy  tokens: ours, lm-eval "
+                " GFLOP/s of peak  share"
+            )
         size = theirs.best_size(some, device) if theirs else 0
         ours(some)
-        mine, others = [], []
+        mine, others, peaks = [], [], []
         for _ in range(options.repetitions):
+            peaks.append(matrix_flops(model))
             if theirs:
                 seconds, expected = seconds_of(lambda: theirs.run(some, size), device)  # noqa: B023
                 others.append(seconds)
+            needed.flops = 0
             seconds, found = seconds_of(lambda: ours(some), device)  # noqa: B023
             mine.append(seconds)
         my_time = statistics.median(mine)
@@ -272,10 +340,11 @@ def compare(
             cells.append(f"{theirs.tokens:8}")
             if options.dtype == "float32" and (difference > tolerance_of(expected[0])).any():
                 cells.append("TOO FAR")
-        rate = found.tokens_run / my_time
-        cells.append(f"{rate:.0f} tokens/s")
-        if options.peak_tflops:
-            cells.append(f"{2 * parameters * rate / 1e12 / options.peak_tflops:.1%} of peak")
+        else:
+            cells.append(" " * 8)
+        peak = options.peak_tflops * 1e12 if options.peak_tflops else max(peaks)
+        shares[benchmark] = needed.flops / my_time / peak
+        cells.append(f"{needed.flops / my_time / 1e9:8.1f} {peak / 1e9:7.1f} {shares[benchmark]:6.1%}")
         if precise is not None:
             exact = precise.score(tokenize(tokenizer, [c for c, _ in some], [k for _, k in some], max_length))
             drift = np.abs(found.log_likelihood - exact.log_likelihood)
@@ -285,6 +354,7 @@ def compare(
         if some:
             mean, least = statistics.geometric_mean(some.values()), min(some.values())
             print(f"{label}: geometric mean of the ratios {mean:.2f}, smallest {least:.2f}")
+    print(f"share of the matrix peak: {min(shares.values()):.1%} to {max(shares.values()):.1%}")
     if device != "cpu":
         print(f"peak memory of all models and runs: {torch.cuda.max_memory_allocated() / 2**30:.1f} GiB")
     else:

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import matplotlib
 import plotnine as p9
 import polars as pl
 import polars.selectors as cs
+from fontTools import subset
 from matplotlib.axis import Axis
+from matplotlib.backend_bases import FigureCanvasBase
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_pdf import FigureCanvasPdf
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import LayoutEngine
 from matplotlib.ticker import FixedFormatter
 from PIL import Image
 from plotnine.composition import Compose
@@ -25,10 +31,14 @@ from elusive.files import atomic_path
 logger = logs.get(__name__)
 
 _DPI = 220
+_PDF_DPI = 72  # points
 _SEE = "What to see:"
 _WHY = "a score that is the same in all checkpoints of a family has none with compute"
 
 Plot = p9.ggplot | Compose
+
+#: Tables of a font that say which glyphs stand for a text, and where.
+_SETTING = ("GDEF", "GPOS", "GSUB", "MATH", "kern")
 
 #: Columns that say where and how a mark is drawn, which is no data.
 PLACES = ("place", "line", "group", "row", "text", "ink")
@@ -56,13 +66,17 @@ def save_figure(plot: Plot, text: str, outputs: Outputs, names: Mapping[str, str
     if data.is_empty():
         plot = nothing(getattr(plot.labels, "title", None) or "")
         text = f"{text.partition(_SEE)[0].rstrip()}\n\n{_SEE} nothing is drawn, since {UNDEFINED}: {_WHY}."
-    with matplotlib.rc_context({"pdf.fonttype": 42, "path.simplify": True}):
+    with matplotlib.rc_context({"pdf.fonttype": 42, "path.simplify": True}), _bare_fonts():
         figure = plot.draw()
         for axes in figure.axes:
             for axis in (axes.xaxis, axes.yaxis):
                 _print_minus_signs(axis)
+        engine = figure.get_layout_engine()
+        figure.set_layout_engine(None)
+        _lay_out(figure, engine, FigureCanvasAgg, _DPI)
         with atomic_path(outputs["png"]) as temporary:
             _save_png(figure, temporary)
+        _lay_out(figure, engine, FigureCanvasPdf, _PDF_DPI)
         with atomic_path(outputs["pdf"]) as temporary:
             figure.savefig(temporary, dpi=_DPI, metadata={"Creator": None, "Producer": None, "CreationDate": None})
     with atomic_path(outputs["caption"]) as temporary:
@@ -106,6 +120,28 @@ def _print_minus_signs(axis: Axis) -> None:
 def _leaves(plot: Plot) -> list[p9.ggplot]:
     """The plots that a composition is made of, in reading order."""
     return [leaf for part in plot.items for leaf in _leaves(part)] if isinstance(plot, Compose) else [plot]
+
+
+def _lay_out(figure: Figure, engine: LayoutEngine, canvas: type[FigureCanvasBase], dpi: int) -> None:
+    """Find the places of everything by the sizes that text has in a format.
+
+    A figure with an ``engine`` of its own would draw everything in vain before, to do the same.
+    """
+    canvas(figure)
+    figure.set_dpi(dpi)
+    engine.execute(figure)
+
+
+@contextlib.contextmanager
+def _bare_fonts() -> Iterator[None]:
+    """Embed fonts without the tables by which text is set: a PDF has its glyphs placed, and to cut these tables down to
+    the glyphs of a figure takes longer than to draw it."""
+    before = subset.Options._drop_tables_default
+    subset.Options._drop_tables_default = [*before, *_SETTING]
+    try:
+        yield
+    finally:
+        subset.Options._drop_tables_default = before
 
 
 def _save_png(figure: Figure, path: os.PathLike[str]) -> None:
