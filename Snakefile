@@ -36,4 +36,3 @@ rule all:
         get_all_logprobs(),
         get_figure_files("png"),
         get_figure_files("pdf"),
-        expand(FIGURE, figure=get_forecast_figures(), format=["png", "pdf", "txt"]),

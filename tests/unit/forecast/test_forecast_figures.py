@@ -17,6 +17,7 @@ from elusive.figures import (
     forecast_skill,
     forecast_turns,
 )
+from elusive.figures.accuracy import few_breaks
 from elusive.figures.data import read_benchmark
 from elusive.figures.forecasts import OVERALL, PER_BENCHMARK, write_forecast_benchmark, write_forecast_overview
 from elusive.files import sha256_file
@@ -124,6 +125,36 @@ def test_errors_are_those_of_the_summary(run):
     assert f"at x3 kriging of margins {100 * row['mae']:.1f}" in forecast_errors.caption_text(
         summary, {"ladder": "Ladder (all)"}
     )
+
+
+def test_every_method_has_a_look_of_its_own_and_the_last_value_is_boldest():
+    looks = forecast_errors.METHODS
+    assert len(set(looks.values())) == len(looks)
+    assert {"power_error", "power_loss"} <= set(looks) <= set(LABELS)
+    assert all(
+        width < forecast_errors.WIDTHS["last"] for name, width in forecast_errors.WIDTHS.items() if name != "last"
+    )
+
+
+@pytest.mark.parametrize("limits", [(0.07, 0.93), (0.0, 1.0), (0.2, 0.31), (0.24, 0.26), (0.48, 0.52)])
+def test_an_axis_of_shares_has_several_breaks_that_are_what_they_say(limits):
+    breaks = few_breaks(limits)
+    assert 2 <= len(breaks) <= 4 and limits[0] <= breaks[0] and breaks[-1] <= limits[1]
+    assert [float(text) for text in forecast_fan.break_labels(breaks)] == breaks
+
+
+def test_only_what_is_asked_for_is_drawn(run, tmp_path):
+    asked = files(tmp_path, ["forecast_coverage"])
+    write_forecast_overview(
+        summary=run.table("backtest_summary"),
+        coverage=run.table("backtest_coverage"),
+        reliability=run.table("forecast_reliability"),
+        laws=run.table("choice_laws"),
+        items=run.items(),
+        families={"ladder": "Ladder (all)"},
+        outputs=asked,
+    )
+    assert {path.name for path in tmp_path.iterdir()} == {path.name for path in asked["forecast_coverage"].values()}
 
 
 def test_coverage_is_that_of_the_table(run):

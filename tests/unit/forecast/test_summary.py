@@ -94,6 +94,27 @@ def test_the_first_sentence_says_what_can_be_forecast_how_well_and_what_cannot()
     )
 
 
+def test_the_first_sentence_names_the_benchmarks():
+    names = [f"b{i:02d}" for i in range(14)]
+    rows = summary_rows({"km": 0.05, "last": 0.05}, benchmarks=tuple(names))
+    labels = {name: name.upper() for name in names}
+
+    other = {"c": ""}
+
+    def said(still, chance):
+        marks = chance if isinstance(chance, dict) else dict.fromkeys(chance, NEAR_CHANCE)
+        laws, forecasts = law_rows(dict.fromkeys(still, 2.0)), forecast_rows(marks)
+        return words.what_can_be_forecast(rows, laws, forecasts, "f", labels)
+
+    found = said(names[:3], names[:3])
+    assert found.startswith("On B00, B01 and B02, whose items have no common movement,")
+    assert found.endswith("whether and when these will leave chance."), "they were named a line before"
+    assert said(names[:3], names[:2]).endswith("whether and when B00 and B01 will leave chance.")
+    assert said(names[:1], names[:1]).endswith("whether and when B00 will leave chance.")
+    assert said(names[:12], other).startswith("On B00, B01, B02, B03, B04, B05, B06, B07, B08, B09, B10 and B11, whose")
+    assert said(names, other).startswith("On B00, B01, B02, B03, B04, B05 and 8 others, whose")
+
+
 def test_the_first_sentence_does_not_praise_what_is_worse():
     found = words.what_can_be_forecast(
         summary_rows({"km": 0.08, "last": 0.05}),

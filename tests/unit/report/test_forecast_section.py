@@ -8,11 +8,12 @@ import re
 
 import pandas as pd
 import pytest
+from PIL import Image
 
 from elusive.figures.data import read_benchmark
 from elusive.figures.style import format_number
 from elusive.forecast import summary
-from elusive.report import forecast
+from elusive.report import forecast, pictures
 from elusive.report.report import write_report
 from synthetic_run import make_forecasts, make_run, report_inputs
 
@@ -61,6 +62,43 @@ def test_the_page_has_it_where_there_are_forecasts(run, frames, tmp_path):
         assert sentence in text
     write_report(**(inputs | {"forecasts": {}}), output=tmp_path / "without.html")
     assert 'id="forecast"' not in (tmp_path / "without.html").read_text()
+
+
+def test_the_section_holds_its_pictures_and_the_other_page_all(run, tmp_path, monkeypatch):
+    benchmarks = [read_benchmark(path) for path in run.items()]
+    laws = forecast.read(run.forecasts())["laws"]
+    moving = forecast.most_moving(laws, benchmarks, "ladder")
+    known = laws.query("family == 'ladder' and quantity == 'margin'").set_index("benchmark")["movement"]
+    assert known[moving] == known.max()
+    assert forecast.most_moving(laws.iloc[:0], benchmarks, "ladder") == benchmarks[0].name
+
+    names = ["forecast_skill", "forecast_errors", "forecast_coverage"]
+    names += [f"forecast_fan/{b}" for b in run.benchmarks]
+    folder = tmp_path / "figures"
+    for name in names:
+        path = folder / f"{name}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (40, 20), "white").save(path)
+        path.with_suffix(".txt").write_text(f"{name}.\n\nAxes.\n\nWhat to see: nothing.\n", encoding="utf-8")
+    inputs = report_inputs(run, folder) | {"gallery": tmp_path / "figures.html"}
+    write_report(**inputs, output=tmp_path / "report.html")
+    page = (tmp_path / "report.html").read_text()
+    places = [page.index(f'<section id="{name}"') for name in ("why", "forecast", "items")]
+    assert places == sorted(places), "right after the reasons, as the bar has it"
+    section = page[places[1] : places[2]]
+    shown = re.findall(r'<figure id="figure-(forecast_[\w-]+)">', page)
+    assert shown == [f"forecast_fan-{moving}", "forecast_errors", "forecast_skill"]
+    assert section.count("data:image/webp") == 3, "they stand in the section, each once"
+    gallery = (tmp_path / "figures.html").read_text()
+    for name in names:
+        assert f'id="figure-{name.replace("/", "-")}"' in gallery
+    for kind in ("forecast_fan", "forecast_errors", "forecast_coverage", "forecast_skill"):
+        assert f'href="figures.html#kind-{kind}"' in section and f'id="kind-{kind}"' in gallery
+    assert "kind-forecast_laws" not in section, "it was not drawn"
+
+    monkeypatch.setattr(pictures, "MOST_FORECAST_BYTES", 10)
+    write_report(**inputs, output=tmp_path / "report.html")
+    assert 'id="figure-forecast_errors"' not in (tmp_path / "report.html").read_text()
 
 
 def test_every_item_to_look_at_has_its_probabilities(run):

@@ -80,8 +80,11 @@ def caption_text(scores: pd.DataFrame, benchmarks: Sequence[Benchmark]) -> str:
 
 def few_breaks(limits: tuple[float, float]) -> list[float]:
     """At most four round breaks of a scale of shares."""
-    step = next(step for step in (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1) if (limits[1] - limits[0]) / step <= 4)
-    return [round(step * k, 2) for k in range(math.ceil(limits[0] / step), math.floor(limits[1] / step) + 1)]
+    for step in (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1):
+        breaks = [round(step * k, 2) for k in range(math.ceil(limits[0] / step), math.floor(limits[1] / step) + 1)]
+        if len(breaks) <= 4:
+            break
+    return breaks
 
 
 def scaling(

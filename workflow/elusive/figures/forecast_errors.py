@@ -12,20 +12,24 @@ from elusive.figures.forecast_empty import NO_BACKTESTS, nothing
 from elusive.forecast.backtests import BINS
 from elusive.forecast.methods import KRIGING, LABELS
 
-#: Methods that are drawn, in the order of the key, with their colours.
+_BLUE, _RED, _GREEN, _PINK, _ORANGE, _SKY, _BLACK, _BROWN = style.PALETTE
+#: Methods that are drawn, in the order of the key: a colour of the house and a kind of line, together of one method.
 METHODS = {
-    KRIGING: "#D55E00",
-    "last": "#000000",
-    "mean3": "#8A8A8A",
-    "linear": "#E69F00",
-    "power_error": "#0072B2",
-    "power_loss": "#0072B2",
-    "logit2": "#56B4E9",
-    "two_step": "#009E73",
-    "mean_kriging": "#CC79A7",
-    "choice_lines": "#8C6D31",
-    "clusters": "#7A5FB0",
+    KRIGING: (_RED, "solid"),
+    "last": (_BLACK, "solid"),
+    "mean3": ("#8A8A8A", "solid"),
+    "linear": (_ORANGE, "solid"),
+    "power_error": (_BLUE, "solid"),
+    "power_loss": (_GREEN, "dashed"),
+    "logit2": (_SKY, "solid"),
+    "two_step": (_GREEN, "solid"),
+    "mean_kriging": (_PINK, "solid"),
+    "choice_lines": (_BROWN, "solid"),
+    "clusters": (_PINK, "dashed"),
 }
+#: Line widths in mm; the last value, which all are held against, is the boldest.
+WIDTHS = {"last": 1.5, KRIGING: 0.95}
+_WIDTH = 0.5
 METRICS = {
     "accuracy": "accuracy\n(points)",
     "p_choices_correct": "p_choices\n(points)",
@@ -71,23 +75,27 @@ def plot(summary: pd.DataFrame, families: Mapping[str, str]) -> p9.ggplot:
     if frame.empty:
         return nothing(NO_BACKTESTS)
     names = list(frame["method"].cat.categories)
-    colours = {LABELS[name]: colour for name, colour in METHODS.items()}
-    widths = [0.95 if name in (LABELS["last"], LABELS[KRIGING]) else 0.5 for name in names]
+    looks = {LABELS[name]: look for name, look in METHODS.items()}
+    bold = {LABELS[name]: width for name, width in WIDTHS.items()}
     band = frame[frame["low"].notna()]
-    columns = frame["family"].nunique()
+    rows = 3 if frame["family"].nunique() > 1 else 5
     return (
         p9.ggplot(frame, p9.aes("bin", "error", color="method", group="method"))
-        + p9.geom_ribbon(
-            p9.aes(ymin="low", ymax="high", group="method"), data=band, fill=METHODS[KRIGING], alpha=0.18, color=None
-        )
-        + p9.geom_line(p9.aes(size="method"))
+        + p9.geom_ribbon(p9.aes(ymin="low", ymax="high", group="method"), data=band, fill=_RED, alpha=0.18, color=None)
+        + p9.geom_line(p9.aes(size="method", linetype="method"))
         + p9.geom_point(size=0.9, stroke=0)
         + p9.facet_grid("metric", "family", scales="free_y", labeller=p9.labeller(cols=style.strips(24)))
-        + p9.scale_color_manual([colours[name] for name in names])
-        + p9.scale_size_manual(widths, guide=None)
+        + p9.scale_color_manual([looks[name][0] for name in names])
+        + p9.scale_linetype_manual([looks[name][1] for name in names])
+        + p9.scale_size_manual([bold.get(name, _WIDTH) for name in names], guide=None)
         + p9.scale_y_continuous(minor_breaks=[])
-        + p9.labs(x="compute of the target over the largest learnt from", y="mean absolute error", color="")
-        + p9.guides(color=p9.guide_legend(nrow=3 if columns > 1 else 5))
+        + p9.labs(
+            x="compute of the target over the largest learnt from", y="mean absolute error", color="", linetype=""
+        )
+        + p9.guides(
+            color=p9.guide_legend(nrow=rows),
+            linetype=p9.guide_legend(nrow=rows),
+        )
         + style.theme(style.PAGE_WIDTH, 6.6)
         + p9.theme(
             legend_position="bottom",
@@ -119,8 +127,8 @@ def caption_text(summary: pd.DataFrame, families: Mapping[str, str]) -> str:
         "Error of forecasts against their horizon.\n\n"
         "Horizontal axis: classes of the target's compute over the largest learnt from (below 2.2, 5.5, 17 and 63 "
         "times); vertical axis: mean absolute error over targets, then origins, then benchmarks, of backtests that "
-        "roll by compute. Rows: metrics; columns: families. Bold: the last value and the recommended method, whose "
-        "band is the 95 % interval of its difference to the last value when benchmarks are drawn again, around it. "
+        "roll by compute. Rows: metrics; columns: families. Boldest: the last value; bold: the recommended method; "
+        "band: the 95 % interval of its difference to the last value when benchmarks are drawn again, around it. "
         f"Clusters (benchmarks): {counts}. The longest horizons have the fewest origins, and the earliest ones.\n\n"
         f"What to see: in “{first}” the errors of accuracy are, in points, {'; '.join(parts)}. A method that is best "
         "here was not chosen by this figure. Jumps from chance are not covered by any of these methods."

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 import plotnine as p9
@@ -58,6 +58,11 @@ def tidy(means: pd.DataFrame, backtests: pd.DataFrame, forecasts: pd.DataFrame) 
     return frame.assign(panel=pd.Categorical(frame["panel"], panels), kind=pd.Categorical(frame["kind"], kinds))
 
 
+def break_labels(breaks: Sequence[float]) -> list[str]:
+    """Breaks of an axis of shares to the last digit: 0.5 alone is no 0."""
+    return [f"{value:g}" for value in breaks]
+
+
 def plot(means: pd.DataFrame, backtests: pd.DataFrame, forecasts: pd.DataFrame, benchmark: Benchmark) -> p9.ggplot:
     """Draw forecasts with 50 and 80 % intervals, and what came."""
     frame = tidy(means, backtests, forecasts)
@@ -73,7 +78,7 @@ def plot(means: pd.DataFrame, backtests: pd.DataFrame, forecasts: pd.DataFrame, 
         + p9.geom_point(p9.aes(color="kind", shape="kind"), size=1.1, stroke=0)
         + p9.facet_wrap("panel", ncol=min(panels, 4))
         + style.compute_scale(most=3)
-        + p9.scale_y_continuous(minor_breaks=[], breaks=few_breaks)
+        + p9.scale_y_continuous(minor_breaks=[], breaks=few_breaks, labels=break_labels)
         + p9.scale_color_manual([_COLOURS[kind] for kind in kinds])
         + p9.scale_shape_manual([_SHAPES[kind] for kind in kinds])
         + p9.labs(x="training FLOPs (6·N·D)", y="accuracy", color="", shape="", title=style.escape(benchmark.label))

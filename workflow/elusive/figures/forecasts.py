@@ -89,7 +89,7 @@ def write_forecast_overview(
     families: Mapping[str, str],
     outputs: Mapping[str, Outputs],
 ) -> None:
-    """Draw and describe the figures over all benchmarks, kind -> where to write.
+    """Draw and describe the figures over all benchmarks that ``outputs`` (kind -> where to write) asks for.
 
     ``summary``, ``coverage``, ``reliability`` and ``laws`` are the tables backtest_summary, backtest_coverage,
     forecast_reliability and choice_laws; ``items`` the items tables; ``families`` name -> label, in drawing order. All
@@ -99,23 +99,14 @@ def write_forecast_overview(
     first = next(iter(families))
     errors, covered = _rows(summary, "backtest_summary"), _rows(coverage, "backtest_coverage")
     reliable, fitted = _rows(reliability, "forecast_reliability"), _rows(laws, "choice_laws")
-    save_figure(
-        forecast_errors.plot(errors, families),
-        forecast_errors.caption_text(errors, families),
-        outputs["forecast_errors"],
-    )
-    save_figure(
-        forecast_coverage.plot(covered, first),
-        forecast_coverage.caption_text(covered, first, families),
-        outputs["forecast_coverage"],
-    )
-    save_figure(
-        forecast_reliability.plot(reliable, benchmarks, first),
-        forecast_reliability.caption_text(reliable, benchmarks, first, families),
-        outputs["forecast_reliability"],
-    )
-    save_figure(
-        forecast_skill.plot(errors, fitted, benchmarks, first),
-        forecast_skill.caption_text(errors, fitted, benchmarks, first, families),
-        outputs["forecast_skill"],
-    )
+    drawn = {
+        "forecast_coverage": (forecast_coverage, (covered, first)),
+        "forecast_reliability": (forecast_reliability, (reliable, benchmarks, first)),
+        "forecast_skill": (forecast_skill, (errors, fitted, benchmarks, first)),
+    }
+    for kind, files in outputs.items():
+        if kind == "forecast_errors":
+            save_figure(forecast_errors.plot(errors, families), forecast_errors.caption_text(errors, families), files)
+        else:
+            figure, tables = drawn[kind]
+            save_figure(figure.plot(*tables), figure.caption_text(*tables, families), files)

@@ -34,7 +34,7 @@ METRICS = (
 )
 
 #: Okabe and Ito's colours, which people with any common colour blindness can tell apart.
-_FAMILY_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C6D31")
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C6D31")
 _FAMILY_SHAPES = ("o", "^", "s", "D", "v", "P", "X", "*")
 
 #: A marker for each method of correlation.
@@ -60,7 +60,7 @@ def metrics_seen_by(method: str) -> tuple[Metric, ...]:
 
 def family_colours(labels: Sequence[str]) -> dict[str, str]:
     """A colour for each family label, in order; beyond eight families colours repeat and shapes tell them apart."""
-    return {label: _FAMILY_COLOURS[i % len(_FAMILY_COLOURS)] for i, label in enumerate(labels)}
+    return {label: PALETTE[i % len(PALETTE)] for i, label in enumerate(labels)}
 
 
 def family_shapes(labels: Sequence[str]) -> dict[str, str]:

@@ -95,10 +95,15 @@ def with_intervals(rows: pl.DataFrame) -> pl.DataFrame:
     """
     keys = ["family", "protocol", "metric", "method"]
     parts = [_group(part) for part in rows.with_row_index("_row").partition_by(keys, maintain_order=True)]
-    return pl.concat(parts).sort("_row").drop("_row")
+    return pl.concat(parts).with_columns(pl.col(*_NUMBERS, "inflation").fill_nan(None)).sort("_row").drop("_row")
+
+
+#: Columns that an interval from earlier errors fills.
+_NUMBERS = ("sd", "crps", "pit", *(f"{end}{level}" for level in LEVELS for end in ("low", "high")))
 
 
 def _group(rows: pl.DataFrame) -> pl.DataFrame:
+    """:func:`with_intervals` of one family, protocol, metric and method; NaN where there is no number."""
     protocol = rows["protocol"][0]
     name = {"R": "flops", "S": "parameters", "T": "tokens"}[protocol]
     place = np.log10(rows[name].to_numpy().astype(float))
@@ -112,8 +117,8 @@ def _group(rows: pl.DataFrame) -> pl.DataFrame:
         "inflation": np.where(drawn, 1.0, np.nan),
         "num_inflation": np.zeros(len(rows), dtype=np.int32),
     }
-    columns = ["sd", "crps", "pit", *(f"{end}{level}" for level in LEVELS for end in ("low", "high"))]
-    values = {column: rows[column].cast(pl.Float64).to_numpy().copy() for column in columns}
+    forecasts = rows["forecast"].to_numpy()
+    values = {name: rows[name].cast(pl.Float64).to_numpy().copy() for name in _NUMBERS}
     method_draws = bool(drawn.any())
     for count, compute in dict.fromkeys(zip(models.tolist(), origin.tolist(), strict=True)):
         own = np.flatnonzero((models == count) & (origin == compute))
@@ -131,13 +136,13 @@ def _group(rows: pl.DataFrame) -> pl.DataFrame:
             continue
         added["interval"][own] = "errors"
         for i in own:
-            value = float(rows["forecast"][int(i)])
+            value = float(forecasts[i])
             found = normal_interval(value, scale * float(spread_at(horizons[i])), value + float(errors[i]))
-            for column in columns:
-                values[column][i] = found[column]
+            for name in _NUMBERS:
+                values[name][i] = found[name]
     return rows.with_columns(
-        *[pl.Series(column, array).fill_nan(None) for column, array in values.items()],
+        *[pl.Series(name, array) for name, array in values.items()],
         pl.Series("interval", added["interval"].tolist(), pl.String),
-        pl.Series("inflation", added["inflation"]).fill_nan(None),
+        pl.Series("inflation", added["inflation"]),
         pl.Series("num_inflation", added["num_inflation"]),
     )

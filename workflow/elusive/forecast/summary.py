@@ -52,9 +52,10 @@ def _join(parts: Sequence[str]) -> str:
     return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
 
 
-def _names(names: Sequence[str], labels: Mapping[str, str], most: int = 6) -> str:
-    """Up to ``most`` benchmarks by name, else how many."""
-    return _join([labels.get(name, name) for name in names]) if len(names) <= most else f"{len(names)} benchmarks"
+def _names(names: Sequence[str], labels: Mapping[str, str], most: int = 12, shown: int = 6) -> str:
+    """Up to ``most`` benchmarks by name; of more the first ``shown``, and how many others there are."""
+    listed = [labels.get(name, name) for name in names]
+    return _join(listed if len(names) <= most else [*listed[:shown], f"{len(names) - shown} others"])
 
 
 def _rolling(summary: pd.DataFrame, family: str, metric: str, name: str | None) -> pd.DataFrame:
@@ -84,12 +85,14 @@ def what_can_be_forecast(
     known = movements(laws, family)
     moving = sorted(name for name, value in known.items() if value >= MOVING)
     still = sorted(name for name, value in known.items() if value < MOVING)
-    parts = []
+    parts: list[str] = []
+    named: list[str] = []
     for names, text in ((moving, "whose items move together"), (still, "whose items have no common movement")):
         own = rows[rows["benchmark"].isin(names)]
         errors = {method: float(own[own["method"] == method]["mae"].mean()) for method in (KRIGING, "last") if len(own)}
         if not errors:
             continue
+        named = names
         ratio = errors[KRIGING] / errors["last"] if errors["last"] > 0 else 1.0
         than = "less than" if ratio < 1 - _CLOSE else "more than" if ratio > 1 + _CLOSE else "about as much as"
         parts.append(
@@ -101,9 +104,11 @@ def what_can_be_forecast(
         return "What can be forecast here is not known: no benchmark has enough checkpoints for a law."
     sentence = "; ".join(parts)
     chance = still_at_chance(forecasts, family)
-    cannot = (
-        f"; what cannot be forecast is whether and when {_names(chance, labels)} will leave chance" if chance else ""
-    )
+    cannot = ""
+    if chance:
+        # The ones without a common movement have just been named.
+        which = "these" if len(chance) > 1 and chance == still == named else _names(chance, labels)
+        cannot = f"; what cannot be forecast is whether and when {which} will leave chance"
     return f"{sentence[:1].upper()}{sentence[1:]}{cannot}."
 
 

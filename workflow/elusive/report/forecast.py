@@ -80,6 +80,15 @@ def sections(
     return found
 
 
+def most_moving(laws: pd.DataFrame, benchmarks: Sequence[Benchmark], family: str) -> str:
+    """The benchmark whose items move together the most, the first one where nothing is known of any.
+
+    ``laws`` is the table choice_laws.
+    """
+    known = summary.movements(laws, family)
+    return max((benchmark.name for benchmark in benchmarks), key=lambda name: known.get(name, 0.0))
+
+
 def _targets(
     forecasts: pd.DataFrame, benchmarks: Sequence[Benchmark], family: str
 ) -> tuple[list[str], list[Row], list[str]]:

@@ -55,6 +55,9 @@ KINDS = {
 #: Kinds whose figures of all benchmarks the page holds, and how many bytes of pictures at most.
 SHOWN = ("attribution", "mechanism", "accuracy", "loss")
 MOST_BYTES = 1_500_000
+#: Figures that the section on forecasts holds, in their order, and how many bytes of them at most.
+FORECASTS_SHOWN = ("forecast_fan", "forecast_errors", "forecast_skill")
+MOST_FORECAST_BYTES = 700_000
 _SUMMARY = "What to see: "
 
 
@@ -146,6 +149,25 @@ def shown_on_page(figures: Sequence[Figure], pngs: Mapping[str, PathLike]) -> li
         if size + len(uri) <= MOST_BYTES:
             result.append((figure, uri))
             size += len(uri)
+    return result
+
+
+def shown_with_forecasts(
+    figures: Sequence[Figure], pngs: Mapping[str, PathLike], benchmark: str
+) -> list[tuple[Figure, str]]:
+    """The figures of :data:`FORECASTS_SHOWN` with their pictures: over all benchmarks, else of ``benchmark``.
+
+    ``pngs``: name -> file. Pictures that would go beyond :data:`MOST_FORECAST_BYTES` together are left out.
+    """
+    result, size = [], 0
+    for kind in FORECASTS_SHOWN:
+        for figure in figures:
+            if figure.kind != kind or figure.benchmark not in (None, benchmark):
+                continue
+            uri = embed(pngs[figure.name])
+            if size + len(uri) <= MOST_FORECAST_BYTES:
+                result.append((figure, uri))
+                size += len(uri)
     return result
 
 

@@ -7,7 +7,7 @@ import json
 import os
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -257,7 +257,8 @@ def write_report(
     runs = [by_name[b.name] for b in benchmarks]
     table_files = {field.name: Path(getattr(summary, field.name)).with_suffix(".csv") for field in fields(summary)}
     table_files |= {name: Path(path).with_suffix(".csv") for name, path in (forecasts or {}).items()}
-    foreseen = forecast.sections(forecast.read(forecasts), frames["scores"], benchmarks, plotted) if forecasts else []
+    read_forecasts = forecast.read(forecasts) if forecasts else {}
+    foreseen = forecast.sections(read_forecasts, frames["scores"], benchmarks, plotted) if forecasts else []
 
     strips = []
     for family, label in shown_families.items():
@@ -282,9 +283,10 @@ def write_report(
     )
     kinds = {kind: pictures.KINDS.get(kind, kind) for kind in found_kinds}
     by_kind = {kind: [f for f in listed if f.kind == kind] for kind in kinds}
-    shown_figures = [
-        {"uri": uri} | {field.name: getattr(figure, field.name) for field in fields(figure) if field.name != "uri"}
-        for figure, uri in pictures.shown_on_page(listed, pngs_by_name)
+    shown_figures = [replace(figure, uri=uri) for figure, uri in pictures.shown_on_page(listed, pngs_by_name)]
+    most_moving = forecast.most_moving(read_forecasts["laws"], benchmarks, main) if foreseen else ""
+    forecast_figures = [
+        replace(figure, uri=uri) for figure, uri in pictures.shown_with_forecasts(listed, pngs_by_name, most_moving)
     ]
 
     packed = {"statistics": summaries.pack_statistics(frames["correlation_statistics"], shown_families, labels)}
@@ -381,6 +383,7 @@ def write_report(
             lost=lost,
             reasons=reasons,
             forecasts=foreseen,
+            forecast_figures=forecast_figures if foreseen else [],
             choices_chart=drawn.right_and_wrong(),
             one_item=drawn.one_item(),
             scatter_svg=drawn.scatter(),

@@ -53,7 +53,8 @@ def get_all_figures():
         methods += ["kendall"]
         kinds["subjects"] = [f"{name}-{method}" for name in get_benchmarks_with_subjects() for method in methods]
     kinds |= {"statistics": methods, "attribution": ["spearman", "pearson"]}
-    return [f"{kind}/{name}" for kind, members in kinds.items() for name in members] + names
+    paper = [f"{kind}/{name}" for kind, members in kinds.items() for name in members] + names
+    return paper + get_forecast_figures()
 
 
 def get_forecast_family():
@@ -63,11 +64,13 @@ def get_forecast_family():
 
 def get_forecast_benchmark_figures():
     asked = any(target.family == get_forecast_family() for target in REGISTRY.forecast.targets)
-    return ["forecast_fan", "forecast_laws", *(["forecast_turns"] if asked else [])]
+    further = ["forecast_laws", *(["forecast_turns"] if asked else [])]
+    return ["forecast_fan", *(further if are_all_figures_wanted() else [])]
 
 
 def get_forecast_overall_figures():
-    return ["forecast_errors", "forecast_coverage", "forecast_reliability", "forecast_skill"]
+    kinds = ["forecast_errors", "forecast_coverage", "forecast_skill"]
+    return kinds + (["forecast_reliability"] if are_all_figures_wanted() else [])
 
 
 def get_forecast_figures():
