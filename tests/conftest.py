@@ -1,14 +1,17 @@
 """Fixtures shared by all tests."""
 
+import hashlib
 import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
 
 from elusive.items.archive import FILE_NAME
 from elusive.items.fetch import VARIABLE, check_archive, fetch_archive
-from sharing import Scheduling, rank
+from sharing import Scheduling, make_once, rank, state
 
 # Test files run side by side, and small matrices gain nothing from more threads.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -38,3 +41,29 @@ def archive_path() -> Path:
     path = cache / "elusive" / FILE_NAME
     fetch_archive(path)
     return path
+
+
+@pytest.fixture(scope="session")
+def shared_run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Any]]:
+    """A synthetic run by arguments of ``make_run``, with forecasts if ``forecasts``, the same for all workers.
+
+    Tests leave it as it is.
+    """
+    from synthetic_run import made_run, make_forecasts, make_run
+
+    before: dict[Path, dict[str, tuple[int, int]]] = {}
+
+    def get(num_items: int, benchmarks: tuple[str, ...], forecasts: bool = False, **world: Any) -> Any:
+        def make(root: Path) -> None:
+            run = make_run(root, num_items=num_items, benchmarks=benchmarks, **world)
+            if forecasts:
+                make_forecasts(run)
+
+        wanted = repr((num_items, benchmarks, forecasts, world))
+        root = make_once(tmp_path_factory, f"run-{hashlib.sha256(wanted.encode()).hexdigest()[:16]}", make)
+        before.setdefault(root, state(root))
+        return made_run(root, benchmarks, **world)
+
+    yield get
+    for root, files in before.items():
+        assert state(root) == files, "a test has changed a synthetic run that all tests share"

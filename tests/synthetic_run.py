@@ -144,6 +144,12 @@ def _family_members(world: World = World()) -> dict[str, tuple[str, pd.DataFrame
     return {name: (members[name][0], members[name][1].sort_values("flops")) for name in world.families}
 
 
+def made_run(root: Path, benchmarks: tuple[str, ...], world: World = World()) -> SyntheticRun:
+    """The run that :func:`make_run` has made, or makes, below ``root``."""
+    families = {name: label for name, (label, _) in _family_members(world).items()}
+    return SyntheticRun(root, families, tuple(benchmarks), world)
+
+
 def make_run(
     root: Path,
     num_items: int = 400,
@@ -153,8 +159,8 @@ def make_run(
 ) -> SyntheticRun:
     """Write the tables of a synthetic run below ``root``; every stage after the scores is the real one."""
     checkpoints = _checkpoints(world)
-    families = {name: label for name, (label, _) in _family_members(world).items()}
-    run = SyntheticRun(root, families, tuple(benchmarks), world)
+    run = made_run(root, benchmarks, world)
+    families = run.families
     for number, benchmark in enumerate(benchmarks):
         generator = np.random.default_rng([seed, number])
         counts = np.full(num_items, CHOICES[benchmark][1])
@@ -554,6 +560,6 @@ def report_inputs(run: SyntheticRun, figures: Path) -> dict[str, Any]:
         "families": run.families,
         "plotted": list(run.families),
         "members": run.members(),
-        "gallery": run.root / "figures.html",
+        "gallery": figures.parent / "figures.html",
         "forecasts": run.forecasts(),
     }

@@ -33,7 +33,6 @@ from elusive.tables import (
     write_table,
 )
 from score_tables import logprobs_table
-from synthetic_run import make_forecasts, make_run
 
 
 @pytest.fixture
@@ -208,10 +207,10 @@ def test_every_column_has_a_meaning():
     assert [f"{row['table']}.{row['column']}" for row in data_dictionary().to_pylist() if not row["meaning"]] == []
 
 
-def test_every_column_that_a_run_writes_is_described(tmp_path):
-    """In the files of a synthetic run, which the real stages wrote but for items and log-likelihoods."""
-    run = make_run(tmp_path, num_items=20, benchmarks=("arc_easy", "mmlu"))
-    make_forecasts(run)
+def test_every_column_that_a_run_writes_is_described(shared_run):
+    """In the files of synthetic runs, which the real stages wrote but for items and log-likelihoods."""
+    with_forecasts = shared_run(40, ("arc_easy", "sciq"), forecasts=True)
+    with_subjects = shared_run(40, ("mmlu", "sciq"))
     dictionary = data_dictionary().to_pylist()
     for name in SCHEMAS:
         kept = [row for row in dictionary if row["table"] == name]
@@ -220,7 +219,12 @@ def test_every_column_that_a_run_writes_is_described(tmp_path):
         known = {row["column"]: row for row in kept}
         assert len(known) == len(kept) and all(row["meaning"] for row in kept)
         folder = kept[0]["file"].split("/")[0]
-        paths = [run.table(name)] if folder == "tables" else sorted((tmp_path / folder).rglob("*.parquet"))
+        paths = [
+            path
+            for run in (with_subjects, with_forecasts)
+            for path in ([run.table(name)] if folder == "tables" else sorted((run.root / folder).rglob("*.parquet")))
+            if path.exists()
+        ]
         assert paths
         for path in paths:
             for field in pq.read_schema(path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -10,7 +11,7 @@ import pytest
 
 import synthetic_run
 from elusive.figures import accuracy, attribution, benchmark, hero, loss, mechanism, statistics
-from synthetic_run import PER_BENCHMARK, draw_figure, make_run
+from synthetic_run import PER_BENCHMARK, draw_figure
 from worlds import WORLDS
 
 ALONE = ("hero", "statistics/spearman", "statistics/pearson", "attribution/spearman", "attribution/pearson")
@@ -19,11 +20,14 @@ ALONE += ("mechanism", "accuracy", "scaling", "loss")
 
 @pytest.fixture(params=WORLDS)
 def captions(
-    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    request: pytest.FixtureRequest,
+    shared_run: Callable[..., synthetic_run.SyntheticRun],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> tuple[str, synthetic_run.SyntheticRun, dict[str, str]]:
     """A world's name, its run, and the captions of its figures; the figures are made but not drawn."""
     names, items, world = WORLDS[request.param]
-    run = make_run(tmp_path / "run", num_items=items, benchmarks=names, world=world)
+    run = shared_run(items, names, world=world)
     texts: dict[str, str] = {}
 
     def keep(plot: object, text: str, outputs: dict[str, Path], names: object = None) -> None:

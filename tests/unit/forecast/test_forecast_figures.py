@@ -23,16 +23,19 @@ from elusive.figures.forecasts import OVERALL, PER_BENCHMARK, write_forecast_ben
 from elusive.files import sha256_file
 from elusive.forecast.methods import LABELS
 from elusive.tables import read_table
-from synthetic_run import make_forecasts, make_run
 
 BENCHMARKS = ("arc_easy", "sciq")
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    run = make_run(tmp_path_factory.mktemp("run"), num_items=40, benchmarks=BENCHMARKS)
-    make_forecasts(run)
-    return run
+def run(shared_run):
+    return shared_run(40, BENCHMARKS, forecasts=True)
+
+
+@pytest.fixture(scope="module")
+def drawn(run, tmp_path_factory):
+    """The files of every figure."""
+    return draw(run, tmp_path_factory.mktemp("figures"))
 
 
 def frame(run, name):
@@ -71,9 +74,9 @@ def draw(run, folder, family="ladder", benchmark="sciq"):
     return single | overall
 
 
-def test_files_are_sound_and_the_same_twice(run, tmp_path):
-    first, second = (draw(run, tmp_path / folder) for folder in "ab")
-    for kind, paths in first.items():
+def test_files_are_sound_and_the_same_twice(run, drawn, tmp_path):
+    second = draw(run, tmp_path)
+    for kind, paths in drawn.items():
         for name, path in paths.items():
             assert sha256_file(path) == sha256_file(second[kind][name]), (kind, name)
         with Image.open(paths["png"]) as image:
@@ -84,8 +87,8 @@ def test_files_are_sound_and_the_same_twice(run, tmp_path):
         assert len(pl.read_csv(paths["data"])) > 0
 
 
-def test_captions_of_forecasts_say_that_jumps_are_not_covered(run, tmp_path):
-    for kind, paths in draw(run, tmp_path).items():
+def test_captions_of_forecasts_say_that_jumps_are_not_covered(drawn):
+    for kind, paths in drawn.items():
         caption = paths["caption"].read_text()
         assert kind == "forecast_laws" or re.search(r"[Jj]umps? from chance", caption), kind
 

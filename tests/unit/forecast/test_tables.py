@@ -13,16 +13,14 @@ from elusive.__main__ import main
 from elusive.forecast import cells
 from elusive.forecast.gather import TABLES
 from elusive.tables import read_metadata, read_table, write_table
-from synthetic_run import SIZES, STEPS, make_forecasts, make_run
+from synthetic_run import SIZES, STEPS, make_forecasts
 
 BENCHMARKS = ("arc_easy", "sciq")
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    run = make_run(tmp_path_factory.mktemp("run"), num_items=40, benchmarks=BENCHMARKS)
-    make_forecasts(run)
-    return run
+def run(shared_run):
+    return shared_run(40, BENCHMARKS, forecasts=True)
 
 
 def table(run, name):

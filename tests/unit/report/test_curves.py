@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from fractions import Fraction
 
 import numpy as np
@@ -13,12 +14,12 @@ from hypothesis import strategies as st
 
 from elusive.report.curves import LEVELS, SCALE, SERIES, chance_curves, quantiles, read_curves
 from elusive.report.drawings import survival_points
-from synthetic_run import SyntheticRun, make_run
+from synthetic_run import SyntheticRun
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> SyntheticRun:
-    return make_run(tmp_path_factory.mktemp("run"), num_items=30, benchmarks=("sciq",))
+def run(shared_run: Callable[..., SyntheticRun]) -> SyntheticRun:
+    return shared_run(40, ("arc_easy", "sciq"), forecasts=True)
 
 
 @given(st.lists(st.integers(-10, 10), min_size=1, max_size=300))
@@ -53,7 +54,7 @@ def test_curves_are_of_the_correlations_table(run: SyntheticRun) -> None:
     path = run.root / "correlations/ladder/sciq.parquet"
     found = read_curves(path)
     table = pl.read_parquet(path)
-    assert found["num_items"] == 30 and found["num_models"] == 35 and len(found["curves"]) == len(SERIES) == 13
+    assert found["num_items"] == 40 and found["num_models"] == 35 and len(found["curves"]) == len(SERIES) == 13
     for (method, metric), curve, undefined in zip(SERIES, found["curves"], found["undefined"], strict=True):
         values = table.filter(method=method, metric=metric)["correlation"]
         assert undefined == values.null_count()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -26,14 +27,14 @@ from elusive.report.drawings import (
 from elusive.report.headline import make_strip
 from elusive.report.svg import nice_ticks, power_ticks
 from report_tables import strip
-from synthetic_run import SyntheticRun, make_run
+from synthetic_run import SyntheticRun
 
 BENCHMARKS = ("arc_easy", "sciq")
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> SyntheticRun:
-    return make_run(tmp_path_factory.mktemp("run"), num_items=60, benchmarks=BENCHMARKS)
+def run(shared_run: Callable[..., SyntheticRun]) -> SyntheticRun:
+    return shared_run(40, BENCHMARKS, forecasts=True)
 
 
 @pytest.fixture(scope="module")

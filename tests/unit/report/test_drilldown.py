@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -34,8 +35,8 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> SyntheticRun:
-    return make_run(tmp_path_factory.mktemp("run"), num_items=40, benchmarks=("mmlu", "sciq"))
+def run(shared_run: Callable[..., SyntheticRun]) -> SyntheticRun:
+    return shared_run(40, ("mmlu", "sciq"))
 
 
 def test_items_are_chosen_by_their_drop_and_ties_by_their_order() -> None:

@@ -15,14 +15,12 @@ from elusive.figures.style import format_number
 from elusive.forecast import summary
 from elusive.report import forecast, pictures
 from elusive.report.report import write_report
-from synthetic_run import make_forecasts, make_run, report_inputs
+from synthetic_run import report_inputs
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    run = make_run(tmp_path_factory.mktemp("run"), num_items=60, benchmarks=("arc_easy", "sciq"))
-    make_forecasts(run)
-    return run
+def run(shared_run):
+    return shared_run(40, ("arc_easy", "sciq"), forecasts=True)
 
 
 @pytest.fixture(scope="module")

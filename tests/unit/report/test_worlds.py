@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import html
 import re
+from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
@@ -11,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from elusive.report.report import write_report
-from synthetic_run import SyntheticRun, make_run, report_inputs
+from synthetic_run import SyntheticRun, report_inputs
 from worlds import WORLDS
 
 SCORES = ("log_p_vocab_correct", "p_choices_correct", "brier", "accuracy")
@@ -40,27 +42,31 @@ class Page:
         return pq.read_table(self.run.table(name)).to_pandas()
 
 
-_PAGES: dict[str, Page] = {}
-
-
 @pytest.fixture(params=WORLDS)
 def name(request: pytest.FixtureRequest) -> str:
     return request.param
 
 
 @pytest.fixture
-def page(name: str, tmp_path_factory: pytest.TempPathFactory) -> Page:
-    return open_page(name, tmp_path_factory)
+def page(name: str, open_page: Callable[[str], Page]) -> Page:
+    return open_page(name)
 
 
-def open_page(name: str, tmp_path_factory: pytest.TempPathFactory) -> Page:
-    if name not in _PAGES:
+@pytest.fixture(scope="module")
+def open_page(
+    shared_run: Callable[..., SyntheticRun], tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str], Page]:
+    """The page of a world, by its name."""
+
+    @functools.cache
+    def page_of(name: str) -> Page:
         benchmarks, items, world = WORLDS[name]
-        run = make_run(tmp_path_factory.mktemp(name), num_items=items, benchmarks=benchmarks, world=world)
-        output = run.root / "report.html"
-        write_report(**report_inputs(run, run.root / "figures"), output=output)
-        _PAGES[name] = Page(run, output.read_text(encoding="utf-8"))
-    return _PAGES[name]
+        run = shared_run(items, benchmarks, world=world)
+        output = tmp_path_factory.mktemp(name) / "report.html"
+        write_report(**report_inputs(run, output.parent / "figures"), output=output)
+        return Page(run, output.read_text(encoding="utf-8"))
+
+    return page_of
 
 
 def test_no_text_is_absurd(page: Page) -> None:
@@ -183,8 +189,8 @@ def test_titles_hold_for_their_items(page: Page) -> None:
                 assert text.endswith("rises") == rises and text.endswith("falls") == falls
 
 
-def test_nothing_is_said_to_follow_where_nothing_does(tmp_path_factory: pytest.TempPathFactory) -> None:
-    page = open_page("no_signal", tmp_path_factory)
+def test_nothing_is_said_to_follow_where_nothing_does(open_page: Callable[[str], Page]) -> None:
+    page = open_page("no_signal")
     assert "follows compute on neither benchmark, nor does accuracy" in page.parts["overview"]
     assert "There is no correlation to lose" in page.parts["lost"]
     for claim in (
@@ -198,8 +204,8 @@ def test_nothing_is_said_to_follow_where_nothing_does(tmp_path_factory: pytest.T
     assert "it is there on neither benchmark" in page.parts["overview"]
 
 
-def test_falling_scores_are_said_to_fall(tmp_path_factory: pytest.TempPathFactory) -> None:
-    page = open_page("falling", tmp_path_factory)
+def test_falling_scores_are_said_to_fall(open_page: Callable[[str], Page]) -> None:
+    page = open_page("falling")
     assert "it falls with compute on both benchmarks" in page.parts["overview"]
     assert re.search(r"with compute is −0\.\d\d over the benchmarks", page.parts["lost"])
     for claim in ("is lost where", "By Pearson, which", "Wrong choices follow compute"):
@@ -208,16 +214,16 @@ def test_falling_scores_are_said_to_fall(tmp_path_factory: pytest.TempPathFactor
     assert "Red: less than chance gives" in page.parts["overview"] and "Blue" not in page.parts["overview"]
 
 
-def test_a_solved_benchmark_has_no_accuracy_to_follow(tmp_path_factory: pytest.TempPathFactory) -> None:
-    page = open_page("solved", tmp_path_factory)
+def test_a_solved_benchmark_has_no_accuracy_to_follow(open_page: Callable[[str], Page]) -> None:
+    page = open_page("solved")
     assert "all items are answered alike by every checkpoint" in page.parts["overview"]
     assert "nearly all of that because items that every checkpoint answers alike count as 0" in page.parts["overview"]
     assert "beats guessing" not in page.text and "no accuracy" not in page.text
 
 
-def test_four_checkpoints_can_tell_nothing(tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_four_checkpoints_can_tell_nothing(open_page: Callable[[str], Page]) -> None:
     for name, luck in {"four_checkpoints": 24, "two_checkpoints": 2}.items():
-        page = open_page(name, tmp_path_factory)
+        page = open_page(name)
         assert f"comes up by luck 1 time in {luck}." in page.parts["overview"]
         assert (
             "Outlined: too few checkpoints to tell" in page.parts["overview"] and "Blue" not in page.parts["overview"]
@@ -234,8 +240,8 @@ def test_four_checkpoints_can_tell_nothing(tmp_path_factory: pytest.TempPathFact
             assert claim not in page.text, (name, claim)
 
 
-def test_one_benchmark_is_not_counted(tmp_path_factory: pytest.TempPathFactory) -> None:
-    page = open_page("one_benchmark", tmp_path_factory)
+def test_one_benchmark_is_not_counted(open_page: Callable[[str], Page]) -> None:
+    page = open_page("one_benchmark")
     assert "On SciQ the log-likelihood of the right answer follows compute" in page.parts["overview"]
     assert (
         "over the benchmarks" not in page.text and "on average" not in page.text and "both benchmarks" not in page.text
@@ -243,13 +249,13 @@ def test_one_benchmark_is_not_counted(tmp_path_factory: pytest.TempPathFactory) 
     assert 'data-filter="benchmark"' not in page.page.split("<main>")[0], "there is nothing to choose"
 
 
-def test_unequal_choices_have_their_own_guessing(tmp_path_factory: pytest.TempPathFactory) -> None:
-    page = open_page("unequal_choices", tmp_path_factory)
+def test_unequal_choices_have_their_own_guessing(open_page: Callable[[str], Page]) -> None:
+    page = open_page("unequal_choices")
     assert f"{(1 / 2 + 1 / 3 + 1 / 4 + 1 / 5) / 4:.3f}" in page.parts["run"]
 
 
-def test_skill_is_recommended(tmp_path_factory: pytest.TempPathFactory) -> None:
-    page = open_page("skilled", tmp_path_factory)
+def test_skill_is_recommended(open_page: Callable[[str], Page]) -> None:
+    page = open_page("skilled")
     assert "can be recommended on both benchmarks" in page.parts["scores"]
     assert "and so does accuracy" in page.parts["overview"] and "beats guessing" not in page.parts["overview"]
     assert "Wrong choices follow compute less closely than right ones" in page.parts["why"]
