@@ -122,7 +122,7 @@ def test_the_items_table_says_what_it_is_made_of(sources, tmp_path):
     subprocess.run([*command, "--source", *map(str, sources)], check=True)
     table, metadata = pl.read_parquet(output), read_metadata(output)
     assert table.height == 20 and metadata["num_items_total"] == held_out.NUM_ITEMS
-    assert metadata["label"] == "Word cloze (ladder's held-out text)"
+    assert metadata["label"] == "Cloze (held-out text)"
     assert metadata["chance"] == 0.25 and metadata["source"] == "ladder"
     # A limit keeps items as they are.
     build_items({"name": "ladder_cloze", "source": "ladder", "seed": 3}, tmp_path / "all.parquet", *sources)

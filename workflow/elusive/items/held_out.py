@@ -71,8 +71,8 @@ def _runs(text: str) -> list[tuple[int, int]]:
 HELD_OUT = {
     each.name: each
     for each in (
-        Definition("ladder_cloze", "Word cloze (ladder's held-out text)", _words, length_tolerance=1),
-        Definition("ladder_continuation", "Continuation (ladder's held-out text)", _runs, length_tolerance=6),
+        Definition("ladder_cloze", "Cloze (held-out text)", _words, length_tolerance=1),
+        Definition("ladder_continuation", "Continuation (held-out text)", _runs, length_tolerance=6),
     )
 }
 
