@@ -24,6 +24,15 @@ def test_provenance_lists_every_value_once() -> None:
     assert rows["Checkpoints scored"] == "3" and "Seed" not in rows
 
 
+def test_provenance_counts_imported_checkpoints_apart() -> None:
+    scored, imported = {"dtype": "float32"}, {"importer": 3}
+    rows = dict(run.provenance([scored, imported, imported]))
+    assert rows["Checkpoints scored"] == "1" and rows["Checkpoints imported from logs"] == "2"
+    assert "Checkpoints imported from logs" not in dict(run.provenance([scored]))
+    rows = dict(run.provenance([imported] * 4))
+    assert rows["Checkpoints imported from logs"] == "4" and "Checkpoints scored" not in rows
+
+
 def test_provenance_of_bos() -> None:
     """Left to the tokenizer is recorded too."""
     rows = dict(run.provenance([{"add_bos_token": None}] * 3 + [{"add_bos_token": False}] * 2 + [{}]))

@@ -149,7 +149,11 @@ def provenance(
         rows.append(("Configuration (SHA-256)", config_digest(config)))
         rows.append(("Seed", str(config.get("seed", "not set"))))
     rows.append(("Version of the tables' contract", f"{tables.SCHEMA_VERSION} (columns {schema_digest()})"))
-    rows.append(("Checkpoints scored", f"{len(metadata):,}"))
+    imported = sum("importer" in m for m in metadata)
+    if imported < len(metadata) or not metadata:
+        rows.append(("Checkpoints scored", f"{len(metadata) - imported:,}"))
+    if imported:
+        rows.append(("Checkpoints imported from logs", f"{imported:,}"))
     rows += [(name, values(key)) for name, key in facts.items()]
     for package in packages:
         versions = sorted({str(m.get("versions", {}).get(package, "not recorded")) for m in metadata})
