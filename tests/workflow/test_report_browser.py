@@ -19,6 +19,7 @@ import pytest
 from browser import Browser, find
 from elusive.report.report import write_report
 from synthetic_run import SyntheticRun, draw_figure, make_run, planted_disagreements, report_inputs
+from worlds import WORLDS
 
 pytestmark = pytest.mark.slow
 
@@ -66,6 +67,16 @@ def report(run: SyntheticRun, tmp_path_factory: pytest.TempPathFactory) -> Path:
     inputs |= {"summary": replace(inputs["summary"], reference=reference)}
     inputs |= {"drilldowns": [changed if b == "sciq" else run.drilldown(b) for b in BENCHMARKS]}
     write_report(**inputs, output=output)
+    return output
+
+
+@pytest.fixture(scope="module")
+def falling(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The report of a world in which scores fall with compute."""
+    benchmarks, items, world = WORLDS["falling"]
+    run = make_run(tmp_path_factory.mktemp("falling"), num_items=items, benchmarks=benchmarks, world=world)
+    output = run.root / "report.html"
+    write_report(**report_inputs(run, run.root / "figures"), output=output)
     return output
 
 
@@ -132,6 +143,32 @@ def test_the_first_screen_has_a_picture_and_few_words_before_it(browser: Browser
     assert 10 < len(found["words"]) <= 120, found["words"]
     assert 3 <= len(found["answer"]) <= 4
     assert len(re.findall(r"\d[\d.]*", " ".join(found["answer"]))) <= 10
+
+
+@pytest.mark.parametrize("width", [PHONE, DESK])
+def test_bars_point_to_the_side_of_their_sign(browser: Browser, report: Path, falling: Path, width: int) -> None:
+    script = """
+      return $$("#strip td").map(cell => {
+        const value = Number(cell.textContent.replace("−", "-"));
+        const box = cell.querySelector("a").getBoundingClientRect(), zero = cell.querySelector("u");
+        const at = node => node.getBoundingClientRect(), bar = at(cell.querySelector("i"));
+        return {value, zero: zero ? at(zero).left - box.left : 0, from: bar.left - box.left, to: bar.right - box.left,
+          width: box.width};
+      });
+    """
+    for page, some_below in ((report, False), (falling, True)):
+        cells = _run(browser, page, script, width)
+        values = [cell["value"] for cell in cells]
+        lowest = min(0, *values)
+        assert (lowest < -0.3) == some_below
+        for cell in cells:
+            unit = cell["width"] / (1 - lowest)
+            # Numbers are written with two digits.
+            slack = 1 + 0.011 * cell["width"]
+            assert abs(cell["zero"] + lowest * unit) < slack
+            ends = sorted((0, cell["value"]))
+            assert abs(cell["from"] - cell["zero"] - ends[0] * unit) < slack, cell
+            assert abs(cell["to"] - cell["zero"] - ends[1] * unit) < slack, cell
 
 
 def test_nothing_is_loaded_and_nothing_is_logged(browser: Browser, report: Path) -> None:

@@ -12,7 +12,17 @@ import pytest
 from elusive.figures.data import read_benchmark
 from elusive.figures.states import CHANCE, FOLLOWS
 from elusive.report.curves import chance_curves
-from elusive.report.drawings import Drawings, _power, arrow_rows, letter, shares, wrong_class
+from elusive.report.drawings import (
+    Drawings,
+    _power,
+    arrow_axis,
+    arrow_range,
+    arrow_rows,
+    arrow_zero,
+    letter,
+    shares,
+    wrong_class,
+)
 from elusive.report.headline import make_strip
 from elusive.report.svg import nice_ticks, power_ticks
 from report_tables import strip
@@ -47,6 +57,19 @@ def test_arrows_point_from_score_to_score() -> None:
     heads = re.findall(r'class="dot (c\d)" d="M(-?\d+),5l(-?\d+)', row["svg"])
     assert heads == [("c2", "4", "7"), ("c4", "-4", "-7")], "a loss points to the left, a gain to the right"
     assert "log p_vocab 0.60, p_choices 0.20, accuracy 0.40" in row["svg"]
+
+
+def test_the_axis_of_arrows_goes_down_to_the_lowest_mean() -> None:
+    shown = strip({"A": [(-0.64, FOLLOWS), (0.2, FOLLOWS), (-0.9, FOLLOWS), (0.4, CHANCE)]})
+    axis = arrow_range([shown])
+    assert axis == (-0.75, 1.0) and arrow_zero(axis) == "42.857%"
+    (row,) = arrow_rows(shown, axis)
+    start = float(re.search(r'class="line c2" x1="([\d.]+)%"', row["svg"])[1])
+    assert start == pytest.approx(0.11 / 1.75 * 100, abs=0.01)
+    texts = re.findall(r'x="([\d.]+)%"[^>]*>([^<]+)', arrow_axis(axis))
+    assert [text for _, text in texts] == ["−0.5", "0", "0.5", "1"] and texts[1][0] == "42.86"
+    higher = arrow_range([strip({"A": [(0.6, FOLLOWS), (-0.1, FOLLOWS), (-0.9, FOLLOWS), (None, CHANCE)]})])
+    assert higher == (-0.2, 1.0) and arrow_zero(higher) == "16.667%"
 
 
 def test_a_step_that_changes_nothing_has_no_arrow() -> None:

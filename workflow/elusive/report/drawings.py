@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,7 @@ from elusive.report.titles import shorten
 
 #: Classes of the chain's colours.
 COLOURS = {metric.column: f"c{position}" for position, metric in enumerate(METRICS)}
-#: Axis of the arrows: from and to.
+#: Axis of the arrows: from and to, where nothing is below.
 ARROWS = (-0.2, 1.0)
 _CORRELATION_TICKS = [(-1.0, "−1"), (-0.5, "−0.5"), (0.0, "0"), (0.5, "0.5"), (1.0, "1")]
 _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -67,10 +67,23 @@ def _end(text: str, longest: int) -> str:
     return "… " + cut[cut.find(" ") + 1 :]
 
 
-def _arrow(start: float, end: float, colour: str, y: int) -> str:
-    """An arrow from one correlation to another, in percent of the track; short ones are a head alone."""
-    low, high = ARROWS
-    a, b = ((min(max(value, low), high) - low) / (high - low) * 100 for value in (start, end))
+_ARROW_SCORES = ("log_p_vocab_correct", "p_choices_correct", "accuracy")
+
+
+def arrow_range(strips: Iterable[Strip]) -> tuple[float, float]:
+    """The axis of the arrows of all ``strips``: :data:`ARROWS`, further down to a quarter where a mean is lower."""
+    means = [line.level(m).mean or 0.0 for strip in strips for line in strip.lines for m in _ARROW_SCORES]
+    low = min(means, default=0.0)
+    return (ARROWS[0] if low >= ARROWS[0] else max(np.floor(4 * low) / 4, -1.0), ARROWS[1])
+
+
+def _along(value: float, axis: tuple[float, float]) -> float:
+    """Where a correlation stands on the axis, in percent of the track."""
+    return (value - axis[0]) / (axis[1] - axis[0]) * 100
+
+
+def _arrow(a: float, b: float, colour: str, y: int) -> str:
+    """An arrow from one place to another, in percent of the track; short ones are a head alone."""
     line = f'<line class="line {colour}" x1="{a:.2f}%" x2="{b:.2f}%" y1="{y}" y2="{y}"/>' if abs(a - b) > 0.4 else ""
     if abs(a - b) <= 0.8:
         return line
@@ -81,19 +94,18 @@ def _arrow(start: float, end: float, colour: str, y: int) -> str:
     return line + head
 
 
-def arrow_rows(strip: Strip) -> list[dict[str, Any]]:
-    """A row a benchmark: from log p_vocab to p_choices to accuracy, as arrows over one axis of correlation."""
+def arrow_rows(strip: Strip, axis: tuple[float, float] = ARROWS) -> list[dict[str, Any]]:
+    """A row a benchmark: from log p_vocab to p_choices to accuracy, as arrows over one ``axis`` of correlation."""
     rows = []
     for line in strip.lines:
-        levels = [line.level(metric) for metric in ("log_p_vocab_correct", "p_choices_correct", "accuracy")]
+        levels = [line.level(metric) for metric in _ARROW_SCORES]
         if any(level.mean is None for level in levels):
             rows.append({"benchmark": line.benchmark, "svg": Markup("<span>–</span>")})
             continue
         values = [float(level.mean) for level in levels]
-        low, high = ARROWS
-        parts = [_arrow(values[0], values[1], "c2", 9), _arrow(values[1], values[2], "c4", 21)]
-        for value, colour, y in zip(values, ("c0", "c2", "c4"), (9, 9, 21), strict=True):
-            at = (min(max(value, low), high) - low) / (high - low) * 100
+        places = [_along(value, axis) for value in values]
+        parts = [_arrow(places[0], places[1], "c2", 9), _arrow(places[1], places[2], "c4", 21)]
+        for at, colour, y in zip(places, ("c0", "c2", "c4"), (9, 9, 21), strict=True):
             parts.append(f'<circle class="dot {colour}" cx="{at:.2f}%" cy="{y}" r="4"/>')
         words = ", ".join(
             f"{name} {format_number(v)}"
@@ -104,15 +116,22 @@ def arrow_rows(strip: Strip) -> list[dict[str, Any]]:
     return rows
 
 
-def arrow_axis() -> Markup:
-    """The axis below the arrows."""
-    low, high = ARROWS
+def arrow_axis(axis: tuple[float, float] = ARROWS) -> Markup:
+    """The axis below the arrows, marked at every quarter, or every half where it is long."""
+    low, high = axis
+    step = 0.25 if low > -0.5 else 0.5
     parts = []
-    for value in (0.0, 0.25, 0.5, 0.75, 1.0):
-        at = (value - low) / (high - low) * 100
-        anchor = "end" if value == 1 else "middle"
-        parts.append(f'<text x="{at:.2f}%" y="14" text-anchor="{anchor}">{value:g}</text>')
+    for number in range(int(np.ceil(low / step)), round(high / step) + 1):
+        value = number * step
+        anchor = "end" if value == high else "start" if value == low else "middle"
+        text = f"{value:g}".replace("-", "−")
+        parts.append(f'<text x="{_along(value, axis):.2f}%" y="14" text-anchor="{anchor}">{text}</text>')
     return Markup(f'<svg width="100%" height="18" aria-hidden="true">{"".join(parts)}</svg>')
+
+
+def arrow_zero(axis: tuple[float, float]) -> str:
+    """Where 0 is on the axis."""
+    return f"{_along(0.0, axis):.3f}%"
 
 
 class Drawings:

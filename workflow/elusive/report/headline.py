@@ -75,6 +75,11 @@ class Strip:
         """Whether shuffled compute can tell anything from chance."""
         return any(level.state != UNKNOWN for line in self.lines for level in line.levels)
 
+    @property
+    def floor(self) -> float:
+        """Where the axis of its bars begins: at 0, or at the lowest mean where one is below."""
+        return min(0.0, *(level.mean or 0.0 for line in self.lines for level in line.levels), 0.0)
+
     def with_state(self, metric: str, state: str) -> list[Benchmark]:
         """Benchmarks on which ``metric`` is in ``state``."""
         return [line.benchmark for line in self.lines if line.level(metric).state == state]

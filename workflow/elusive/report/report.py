@@ -302,6 +302,7 @@ def write_report(
     short["chance"] = summaries.chance(frames["null_bands"], shown_families)
     short["authors"] = summaries.authors(frames["authors_variants"], labels)
 
+    arrows = drawings.arrow_range(by_family[family] for family in shown_families)
     lost, reasons, means_text = {}, {}, {}
     for family in shown_families:
         strip = by_family[family]
@@ -374,8 +375,9 @@ def write_report(
             orders=_orders(frames, benchmarks, by_family),
             chain_item=drawn.chain_item(),
             which_score=[sentences.which_score(frames["predictability"], benchmarks, main)],
-            arrows={family: drawings.arrow_rows(by_family[family]) for family in shown_families},
-            arrow_axis=drawings.arrow_axis(),
+            arrows={family: drawings.arrow_rows(by_family[family], arrows) for family in shown_families},
+            arrow_axis=drawings.arrow_axis(arrows),
+            arrow_zero=drawings.arrow_zero(arrows),
             lost=lost,
             reasons=reasons,
             forecasts=foreseen,

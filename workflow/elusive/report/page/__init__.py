@@ -64,7 +64,9 @@ def environment() -> jinja2.Environment:
         "number": lambda value: "–" if value is None else format_number(value),
         "signed": lambda value, digits: ("+" if round(value, digits) > 0 else "") + format_number(value, digits),
         "share": format_share,
-        "width": lambda value: f"{100 * min(abs(value), 1.0):.0f}%",
+        # Of an axis of correlation that ends at 1.
+        "width": lambda value, floor=0.0: f"{100 * min(abs(value), 1.0) / (1 - floor):.1f}%",
+        "place": lambda value, floor=0.0: f"{100 * (min(value, 1.0) - floor) / (1 - floor):.1f}%",
         "count": lambda value: f"{value:,}",
     }
     return result
