@@ -10,6 +10,7 @@ import json
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import duckdb
 import mlcroissant
@@ -213,6 +214,14 @@ def test_the_card_says_what_the_tables_say(published, made):
     assert "models that the workflow trained" not in text, "these models come from a hub"
     files = re.findall(r"^\| `data/(\w+)\.parquet` \| [\d,]+ \| (.*) \|$", text, re.M)
     assert len(files) == len(list(published.glob("data/*.parquet"))) and all(about for _, about in files)
+
+
+def test_every_table_of_the_workflow_is_described():
+    """The card says of each what one of its rows is."""
+    rules = (Path(__file__).parents[3] / "workflow/rules/lookups/analysis.smk").read_text(encoding="utf-8")
+    names = re.findall(r'"(\w+)"', re.search(r"^TABLES = \[(.*?)^\]", rules, re.M | re.S)[1])
+    assert len(names) > 15 and "audit" in names
+    assert [name for name in names if not card.ABOUT.get(name)] == []
 
 
 def test_what_is_above_shuffled_compute_is_bold(published):

@@ -59,8 +59,8 @@ def test_what_follows_compute() -> None:
     assert sentences.what_follows(only_right).endswith("follows compute on neither benchmark, accuracy on 1 (A).")
     falling = strip({"A": level(-0.6, 0.0, 0.0, "DCC"), "B": level(0.6, 0.0, 0.0)})
     assert sentences.what_follows(falling) == (
-        "The log-likelihood of the right answer follows compute on 1 of 2 benchmarks (B), accuracy on none; it falls "
-        "with compute on 1 of 2 benchmarks (A)."
+        "The log-likelihood of the right answer follows compute on 1 of 2 benchmarks (B), accuracy on none; the "
+        "log-likelihood falls with compute on 1 of 2 benchmarks (A)."
     )
     assert "falls" not in sentences.what_follows(some)
 

@@ -206,7 +206,7 @@ def test_nothing_is_said_to_follow_where_nothing_does(open_page: Callable[[str],
 
 def test_falling_scores_are_said_to_fall(open_page: Callable[[str], Page]) -> None:
     page = open_page("falling")
-    assert "it falls with compute on both benchmarks" in page.parts["overview"]
+    assert "the log-likelihood falls with compute on both benchmarks" in page.parts["overview"]
     assert re.search(r"with compute is −0\.\d\d over the benchmarks", page.parts["lost"])
     for claim in ("is lost where", "By Pearson, which", "Wrong choices follow compute"):
         assert claim not in page.text, claim

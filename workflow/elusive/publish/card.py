@@ -39,7 +39,7 @@ ABOUT = {
     "null_curves": "one point of the distribution of a single correlation by chance",
     "headline": "mean correlation of one score of a benchmark, beside what shuffled compute gives",
     "ceiling": "how closely the validation loss follows compute, tokens or parameters",
-    "audit": "what to look at before the numbers are trusted",
+    "audit": "one finding to look at before the numbers are trusted; none where all is well",
     "checkpoint_intervals": "how far a mean correlation depends on single checkpoints, undefined ones left out",
     "authors_variants": "what the paper's own computation changes",
     "reference": "an accuracy beside a published one",

@@ -40,9 +40,9 @@ class Order:
 
 
 def sign(low: float | None, high: float | None) -> str:
-    """``>`` for a difference above 0 by its interval, ``<`` for one below, ``≈`` otherwise."""
+    """``>`` for a difference above 0 by its interval, ``<`` for one below, ``≈`` for neither, ``·`` without one."""
     if low is None or high is None or pd.isna(low) or pd.isna(high):
-        return "≈"
+        return "·"
     return ">" if low > 0 else "<" if high < 0 else "≈"
 
 
@@ -64,7 +64,7 @@ def find_order(attribution: pd.DataFrame, headline: pd.DataFrame, method: str, f
 
     def step(score: str, name: str) -> str:
         if (score, name) not in rows.index:
-            return "≈"
+            return "·"
         return sign(rows.at[(score, name), "drop_low"], rows.at[(score, name), "drop_high"])
 
     brier, accuracy = means.loc["brier"], means.loc["accuracy"]

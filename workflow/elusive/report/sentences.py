@@ -86,7 +86,7 @@ def what_follows(strip: Strip) -> str:
             short += f" ({join([b.label for b in right])})"
         text += f"{on(above, total)}, accuracy {short}"
     if falling:
-        text += f"; it falls with compute {on(falling, total)}"
+        text += f"; the log-likelihood falls with compute {on(falling, total)}"
     return text + "."
 
 
