@@ -99,7 +99,8 @@ def test_summaries_are_of_the_backtests(run):
 
 
 def shuffled(run, folder):
-    """A copy of the run's items and logprobs with all rows in another order."""
+    """A copy of the run's items and logprobs with all rows in another order, and of what items are looked at with."""
+    shutil.copytree(run.root / "correlations", folder / "correlations")
     generator = np.random.default_rng(0)
     for path in [*run.items(), *run.logprobs()]:
         target = folder / path.relative_to(run.root)
