@@ -17,7 +17,7 @@ def test_several_checkpoints_in_a_job_give_the_same_tables(copy_of_finished, sma
     small_config["scoring"] = {"checkpoints_per_job": 2}
     run.configure(small_config)
     # The small ones are of three checkpoints: the first alone, two together.
-    assert run.planned(*targets) == {"score_together_1": 2, "score_together_2": 2}
+    assert run.planned(*targets) == {"together1_score": 2, "together2_score": 2}
     run.succeed(*targets)
     assert contents(run) == before
     logs = run.directory / "results/logs/score/small-d32"

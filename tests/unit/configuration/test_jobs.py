@@ -56,7 +56,13 @@ def test_checkpoints_are_shared_out_evenly_and_models_that_agree_have_one_rule()
     jobs = scoring_jobs(BATCHES, [model("x", 6), model("y", 6), model("z", 6, "hub")], "auto")
     assert [dataclasses.astuple(job) for job in jobs.values()] == [
         ("score", ("a", "b"), ("z",), ()),
-        ("score_together_1", ("a", "b"), ("x", "y"), ("step0", "step1", "step2")),
-        ("score_together_2", ("a", "b"), ("x", "y"), ("step3", "step4", "step5")),
+        ("together1_score", ("a", "b"), ("x", "y"), ("step0", "step1", "step2")),
+        ("together2_score", ("a", "b"), ("x", "y"), ("step3", "step4", "step5")),
     ]
-    assert list(scoring_jobs(BATCHES, [model("x", 3)], "auto")) == ["score", "score_together"]
+    assert list(scoring_jobs(BATCHES, [model("x", 3)], "auto")) == ["score", "together_score"]
+
+
+def test_no_benchmark_has_the_name_of_a_rule_of_several_checkpoints():
+    batches = {f"score_{name}": (name,) for name in ("together", "together_1", "a")}
+    jobs = scoring_jobs(batches, [model("x", 6), model("y", 3)], "auto")
+    assert len(jobs) == 3 + 3 * 2 and {job.rule for job in jobs.values()} == set(jobs)

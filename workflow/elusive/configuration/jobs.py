@@ -65,6 +65,7 @@ def scoring_jobs(
     jobs = [ScoringJob(batch, benchmarks, tuple(single)) for batch, benchmarks in batches.items()]
     for batch, benchmarks in batches.items():
         for number, (names, members) in enumerate(groups.items(), start=1):
-            rule = f"{batch}_together" if len(groups) == 1 else f"{batch}_together_{number}"
+            # A benchmark may be called anything, so that names that begin as those of batches are taken.
+            rule = f"together_{batch}" if len(groups) == 1 else f"together{number}_{batch}"
             jobs.append(ScoringJob(rule, benchmarks, tuple(members), names))
     return {job.rule: job for job in jobs}

@@ -23,7 +23,7 @@ def get_score_record(job):
     """Where the log of a job goes, without folder and suffix: by the first and last of its checkpoints."""
     if not job.checkpoints:
         return f"{job.rule}/{{model}}/{{checkpoint}}"
-    batch = job.rule.partition("_together")[0]
+    batch = job.rule.partition("_")[2]
     return f"{batch}/{{model}}/{'..'.join(dict.fromkeys([job.checkpoints[0], job.checkpoints[-1]]))}"
 
 
