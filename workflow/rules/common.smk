@@ -35,6 +35,12 @@ try:
 except ElusiveError as error:
     raise WorkflowError(str(error)) from None
 
+if REGISTRY.left_out and workflow.is_main_process:
+    logger.warning(
+        f"{', '.join(REGISTRY.left_out)}: left out, since no model has `source: ladder`: made of text that the ladder is "
+        "not trained on, which other models may know"
+    )
+
 
 wildcard_constraints:
     model="[^/]+",

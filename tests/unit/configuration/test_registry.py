@@ -132,11 +132,16 @@ def test_held_out_text_comes_from_nowhere_else(config, entry, said):
     assert any(part in str(error.value) for part in said.split("|"))
 
 
-def test_held_out_text_needs_a_ladder(config, local):
-    config["benchmarks"] = [{"name": "ladder_cloze"}]
+def test_held_out_text_is_left_out_without_a_ladder(config, local):
+    config["benchmarks"] = [{"name": "ladder_cloze"}, {"name": "arc_easy"}]
+    assert load(config).left_out == () and "ladder_cloze" in load(config).benchmarks
     config["models"] = [local]
     config["families"] = [{"name": "f", "label": "F", "members": [f"{local['name']}/*"]}]
-    with pytest.raises(ElusiveError, match=r"benchmarks\[0\].name: ladder_cloze is made of text .* no model has"):
+    loaded = load(config)
+    assert loaded.left_out == ("ladder_cloze",) and list(loaded.benchmarks) == ["arc_easy"]
+    assert loaded.batches == {"score": ("arc_easy",)}
+    config["benchmarks"] = [{"name": "ladder_cloze"}]
+    with pytest.raises(ElusiveError, match=r"nothing is left but .*: ladder_cloze; no model has `source: ladder`"):
         load(config)
 
 
