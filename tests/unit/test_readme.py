@@ -28,7 +28,7 @@ def test_its_numbers_are_those_of_the_table():
 @pytest.mark.parametrize("quantity", ["mean_spearman", "loss_spearman", "correlation_incorrect"])
 def test_another_table_makes_other_sentences(quantity):
     rows = example_results.read()
-    changed = [r | {"value": str(float(r["value"]) - 0.02)} if r["quantity"] == quantity else r for r in rows]
+    changed = [r | {"value": str(float(r["value"]) + 0.02)} if r["quantity"] == quantity else r for r in rows]
     assert example_results.block(changed) != example_results.block(rows)
 
 
@@ -45,7 +45,7 @@ def test_what_a_table_does_not_show_is_not_said():
 def test_the_table_has_every_benchmark_and_score():
     rows = [row for row in example_results.read() if row["quantity"] == "mean_spearman"]
     benchmarks = list(dict.fromkeys(row["benchmark"] for row in rows))
-    assert len(benchmarks) == 9
+    assert len(benchmarks) == 11
     assert {(r["benchmark"], r["metric"]) for r in rows} == {(b, m) for b in benchmarks for m in example_results.SCORES}
 
 
