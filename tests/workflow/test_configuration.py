@@ -92,15 +92,18 @@ def test_yaml_syntax_error_in_the_default_configuration(tmp_path, repository):
     assert "config.yaml" in done.stdout and "line 3" in done.stdout and "Traceback" not in done.stdout
 
 
-def test_the_default_dag_takes_under_three_seconds_of_cpu(tmp_path):
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    done = subprocess.run(
-        [sys.executable, "-m", "snakemake", "-n", "--snakefile", str(ROOT / "Snakefile"), "--directory", str(tmp_path)],
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-    )
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    assert done.returncode == 0 and "report" in done.stdout, done.stdout[-2000:]
-    used = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    assert used < 3, f"{used:.1f} s of CPU"
+def test_the_default_dag_takes_few_times_what_an_empty_one_takes(tmp_path):
+    """In seconds of CPU, whatever the machine: most of it is the start of Snakemake."""
+    empty = tmp_path / "Snakefile"
+    empty.write_text("rule report:\n    output: 'x'\n    shell: 'touch x'\n")
+
+    def seconds(snakefile):
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        command = [sys.executable, "-m", "snakemake", "-n", "--snakefile", str(snakefile), "--directory", str(tmp_path)]
+        done = subprocess.run(command, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        assert done.returncode == 0 and "report" in done.stdout, done.stdout[-2000:]
+        return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+    used, start = seconds(ROOT / "Snakefile"), seconds(empty)
+    assert used < 5 * start, f"{used:.1f} s of CPU, {start:.1f} s of an empty one"
