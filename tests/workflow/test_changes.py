@@ -188,12 +188,6 @@ CHANGES = [
         **same(QUIZ, "weights"),
     ),
     Change("batches", lambda run: run.edit(scoring={"device": "cpu", "batches": "each"}), **same(TAKEN, "commit")),
-    Change(
-        "checkpoints_per_job",
-        lambda run: run.edit(scoring={"device": "cpu", "checkpoints_per_job": 1}),
-        ladder=TAKEN,
-        local=TAKEN,
-    ),
     Change("a lost table of results/logprobs", lambda run: lose(run, "logprobs"), **same(TAKEN, "commit")),
     Change(
         "a lost table of results/logprobs and results/finished",
