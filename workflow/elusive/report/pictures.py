@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import io
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -141,15 +141,8 @@ def shown_on_page(figures: Sequence[Figure], pngs: Mapping[str, PathLike]) -> li
     wanted = [f for kind in SHOWN for f in figures if f.kind == kind and f.benchmark is None]
     # By Spearman, where a figure is made for several methods.
     methods = ("pearson", "kendall")
-    result, size = [], 0
-    for figure in wanted:
-        if figure.name.endswith(methods) and any(f.kind == figure.kind and "spearman" in f.name for f in wanted):
-            continue
-        uri = embed(pngs[figure.name])
-        if size + len(uri) <= MOST_BYTES:
-            result.append((figure, uri))
-            size += len(uri)
-    return result
+    others = {f.kind for f in wanted if "spearman" in f.name}
+    return _embedded((f for f in wanted if not (f.name.endswith(methods) and f.kind in others)), pngs, MOST_BYTES)
 
 
 def shown_with_forecasts(
@@ -159,15 +152,18 @@ def shown_with_forecasts(
 
     ``pngs``: name -> file. Pictures that would go beyond :data:`MOST_FORECAST_BYTES` together are left out.
     """
+    wanted = [f for kind in FORECASTS_SHOWN for f in figures if f.kind == kind and f.benchmark in (None, benchmark)]
+    return _embedded(wanted, pngs, MOST_FORECAST_BYTES)
+
+
+def _embedded(figures: Iterable[Figure], pngs: Mapping[str, PathLike], most: int) -> list[tuple[Figure, str]]:
+    """The figures with their pictures, but for those that would bring all of them beyond ``most`` bytes."""
     result, size = [], 0
-    for kind in FORECASTS_SHOWN:
-        for figure in figures:
-            if figure.kind != kind or figure.benchmark not in (None, benchmark):
-                continue
-            uri = embed(pngs[figure.name])
-            if size + len(uri) <= MOST_FORECAST_BYTES:
-                result.append((figure, uri))
-                size += len(uri)
+    for figure in figures:
+        uri = embed(pngs[figure.name])
+        if size + len(uri) <= most:
+            result.append((figure, uri))
+            size += len(uri)
     return result
 
 
