@@ -145,6 +145,14 @@ def test_what_is_within_its_interval_is_neither_lost_nor_gained() -> None:
     )
 
 
+def test_losses_are_rounded_themselves_and_not_made_of_rounded_levels() -> None:
+    # 0.4955 and 0.1226 round to 0.50 and 0.12, whose difference is 0.38.
+    assert lost(0.4955, 0.1226, 0.0512) == (
+        "Of a mean correlation of 0.50 over the benchmarks, 0.37 is lost where the wrong choices enter, and 0.07 more "
+        "where only right or wrong is kept."
+    )
+
+
 def test_where_correlation_is_lost() -> None:
     start = "Of a mean correlation of 0.60 over the benchmarks, "
     assert lost(0.6, 0.2, 0.1) == start + (

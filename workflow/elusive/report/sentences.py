@@ -102,7 +102,7 @@ def where_it_is_lost(strip: Strip, attribution: pd.DataFrame) -> str | None:
     levels = [strip.average(metric) for metric in (LOG_P, SHARE, ACCURACY)]
     if None in levels or not strip.conclusive:
         return None
-    first, share, last = (round(level, 2) for level in levels)
+    first, share, last = levels
     over = " over the benchmarks" if len(strip.lines) > 1 else ""
     if not strip.with_state(LOG_P, FOLLOWS) or first < LEAST:
         number = format_number(first)
