@@ -107,8 +107,10 @@ def copy_repository(target: Path) -> Path:
     return target
 
 
-def keep_training_text(results: Path) -> None:
-    """Remove everything from ``results`` but the archive and the ladder's corpus and tokenizer."""
-    for path in results.iterdir():
-        if path.name not in ("sources", "ladder"):
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
+def copy_training_text(finished: Run, directory: Path) -> None:
+    """Give a run in ``directory`` the archive and the ladder's corpus and tokenizer of a finished one, no more.
+
+    What Snakemake recorded of them comes along, so that a run of the same vocabulary and seed does not make them again.
+    """
+    for place in (".snakemake", "results/sources", "results/ladder"):
+        shutil.copytree(finished.directory / place, directory / place, symlinks=True, dirs_exist_ok=True)

@@ -18,7 +18,7 @@ import transformers
 
 from elusive.tables import read_metadata, read_table
 from hub_server import HubServer
-from runs import ROOT, Run, jobs, keep_training_text
+from runs import ROOT, Run, copy_training_text, jobs
 from scoring_checkpoints import random_model, save_checkpoint, train_tokenizer
 from sharing import make_once
 
@@ -264,8 +264,7 @@ def base(server, models, finished, repository, archive_path, tmp_path_factory):
 
     def make(directory: Path) -> None:
         # With a training text that is there already: only another seed makes it anew.
-        shutil.copytree(finished.directory, directory, symlinks=True, dirs_exist_ok=True)
-        keep_training_text(directory / "results")
+        copy_training_text(finished, directory)
         run = ChangedRun(repository, directory, config, archive_path)
         run.server = server
         # A link, so that a copy of the run has the same files.

@@ -15,7 +15,7 @@ import yaml
 from elusive.items.build import load_items
 from elusive.tables import read_metadata, read_table
 from logged import Question, long_rows, questions, sample, winograd, write_csv, write_olmes, write_run
-from runs import Run
+from runs import Run, copy_training_text
 
 STEPS = ("step1", "step2", "step3", "step4")
 COUNT = 30
@@ -162,7 +162,7 @@ def test_mistakes_end_the_run_with_all_of_them(imported, tmp_path, archive_path)
 
 
 @pytest.mark.slow
-def test_an_imported_and_a_scored_checkpoint_in_one_family(repository, archive_path, tmp_path, small_config):
+def test_an_imported_and_a_scored_checkpoint_in_one_family(repository, finished, archive_path, tmp_path, small_config):
     """Built-in items are found in the logs by their texts; what the log lacks is left out for the family."""
     ladder = {key: small_config[key] for key in ("ladder", "models")}
     config = ladder | {
@@ -170,6 +170,7 @@ def test_an_imported_and_a_scored_checkpoint_in_one_family(repository, archive_p
         "benchmarks": [{"name": "winogrande", "limit": 15}, {"name": "openbookqa", "limit": 15}],
     }
     run = Run(repository, tmp_path / "run", config, archive_path)
+    copy_training_text(finished, run.directory)
     run.succeed("results/items/winogrande.parquet", "results/items/openbookqa.parquet")
     for seed, step in enumerate(STEPS):
         tasks = {}

@@ -4,6 +4,7 @@ scored here, `inspect-logs`, the configuration that it prints, and one run witho
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -18,13 +19,20 @@ import yaml
 from elusive.items.build import load_items
 from elusive.tables import read_metadata, read_table
 from lm_eval_logs import FILES, add_builtin_task
-from runs import Run
+from runs import Run, copy_training_text
 from test_importing import Offline
 
 MODEL = "ladder-d32"
 STEPS = ("step2", "step4", "step8")
 LIMIT = 40
 LADDER = {"vocabulary": 512, "context": 256, "batch": 4, "checkpoints": [2, 4, 8], "learning_rate": 0.01}
+#: The command `lm-eval` once for each list of arguments, in one process: it takes seconds to start.
+COMMANDS = """
+import json, sys
+from lm_eval.__main__ import cli_evaluate
+for sys.argv in json.loads(sys.argv[1]):
+    cli_evaluate()
+"""
 
 
 class Offered(Offline):
@@ -39,7 +47,7 @@ class Offered(Offline):
 
 
 @pytest.fixture(scope="module")
-def scored(repository, archive_path, tmp_path_factory) -> Run:
+def scored(repository, finished, archive_path, tmp_path_factory) -> Run:
     """A ladder model that was trained and scored here."""
     config = {
         "ladder": LADDER,
@@ -48,6 +56,7 @@ def scored(repository, archive_path, tmp_path_factory) -> Run:
         "benchmarks": [{"name": name, "limit": LIMIT} for name in FILES],
     }
     run = Run(repository, tmp_path_factory.mktemp("scored"), config, archive_path)
+    copy_training_text(finished, run.directory)
     run.succeed(*(f"results/logprobs/{MODEL}/{step}/{name}.parquet" for step in STEPS for name in FILES))
     return run
 
@@ -59,14 +68,16 @@ def logs(scored, archive_path, tmp_path_factory) -> Path:
     for name in FILES:
         items = scored.directory / f"results/items/{name}.parquet"
         add_builtin_task(home / "tasks", name, items, archive_path)
+    commands = []
     for step in STEPS:
         weights = scored.directory / f"results/checkpoints/{MODEL}/{step}"
-        command = [sys.executable, "-m", "lm_eval", "run", "--model", "hf", "--device", "cpu", "--batch_size", "8"]
+        command = ["lm-eval", "run", "--model", "hf", "--device", "cpu", "--batch_size", "8"]
         command += ["--model_args", f"pretrained={weights},dtype=float32", "--include_path", str(home / "tasks")]
-        command += ["--tasks", ",".join(FILES), "--log_samples", "--output_path", str(home / "logs")]
-        own = {"HF_HUB_OFFLINE": "1", "HF_HOME": str(home / "cache")}
-        done = subprocess.run(command, env=os.environ | own, text=True, capture_output=True)
-        assert done.returncode == 0, done.stderr[-3000:]
+        commands.append([*command, "--tasks", ",".join(FILES), "--log_samples", "--output_path", str(home / "logs")])
+    own = {"HF_HUB_OFFLINE": "1", "HF_HOME": str(home / "cache")}
+    program = [sys.executable, "-c", COMMANDS, json.dumps(commands)]
+    done = subprocess.run(program, env=os.environ | own, text=True, capture_output=True)
+    assert done.returncode == 0, done.stderr[-3000:]
     return home / "logs"
 
 

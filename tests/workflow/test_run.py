@@ -15,7 +15,7 @@ import pytest
 
 from elusive import runs
 from elusive.tables import SCHEMAS, read_metadata, read_table
-from runs import Run, copy_repository
+from runs import Run, copy_repository, copy_training_text
 
 EXPENSIVE = {"archive", "corpus", "items", "train", "score"}
 TABLES = ["items/*", "logprobs/*/*/*", "metrics/*/*", "choices/*/*", "correlations/*/*", "tables/*"]
@@ -186,6 +186,7 @@ def test_a_killed_run_loses_no_finished_job_and_one_core_changes_no_byte(
 ):
     """Two properties of one run: on a single core, and killed in its midst."""
     run = Run(repository, tmp_path / "killed", small_config, archive_path)
+    copy_training_text(finished, run.directory)
     theirs = tables(finished)
     assert {Path(name).parts[0] for name in theirs} == {pattern.partition("/")[0] for pattern in TABLES}
     targets = [f"results/{name}" for name in theirs]
@@ -233,9 +234,12 @@ def orphans():
 
 
 @pytest.mark.slow
-def test_a_killed_run_whose_jobs_go_on_keeps_its_lock(repository, tmp_path, small_config, archive_path, orphans):
+def test_a_killed_run_whose_jobs_go_on_keeps_its_lock(
+    repository, finished, tmp_path, small_config, archive_path, orphans
+):
     small_config["ladder"]["checkpoints"] = [2, 4, 10**7]
     run = Run(repository, tmp_path / "killed", small_config, archive_path)
+    copy_training_text(finished, run.directory)
     process = subprocess.Popen(
         run.command("results/checkpoints/small-d32/step2"),
         cwd=run.directory,

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from runs import ROOT, Run
+from runs import ROOT, Run, copy_training_text
 
 sys.path.insert(0, str(ROOT / "tests" / "slurm"))
 from cluster import Cluster, Job, missing_binaries
@@ -117,6 +117,7 @@ def assert_same_tables(run: Run, finished: Run) -> None:
 
 def test_everything_through_slurm(cluster, finished, tmp_path, archive_path, small_config):
     run = SlurmRun(cluster, finished.repository, tmp_path / "run", small_config, archive_path)
+    copy_training_text(finished, run.directory)
     printed = run.succeed(*ANALYSIS)
     assert_same_tables(run, finished)
     jobs = run.jobs()

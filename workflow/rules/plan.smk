@@ -14,6 +14,7 @@ if not workflow.modifier.is_main_snakefile() and any(limit is not None for limit
 # Runs before the first job of a run, and neither in a dry run nor in the jobs' own processes.
 onstart:
     check_budget()
+    follow_duration()
 
 
 # Without declared outputs, so that a plan is never taken to be up to date.

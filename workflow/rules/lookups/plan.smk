@@ -1,6 +1,6 @@
 """What the plan and the budget look up."""
 
-from elusive.plan import budget
+from elusive.plan import budget, duration, estimate
 from elusive.plan.estimate import Paths
 
 
@@ -20,6 +20,39 @@ def check_budget():
         budget.check(REGISTRY, Paths(**get_plan_paths()), get_needed_jobs())
     except ElusiveError as error:
         raise WorkflowError(str(error)) from None
+
+
+def get_expected_jobs():
+    """What every job of this run is expected to take."""
+    needed = list(workflow.dag.needrun_jobs())
+    paths = Paths(**get_plan_paths())
+    sizes = budget.sizes_of(REGISTRY, paths)
+    for job in needed:
+        kind, flops, known = job.rule.name, 0.0, job.wildcards_dict
+        if kind == "train":
+            flops = estimate.training_flops(REGISTRY.models[known["model"]])
+        elif scoring := REGISTRY.scoring_jobs.get(kind):
+            kind = "score"
+            for name in scoring.checkpoints or [known["checkpoint"]]:
+                flops += estimate.checkpoint_flops(REGISTRY, sizes, (known["model"], name), scoring.benchmarks)
+        seconds = duration.expected_seconds(kind, flops)
+        yield job, duration.Expected(kind, seconds, job.threads, tuple(workflow.dag.job_dependencies(job)))
+
+
+def follow_duration():
+    """Say how long a run on this machine will take. A cluster starts jobs when it likes."""
+    if not workflow.local_exec:
+        return
+    jobs = dict(get_expected_jobs())
+    # How fast a graphics card or a network is shows when a job has ended.
+    is_own = all(model.source == "ladder" for model in REGISTRY.scored_models) and REGISTRY.scoring["device"] != "cuda"
+    duration.tell(
+        duration.Remaining(jobs, workflow.cores or 1, duration.slowness()),
+        running=lambda: list(workflow.scheduler.running) if workflow.scheduler else [],
+        finished=lambda: {job for job in jobs if workflow.dag.finished(job)},
+        say=logger.info,
+        unsure=() if is_own else ("score", "download"),
+    )
 
 
 def get_all_patterns(wildcards):
