@@ -17,8 +17,14 @@ rule figure_benchmark:
         null_bands=get_table("null_bands")["parquet"],
         null_curves=get_table("null_curves")["parquet"],
         items_table=ITEMS,
+        backtests=get_table("backtests")["parquet"],
+        forecasts=get_table("forecasts")["parquet"],
+        laws=get_table("choice_laws")["parquet"],
+        law_means=get_table("choice_means")["parquet"],
+        probabilities=expand(FORECAST_ITEMS, family=get_forecast_family(), allow_missing=True),
     output:
         **get_figures({kind: f"{kind}/{{benchmark}}" for kind in get_benchmark_figures()}),
+        **get_figures({kind: f"{kind}/{{benchmark}}" for kind in get_forecast_benchmark_figures()}),
     log:
         "results/logs/figures/benchmark/{benchmark}.log",
     benchmark:
@@ -30,7 +36,9 @@ rule figure_benchmark:
         code=get_code("figure_benchmark"),
         label=get_benchmark_label,
         families=get_plotted_families(),
+        members=get_family_members()[get_forecast_family()],
         kinds=get_benchmark_figures(),
+        forecast_kinds=get_forecast_benchmark_figures(),
     message:
         "Figures of {wildcards.benchmark}"
     script:
@@ -215,36 +223,6 @@ rule figure_loss:
         "Figure: validation loss against compute"
     script:
         "../scripts/figure_loss.py"
-
-
-rule figure_forecast_benchmark:
-    input:
-        means=get_table("means")["parquet"],
-        backtests=get_table("backtests")["parquet"],
-        forecasts=get_table("forecasts")["parquet"],
-        laws=get_table("choice_laws")["parquet"],
-        law_means=get_table("choice_means")["parquet"],
-        probabilities=expand(FORECAST_ITEMS, family=get_forecast_family(), allow_missing=True),
-        items_table=ITEMS,
-    output:
-        **get_figures({kind: f"{kind}/{{benchmark}}" for kind in get_forecast_benchmark_figures()}),
-    log:
-        "results/logs/figures/forecast/{benchmark}.log",
-    benchmark:
-        "results/benchmarks/figures/forecast/{benchmark}.tsv"
-    localrule: True
-    conda:
-        "../../envs/elusive.yaml"
-    params:
-        code=get_code("figure_forecast_benchmark"),
-        family=get_forecast_family(),
-        label=get_plotted_families()[get_forecast_family()],
-        members=get_family_members()[get_forecast_family()],
-        kinds=get_forecast_benchmark_figures(),
-    message:
-        "Figures of forecasts on {wildcards.benchmark}"
-    script:
-        "../scripts/figure_forecast_benchmark.py"
 
 
 rule figure_forecast:

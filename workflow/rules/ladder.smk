@@ -50,7 +50,7 @@ rule train:
     params:
         corpus=lambda wildcards, input: str(get_results(input.corpus[-1], TOKENIZER) / "ladder"),
         spec=get_train_spec,
-        version=2,
+        version=3,
     message:
         "Training {wildcards.model}"
     shell:

@@ -32,7 +32,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pyarrow as pa
-from scipy import special, stats
+from scipy import special
 
 from elusive import logs
 from elusive.analysis.correlations import LOSSES, checkpoint_blocks
@@ -88,6 +88,9 @@ def family_aggregates(flops: np.ndarray, means: np.ndarray, errors: np.ndarray, 
     if len(y):
         result["range"] = float(np.ptp(y))
     if len(y) > 1 and np.ptp(x) > 0 and np.ptp(y) > 0:
+        # Loading it takes a second, and most jobs that load this module have no use for it.
+        from scipy import stats
+
         result["pearson"] = float(stats.pearsonr(x, y).statistic)
         result["spearman"] = float(stats.spearmanr(x, y).statistic)
     if (curve := smooth_curve(x, y)) is not None:

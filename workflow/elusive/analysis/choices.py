@@ -20,7 +20,6 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
-from scipy import stats
 
 from elusive import logs
 from elusive.analysis.correlations import METHODS, pearson, rank_correlations
@@ -60,12 +59,27 @@ def choice_laws(x: np.ndarray, log_likelihood: np.ndarray, correct: np.ndarray) 
         if models > 2:
             result["residual_sd"][chunk] = np.sqrt((residual**2).sum(axis=0) / (models - 2))[own]
             result["comovement_partial"][chunk] = _column_correlation(residual[:, own], residual[:, theirs])
-        ranks = stats.rankdata(block, axis=0) - (models + 1) / 2
+        ranks = _centred_ranks(block)
         result["comovement"][chunk] = _column_correlation(ranks[:, own], ranks[:, theirs])
     alone = correct == np.arange(count)
     for name in ("comovement", "comovement_partial"):
         result[name][alone] = np.nan
     return result
+
+
+def _centred_ranks(values: np.ndarray) -> np.ndarray:
+    """Average ranks down each column of ``values`` [models, columns], minus their mean."""
+    # As scipy.stats has them, which takes a second to load.
+    order = values.argsort(axis=0, kind="stable")
+    ascending = np.take_along_axis(values, order, axis=0)
+    place = np.broadcast_to(np.arange(len(values))[:, None], values.shape)
+    changes = ascending[1:] != ascending[:-1]
+    ends = np.ones_like(changes[:1], shape=(1, values.shape[1]))
+    first = np.maximum.accumulate(np.where(np.concatenate([ends, changes]), place, 0))
+    last = np.minimum.accumulate(np.where(np.concatenate([changes, ends]), place, len(values) - 1)[::-1])[::-1]
+    ranks = np.empty(values.shape)
+    np.put_along_axis(ranks, order, (first + last - (len(values) - 1)) / 2, axis=0)
+    return ranks
 
 
 def _column_correlation(first: np.ndarray, second: np.ndarray) -> np.ndarray:

@@ -42,7 +42,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from scipy import special, stats
+from scipy import special
 
 #: Statistics of the contract, and further ones; each has an interval.
 STATISTICS = ("mean", "median", "auc", "neg_wasserstein", "fraction_above_075")
@@ -272,6 +272,9 @@ def _quantile(sample: Sample, ascending: np.ndarray, level: float) -> tuple[np.n
         inside = np.clip(rank, 1, np.maximum(n, 1))[None].astype(np.int64)
         value = np.take_along_axis(ascending, inside - 1, axis=0)[0]
         return np.where(rank < 1, -1.0, np.where(rank > n, 1.0, value))
+
+    # Loading it takes a second, and most jobs that load this module have no use for it.
+    from scipy import stats
 
     position = (n - 1) * level
     below = np.floor(position)

@@ -34,7 +34,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
-from scipy import stats
+from scipy import special
 
 from elusive import logs
 from elusive.analysis.correlations import METHODS, rank_correlations
@@ -72,7 +72,7 @@ class Null:
         """The least c with P(C <= c) >= level."""
         if self.values is None:
             shape = self.models / 2 - 1
-            return float(2 * stats.beta.ppf(level, shape, shape) - 1)
+            return float(2 * special.betaincinv(shape, shape, level) - 1)
         # The allowance is for the rounding of the sums.
         place = np.searchsorted(np.cumsum(self.probabilities), level - 1e-12)
         return float(self.values[min(place, len(self.values) - 1)])
@@ -81,7 +81,7 @@ class Null:
         """P(C > bound)."""
         if self.values is None:
             shape = self.models / 2 - 1
-            return float(stats.beta.sf((1 + bound) / 2, shape, shape))
+            return float(special.betaincc(shape, shape, (1 + bound) / 2))
         # A value that equals the bound but for rounding is not above it.
         return float(self.probabilities[self.values > bound + _TOLERANCE].sum())
 
@@ -103,7 +103,7 @@ class Null:
         grid = np.linspace(-1.0, 1.0, GRID)
         if self.values is None:
             shape = self.models / 2 - 1
-            return grid, stats.beta.sf((1 + grid) / 2, shape, shape), False
+            return grid, special.betaincc(shape, shape, (1 + grid) / 2), False
         kept = self.probabilities > 0
         values, survival = self.values[kept], 1 - np.cumsum(self.probabilities[kept])
         survival = np.clip(survival, 0.0, 1.0)
@@ -172,13 +172,16 @@ def _count_kendall(models: int) -> Null:
 
 def bands(null: Null, num_items: int) -> dict[str, float]:
     """95 % bands of the statistics of ``num_items`` items, independent or fully dependent, and quantiles of one."""
+    # Loading it takes a second, and most jobs that load this module have no use for it.
+    from scipy import stats
+
     row = {name: null.quantile(level) for name, level in _LEVELS.items()}
     above = null.above(0.75)
     row |= {"deviation": null.deviation, "fraction_above_075": above, "fraction_below_0": null.below(0.0)}
-    reach = float(stats.norm.ppf(0.975)) * null.deviation / num_items**0.5
+    reach = float(special.ndtri(0.975)) * null.deviation / num_items**0.5
     # The median of m draws lies below c when half of them do: in terms of P(C <= c) it follows Beta((m+1)/2, (m+1)/2).
     half = (num_items + 1) / 2
-    medians = [null.quantile(float(stats.beta.ppf(level, half, half))) for level in (0.025, 0.975)]
+    medians = [null.quantile(float(special.betaincinv(half, half, level))) for level in (0.025, 0.975)]
     fractions = [float(stats.binom.ppf(level, num_items, above)) / num_items for level in (0.025, 0.975)]
     one = [null.quantile(level) for level in (0.025, 0.975)]
     either = [float(stats.bernoulli.ppf(level, above)) for level in (0.025, 0.975)]

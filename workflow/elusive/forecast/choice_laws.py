@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from elusive.forecast import margins
 from elusive.forecast.kernel import Kernel
@@ -38,7 +38,7 @@ def plane(points: Axes, kernel: Kernel, mean: np.ndarray) -> tuple[np.ndarray, d
     factor = np.tril(path.factor[0])
     deviation = np.sqrt(((operator @ factor) ** 2).sum(axis=1) * path.c)
     free = len(points) - design.shape[1]
-    reach = stats.t.ppf(0.975, free) * deviation if free > 0 else np.full(len(beta), np.nan)
+    reach = special.stdtrit(free, 0.975) * deviation if free > 0 else np.full(len(beta), np.nan)
     found: dict[str, float | None] = dict.fromkeys(_SLOPES)
     for axis, place in zip("nd", range(1, len(beta)), strict=False):
         found[f"slope_{axis}"] = float(beta[place])

@@ -19,7 +19,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import linalg, stats
+from scipy import linalg, special
 
 from elusive.forecast.kernel import Kernel
 from elusive.forecast.points import Axes
@@ -82,4 +82,4 @@ def quantile_draws(mean: float, variance: float, dof: int, count: int) -> np.nda
     the t has no mean.
     """
     levels = (np.arange(count) + 0.5) / count
-    return mean + np.sqrt(max(variance, 0.0)) * np.clip(stats.t.ppf(levels, dof), -_CLIP, _CLIP)
+    return mean + np.sqrt(max(variance, 0.0)) * np.clip(special.stdtrit(dof, levels), -_CLIP, _CLIP)

@@ -16,8 +16,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from scipy import stats
 
+from elusive.analysis.correlations import rank_correlations
 from elusive.forecast.margins import seed_of
 from elusive.forecast.scores import Scores
 
@@ -39,14 +39,6 @@ def _best(correlation: np.ndarray) -> np.ndarray:
     """The quarter with the largest correlations, ties to the first items: places, ascending."""
     count = max(1, round(SHARE * len(correlation)))
     return np.sort(np.argsort(-correlation, kind="stable")[:count])
-
-
-def _spearman(x: np.ndarray, accuracy: np.ndarray) -> float:
-    """Spearman's correlation of the mean accuracy with compute; NaN where it does not vary."""
-    mean = accuracy.mean(axis=1)
-    if len(x) < 3 or np.ptp(mean) == 0 or np.ptp(x) == 0:
-        return np.nan
-    return float(stats.spearmanr(x, mean).statistic)
 
 
 def item_subsets(scores: Scores, family: str, benchmark: str) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
@@ -75,8 +67,8 @@ def item_subsets(scores: Scores, family: str, benchmark: str) -> tuple[list[dict
     about = {"family": family, "benchmark": benchmark}
     rows = []
     for selection, sets in kinds.items():
-        found = [[_spearman(x[part], accuracy[part][:, own]) for part in (small, large)] for own in sets]
-        inside, held_out = (_mean(values) for values in zip(*found, strict=True))
+        means = np.stack([accuracy[:, own].mean(axis=1) for own in sets], axis=1)
+        inside, held_out = (_mean(rank_correlations(x[part], means[part])[0]) for part in (small, large))
         rows.append(
             about
             | {
@@ -101,6 +93,7 @@ def item_subsets(scores: Scores, family: str, benchmark: str) -> tuple[list[dict
     ]
 
 
-def _mean(values: tuple[float, ...]) -> float | None:
-    known = [value for value in values if not np.isnan(value)]
-    return float(np.mean(known)) if known else None
+def _mean(values: np.ndarray) -> float | None:
+    """The mean of those that are defined."""
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if len(known) else None

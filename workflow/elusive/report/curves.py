@@ -8,15 +8,17 @@ the distribution stay steps. Nothing is interpolated.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 import polars as pl
 
 from elusive.analysis.correlations import METHODS
 from elusive.analysis.metrics import FilePath
 from elusive.tables import read_table
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 LEVELS = 201
 SCALE = 10_000
