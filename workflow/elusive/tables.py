@@ -27,7 +27,7 @@ METADATA_KEY = b"elusive"
 #: Version of the contract below: of the tables, their columns in order, types, units, and where nulls may be. It stands
 #: in every file. A test holds a digest of each version, so that the contract cannot change under an old number; who
 #: changes what a column means under the same name and type raises it as well.
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 SCHEMA_KEY = b"elusive_schema"
 
 
@@ -75,6 +75,9 @@ _METRIC = _Column("metric", pa.string(), "name of the metric, a column of the me
 _METHOD = _Column("method", pa.string(), "pearson, spearman or kendall")
 _NUM_MODELS = _Column("num_models", pa.int32(), "number of checkpoints correlated")
 _NUM_ITEMS = _Column("num_items", pa.int32(), "number of items")
+_INTERVAL_NOTE = _Column(
+    "interval_note", pa.string(), "why intervals are missing; null where all are there", nullable=True
+)
 _NUM_RUNS = _Column("num_runs", pa.int32(), "number of models that these checkpoints belong to")
 
 
@@ -969,9 +972,19 @@ OPTIONAL: dict[str, pa.Schema] = {
         _score(
             "auc_trapezoid", "auc as the paper's authors compute it, by the trapezoid rule; biased by ties", "", True
         ),
-        _Column("interval_note", pa.string(), "why intervals are missing; null where all are there", nullable=True),
+        _INTERVAL_NOTE,
     ),
+    "headline": _schema(_INTERVAL_NOTE),
+    "attribution": _schema(_INTERVAL_NOTE),
+    "mechanism": _schema(_INTERVAL_NOTE),
+    "mechanism_drops": _schema(_INTERVAL_NOTE),
 }
+
+
+def whole_schema(name: str) -> pa.Schema:
+    """The required columns of the table ``name``, and behind them the optional ones."""
+    return pa.schema([*SCHEMAS[name], *OPTIONAL.get(name, ())])
+
 
 #: Tables that are many files -> where below results/; the others are files of their name in tables/.
 _FILES = {

@@ -24,7 +24,7 @@ from elusive.analysis.attribution import (
 from elusive.analysis.correlations import METHODS, write_correlations
 from elusive.analysis.statistics import NAN_POLICIES
 from elusive.errors import ElusiveError
-from elusive.tables import SCHEMAS, read_table, write_table
+from elusive.tables import read_table, whole_schema, write_table
 from score_tables import about, logprobs_table, random_run, write_family, write_items
 
 CORRELATIONS = st.floats(-1, 1)
@@ -80,6 +80,8 @@ def test_no_fall_has_no_shares():
     assert np.isnan(found["share"]).all() and np.isfinite(found["drop"]).all()
     assert less["drop_low"][-1] > 0 and less["drop"][-1] < LEAST_TOTAL
     assert np.isnan([less["share"], less["share_low"], less["costliest"]]).all(), "a share of next to nothing"
+    assert set(empty.pop("interval_note")) == {"an interval needs 10 items with a value, here 0"}
+    assert all(note.startswith("no share of a total below") for note in found["interval_note"])
     assert all(np.isnan(column).all() for name, column in empty.items())
     few = decompose([path(np.stack([np.full(8, 0.9), np.full(8, 0.2), np.linspace(0, 0.1, 8)]))], None)[0]
     assert np.isnan([few["drop_low"], few["share"]]).all(), "too few items for an interval, and so for a share"
@@ -138,7 +140,9 @@ def test_paths_do_not_depend_on_each_other():
     paths = [path(own) for own in values]
     together = decompose(paths, units)
     for own, found in zip(paths, together, strict=True):
-        for name, column in decompose([own], units)[0].items():
+        alone = decompose([own], units)[0]
+        assert list(found.pop("interval_note")) == list(alone.pop("interval_note"))
+        for name, column in alone.items():
             np.testing.assert_allclose(found[name], column, atol=1e-12, err_msg=name)
     left = np.delete(values[1], 5, axis=1)
     np.testing.assert_allclose(together[1]["drop"][-1], (left[0] - left[-1]).mean(), atol=1e-12)
@@ -210,7 +214,7 @@ def test_rows_follow_the_schema_and_the_policies_their_items(tmp_path):
         for step in (*(name for name, _ in steps), "total")
     ]
     assert found.select("family", "benchmark", "method", "score", "order", "nan_policy", "step").rows() == keys
-    assert set(found["step"]) == set(STEPS) and found.columns == SCHEMAS["attribution"].names
+    assert set(found["step"]) == set(STEPS) and found.columns == whole_schema("attribution").names
     wide = (
         pl.from_arrow(read_table(paths["a"], "correlations"))
         .filter(method="pearson")

@@ -101,7 +101,9 @@ def test_numbers_that_rounding_splits_tie():
     split[40:60] = 0.1 + 0.2
     assert len(np.unique(split)) > 3 and len(np.unique(tied(split))) == 3
     factor = np.random.default_rng(2).normal(size=120) + exact
-    assert rank_association(factor, split, None) == pytest.approx(rank_association(factor, exact, None), abs=1e-9)
+    assert rank_association(factor, split, None)[:3] == pytest.approx(
+        rank_association(factor, exact, None)[:3], abs=1e-9
+    )
     assert rank_association(factor, exact, None)[0] == pytest.approx(stats.spearmanr(factor, exact).statistic)
     assert stats.spearmanr(factor, split).statistic != pytest.approx(stats.spearmanr(factor, exact).statistic, abs=1e-3)
     missing = np.where(np.arange(120) % 7, exact, np.nan)
@@ -110,13 +112,18 @@ def test_numbers_that_rounding_splits_tie():
 
 def test_association_of_few_or_equal_items():
     numbers = np.arange(20.0)
-    assert rank_association(numbers, np.ones(20), None) == (None, None, None)
-    assert rank_association(numbers[:3], numbers[:3], None) == (None, None, None)
-    value, low, high = rank_association(numbers[:9], np.sin(numbers[:9]), None)
-    assert (low, high) == (None, None) and value == pytest.approx(stats.spearmanr(range(9), np.sin(range(9))).statistic)
+    assert rank_association(numbers, np.ones(20), None) == (None, None, None, "all values are equal: no correlation")
+    need = "an interval needs 10 items with a value, here"
+    assert rank_association(numbers[:3], numbers[:3], None) == (None, None, None, f"{need} 3")
+    value, *rest = rank_association(numbers[:9], np.sin(numbers[:9]), None)
+    assert rest == [None, None, f"{need} 9"] and value == pytest.approx(
+        stats.spearmanr(range(9), np.sin(range(9))).statistic
+    )
     codes = np.arange(20) // 5
-    assert rank_association(numbers, np.sin(numbers), codes)[1] is None, "four clusters"
-    assert rank_association(numbers, numbers, None)[1:] == (None, None), "of a perfect order"
+    few = rank_association(numbers, np.sin(numbers), codes)
+    assert few[1:] == (None, None, "an interval needs 6 clusters of items, here 4")
+    perfect = rank_association(numbers, numbers, None)
+    assert perfect[1:] == (None, None, "a correlation of 1 or -1 has no interval")
 
 
 @pytest.mark.parametrize("clusters, each, alike", [(300, 1, 0.0), (40, 10, 0.3), (10, 40, 0.5)])
@@ -134,9 +141,9 @@ def test_association_covers_with_and_without_clusters(clusters, each, alike):
     hits = alone = 0
     for _ in range(600):
         first, second = draw(codes)
-        _, low, high = rank_association(first, second, codes if each > 1 else None)
+        _, low, high, _ = rank_association(first, second, codes if each > 1 else None)
         hits += low <= truth <= high
-        _, low, high = rank_association(first, second, None)
+        _, low, high, _ = rank_association(first, second, None)
         alone += low <= truth <= high
     assert 0.915 < hits / 600 < 0.98
     if alike == 0.5:

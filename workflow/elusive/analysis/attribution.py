@@ -40,11 +40,11 @@ import pyarrow as pa
 
 from elusive import logs
 from elusive.analysis.correlations import METHODS
-from elusive.analysis.distributions import Sample
+from elusive.analysis.distributions import Sample, interval_notes
 from elusive.analysis.metrics import FilePath
 from elusive.analysis.statistics import NAN_POLICIES, drawing_units
 from elusive.errors import ElusiveError
-from elusive.tables import SCHEMAS, read_metadata, read_table, write_csv, write_table
+from elusive.tables import read_metadata, read_table, whole_schema, write_csv, write_table
 
 logger = logs.get(__name__)
 
@@ -111,10 +111,11 @@ def mean_path(paths: Sequence[_Path]) -> _Path:
 
 
 def decompose(paths: Sequence[_Path], units: np.ndarray | None) -> list[dict[str, np.ndarray]]:
-    """Columns of the table for paths over the same items: float64 [steps + 1] each, the total last.
+    """Columns of the table for paths over the same items: [steps + 1] each, float64, the total last.
 
     Items on which a drop is NaN are left out of that path; all is NaN for no items. ``units`` [items] are as for
-    :func:`~elusive.analysis.distributions.distribution_statistics`. ``costliest`` is 0, 1 or NaN.
+    :func:`~elusive.analysis.distributions.distribution_statistics`. ``costliest`` is 0, 1 or NaN. ``interval_note`` is
+    text or None: why the drop has no interval, or the share has none.
     """
     rows = []
     for path in paths:
@@ -124,7 +125,7 @@ def decompose(paths: Sequence[_Path], units: np.ndarray | None) -> list[dict[str
         rows.append(np.stack([*path.drops, total, *others]))
     found = _mean_intervals(rows, units)
     results, linear = [], []
-    for path, drops, (mean, low, high) in zip(paths, rows, found, strict=True):
+    for path, drops, (mean, low, high, notes) in zip(paths, rows, found, strict=True):
         count = len(path.steps)
         own = slice(0, count + 1)
         with warnings.catch_warnings():
@@ -138,12 +139,15 @@ def decompose(paths: Sequence[_Path], units: np.ndarray | None) -> list[dict[str
         ahead = low[count + 1 :].reshape(count, count - 1).min(axis=1) > 0
         result["costliest"] = np.r_[(low[:count] > 0) & ahead if known else np.full(count, np.nan), np.nan]
         share = mean[own] / mean[count] if known else np.full(count + 1, np.nan)
-        results.append(result | {"share": share})
+        if not known:
+            why = f"no share of a total below {LEAST_TOTAL:g}, or whose interval has 0 in it or is not there"
+            notes = np.array([note or why for note in notes], dtype=object)
+        results.append(result | {"share": share, "interval_note": notes[own]})
         drop = drops[own]
         linear.append(
             share[:, None] + (drop - share[:, None] * drop[-1]) / mean[count] if known else np.full_like(drop, np.nan)
         )
-    for result, (_, low, high) in zip(results, _mean_intervals(linear, units), strict=True):
+    for result, (_, low, high, _) in zip(results, _mean_intervals(linear, units), strict=True):
         # The total is all of itself, in every sample.
         whole = result["share"][-1]
         result["share_low"], result["share_high"] = np.r_[low[:-1], whole], np.r_[high[:-1], whole]
@@ -152,8 +156,8 @@ def decompose(paths: Sequence[_Path], units: np.ndarray | None) -> list[dict[str
 
 def _mean_intervals(
     groups: Sequence[np.ndarray], units: np.ndarray | None
-) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Mean, and lower and upper end of its interval, of every row of every group [rows, items].
+) -> list[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]]:
+    """Mean, lower and upper end of its interval, and why there is none, of every row of every group [rows, items].
 
     Many rows are equal (ranks do not see an exponential, and the paths share steps): each is looked at once. What is
     exactly 0 for every item is so by mathematics, and its interval is 0 to 0.
@@ -170,10 +174,11 @@ def _mean_intervals(
         sample = Sample.of(np.stack(rows[start : start + _ROWS]).T, units)
         mean, low, high = sample.mean_interval()
         nothing = sample.enough & ~np.where(sample.defined, sample.values, 0.0).any(axis=0)
-        parts.append((mean, np.where(nothing, 0.0, low), np.where(nothing, 0.0, high)))
-    found = np.stack([np.concatenate([part[i] for part in parts]) for i in range(3)])
-    ends = np.cumsum([len(group) for group in groups])
-    return [tuple(part) for part in np.split(found[:, position], ends[:-1], axis=1)]
+        low, high = np.where(nothing, 0.0, low), np.where(nothing, 0.0, high)
+        parts.append((mean, low, high, interval_notes(sample, low)))
+    ends = np.cumsum([len(group) for group in groups])[:-1]
+    columns = (np.concatenate(column)[position] for column in zip(*parts, strict=True))
+    return list(zip(*(np.split(column, ends) for column in columns), strict=True))
 
 
 def _read(path: FilePath) -> tuple[pl.DataFrame, list[_Path]]:
@@ -216,10 +221,15 @@ def attribute(correlations: Sequence[FilePath], items: FilePath | None = None) -
         for path, found in zip(paths, decompose(paths, drawing_units(frame, items)), strict=True):
             number = int((~np.isnan(path.levels[0])).sum())
             for i, step in enumerate((*path.steps, "total")):
-                numbers = {name: None if column[i] != column[i] else float(column[i]) for name, column in found.items()}
+                numbers = {
+                    name: None if column[i] != column[i] else float(column[i])
+                    for name, column in found.items()
+                    if name != "interval_note"
+                }
                 if numbers["costliest"] is not None:
                     numbers["costliest"] = bool(numbers["costliest"])
-                rows.append(path.key | {"step": step, "num_items": number} | numbers)
+                note = {"interval_note": found["interval_note"][i]}
+                rows.append(path.key | {"step": step, "num_items": number} | numbers | note)
     _add_ranges(rows)
     return rows
 
@@ -258,7 +268,7 @@ def write_attribution(
         raise ElusiveError(f"{output_parquet}: there are no correlations to attribute")
     rows = [row for name, paths in sorted(tables.items()) for row in attribute(paths, about.get(name))]
     rows.sort(key=lambda row: (row["family"], row["benchmark"]))
-    table = pa.Table.from_pylist(rows, SCHEMAS["attribution"])
+    table = pa.Table.from_pylist(rows, whole_schema("attribution"))
     write_table(table, output_parquet, "attribution")
     write_csv(table, output_csv)
     logger.info("attribution: %d rows of %d families × benchmarks", len(table), len(correlations))

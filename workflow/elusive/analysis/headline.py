@@ -25,9 +25,9 @@ from typing import Any
 import numpy as np
 
 from elusive.analysis.correlations import METHODS, pearson, rank_correlations
-from elusive.analysis.distributions import Sample
+from elusive.analysis.distributions import Sample, interval_notes
 from elusive.analysis.metrics import METRICS, VARIANTS
-from elusive.analysis.resampling import Resampled, mean_correlations, mean_interval
+from elusive.analysis.resampling import Resampled, mean_correlations, mean_interval, missing_partitions
 from elusive.analysis.shuffles import LEVEL, adjusted_p_values
 
 #: Scores of the text of the right choice alone, or of all choices; the others compare right with wrong choices.
@@ -84,7 +84,9 @@ def family_headline(family: Resampled, units: np.ndarray | None) -> list[dict[st
     values, keys = zero_policy(family), [(metric, method) for metric in family.metrics for method in METHODS]
     items = len(next(iter(values.values())))
     matrix = np.stack([values[key] for key in keys], axis=1)
-    mean, low, high = Sample.of(matrix, units).mean_interval()
+    sample = Sample.of(matrix, units)
+    mean, low, high = sample.mean_interval()
+    notes, missing = interval_notes(sample, low), missing_partitions(family)
     medians = np.median(matrix, axis=0)
     shuffles = family.shuffles
     bands, above = family.bands, family.p_values
@@ -112,5 +114,6 @@ def family_headline(family: Resampled, units: np.ndarray | None) -> list[dict[st
             row |= dict.fromkeys(("above_shuffled", "below_shuffled"))
         row |= {"num_orders": len(shuffles.orders), "exact": shuffles.exact, "least_p_value": shuffles.least}
         row["benchmark_correlation"], row["benchmark_p_value"] = benchmark[metric, method]
+        row["interval_note"] = "; ".join(filter(None, [notes[i], *missing])) or None
         rows.append(row | {"note": shuffles.note()})
     return rows

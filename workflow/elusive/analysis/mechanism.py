@@ -36,11 +36,11 @@ import polars as pl
 import pyarrow as pa
 
 from elusive import logs
-from elusive.analysis.distributions import Sample
+from elusive.analysis.distributions import LEAST_ITEMS, Sample, interval_notes
 from elusive.analysis.metrics import FilePath
 from elusive.analysis.statistics import drawing_units
 from elusive.errors import ElusiveError
-from elusive.tables import SCHEMAS, read_metadata, read_table, write_csv, write_table
+from elusive.tables import read_metadata, read_table, whole_schema, write_csv, write_table
 
 logger = logs.get(__name__)
 
@@ -116,10 +116,18 @@ def item_quantities(choices: pl.DataFrame, correlations: pl.DataFrame) -> pl.Dat
     return items.join(drop, on="item", how="left", maintain_order="left")
 
 
-def _intervals(values: np.ndarray, units: np.ndarray | None) -> dict[str, list[float | None]]:
-    """Means of the columns of ``values`` [items, columns] and their intervals, None where undefined."""
-    found = zip(("", "_low", "_high"), Sample.of(values, units).mean_interval(), strict=True)
-    return {bound: [None if v != v else float(v) for v in column] for bound, column in found}
+def _intervals(values: np.ndarray, units: np.ndarray | None, name: str) -> list[dict[str, Any]]:
+    """The mean ``name`` of each column of ``values`` [items, columns], its interval, and why there is none.
+
+    None where undefined.
+    """
+    sample = Sample.of(values, units)
+    found = sample.mean_interval()
+    numbers = ([None if v != v else float(v) for v in column] for column in found)
+    columns = (name, f"{name}_low", f"{name}_high", "interval_note")
+    return [
+        dict(zip(columns, row, strict=True)) for row in zip(*numbers, interval_notes(sample, found[1]), strict=True)
+    ]
 
 
 def tied(values: np.ndarray) -> np.ndarray:
@@ -165,23 +173,26 @@ def rank_influence(first: np.ndarray, second: np.ndarray) -> tuple[float, np.nda
 
 def rank_association(
     first: np.ndarray, second: np.ndarray, units: np.ndarray | None
-) -> tuple[float | None, float | None, float | None]:
-    """Spearman's correlation of two columns [items] over the items that have both, and its interval.
+) -> tuple[float | None, float | None, float | None, str | None]:
+    """Spearman's correlation of two columns [items] over the items that have both, its interval, and why there is none.
 
     ``units`` [items] are equal for items drawn together. None where it is undefined.
     """
     known = ~(np.isnan(first) | np.isnan(second))
     first, second = tied(first[known]), tied(second[known])
-    if len(first) < 4 or np.ptp(first) == 0 or np.ptp(second) == 0:
-        return None, None, None
+    if len(first) < 4:
+        return None, None, None, f"an interval needs {LEAST_ITEMS} items with a value, here {len(first)}"
+    if np.ptp(first) == 0 or np.ptp(second) == 0:
+        return None, None, None, "all values are equal: no correlation"
     rho, influence = rank_influence(first, second)
     sample = Sample.of(influence[:, None], None if units is None else units[known])
     with np.errstate(divide="ignore", invalid="ignore"):
         error = float(np.sqrt(sample.variance(sample.residual(sample.values)))[0])
         half = float(sample.student[0]) * error / (1 - rho**2) if abs(rho) < 1 else np.nan
     if not np.isfinite(half):
-        return rho, None, None
-    return rho, float(np.tanh(np.arctanh(rho) - half)), float(np.tanh(np.arctanh(rho) + half))
+        (note,) = interval_notes(sample, np.array([np.nan]))
+        return rho, None, None, note if abs(rho) < 1 else "a correlation of 1 or -1 has no interval"
+    return rho, float(np.tanh(np.arctanh(rho) - half)), float(np.tanh(np.arctanh(rho) + half)), None
 
 
 def _groups(values: np.ndarray, factor: str) -> np.ndarray:
@@ -212,13 +223,10 @@ def mechanism(inputs: Inputs, items: FilePath | None = None) -> tuple[list[dict[
     units = drawing_units(found, items)
     about = {"family": family, "benchmark": benchmark}
 
-    means = _intervals(found.select(pl.col(MEANS).cast(pl.Float64).fill_null(np.nan)).to_numpy(), units)
+    means = _intervals(found.select(pl.col(MEANS).cast(pl.Float64).fill_null(np.nan)).to_numpy(), units, "value")
     rows = []
     for i, name in enumerate(MEANS):
-        rows.append(
-            {**about, "quantity": name, "num_items": found[name].count(), "num_models": num_models}
-            | {f"value{bound}": values[i] for bound, values in means.items()}
-        )
+        rows.append({**about, "quantity": name, "num_items": found[name].count(), "num_models": num_models} | means[i])
     needed = ["flops", "log_p_vocab_correct", "log_p_vocab_incorrect", "p_choices_correct"]
     metrics = pl.from_arrow(read_table(inputs.metrics, "metrics", needed)).filter(pl.col("flops") > 0)
     mass = metrics["log_p_vocab_correct"].to_numpy() / np.log(10)
@@ -228,12 +236,14 @@ def mechanism(inputs: Inputs, items: FilePath | None = None) -> tuple[list[dict[
     }
     for name in SPREADS:
         value = spread_at_fixed_mass(mass, seen[name]) if len(mass) else None
-        rows.append({**about, "quantity": name, "num_items": len(found), "num_models": num_models, "value": value})
+        row = {**about, "quantity": name, "num_items": len(found), "num_models": num_models, "value": value}
+        rows.append(row | {"interval_note": "over items and checkpoints together: no interval"})
     drop = _numbers(found, "drop")
     for factor in FACTORS:
         values = _numbers(found, factor)
         known = int((~np.isnan(values + drop)).sum())
-        ends = zip(("value", "value_low", "value_high"), rank_association(values, drop, units), strict=True)
+        names = ("value", "value_low", "value_high", "interval_note")
+        ends = zip(names, rank_association(values, drop, units), strict=True)
         key = {**about, "quantity": f"drop_with_{factor}", "num_items": known, "num_models": num_models}
         rows.append(key | dict(ends))
     return rows, list(_drops(found, units, about | {"num_models": num_models}))
@@ -251,14 +261,14 @@ def _drops(found: pl.DataFrame, units: np.ndarray | None, about: Mapping[str, An
         groups = _groups(np.where(np.isnan(drop), np.nan, values), factor)
         for group in range(groups.max(initial=-1) + 1):
             rows = groups == group
-            interval = _intervals(drop[rows, None], None if units is None else units[rows])
+            (interval,) = _intervals(drop[rows, None], None if units is None else units[rows], "drop")
             yield {
                 **about,
                 "factor": factor,
                 "group": group,
                 "level": float(values[rows].mean()),
                 "num_items": int(rows.sum()),
-                **{f"drop{bound}": column[0] for bound, column in interval.items()},
+                **interval,
             }
 
 
@@ -285,7 +295,7 @@ def write_mechanism(
     outputs = {"mechanism": (mechanism_parquet, mechanism_csv), "mechanism_drops": (drops_parquet, drops_csv)}
     for name, rows in tables.items():
         rows.sort(key=lambda row: (row["family"], row["benchmark"]))
-        table = pa.Table.from_pylist(rows, SCHEMAS[name])
+        table = pa.Table.from_pylist(rows, whole_schema(name))
         write_table(table, outputs[name][0], name)
         write_csv(table, outputs[name][1])
     logger.info("mechanism: %d families × benchmarks", len(inputs))

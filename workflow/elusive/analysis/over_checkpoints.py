@@ -22,7 +22,7 @@ from elusive.analysis.resampling import resample
 from elusive.analysis.shuffles import Shuffles
 from elusive.analysis.statistics import drawing_units
 from elusive.errors import ElusiveError
-from elusive.tables import SCHEMAS, read_metadata, read_table, write_csv, write_table
+from elusive.tables import read_metadata, read_table, whole_schema, write_csv, write_table
 
 logger = logs.get(__name__)
 
@@ -66,7 +66,7 @@ def write_over_checkpoints(
             for row in found[key][name]
         ]
         parquet, csv = outputs[name]
-        write_table(pa.Table.from_pylist(lines, SCHEMAS[name]), parquet, name, {"level": 0.95})
+        write_table(pa.Table.from_pylist(lines, whole_schema(name)), parquet, name, {"level": 0.95})
         write_csv(read_table(parquet, name), csv)
     chosen = sum(row["recommended"] for tables in found.values() for row in tables["predictability"])
     logger.info("%d families × benchmarks, %d scores recommended", len(found), chosen)

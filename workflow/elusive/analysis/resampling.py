@@ -122,6 +122,16 @@ def resample(
     return Resampled(x, runs, metrics, signed, full, partitions, shuffles, shuffled, means)
 
 
+def missing_partitions(family: Resampled) -> list[str]:
+    """Why there are no intervals over checkpoints, or over models."""
+    reasons = {
+        "checkpoints": f"intervals over checkpoints need {LEAST_CHECKPOINTS}, here {len(family.x)}",
+        "models": f"intervals over models need {LEAST_MODELS}, with {LEAST_LEFT} checkpoints left without any one of "
+        f"them, here {family.num_runs}",
+    }
+    return [reason for name, reason in reasons.items() if name not in family.partitions]
+
+
 def mean_correlations(
     shuffles: Shuffles, columns: Sequence[tuple[np.ndarray, bool]]
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
