@@ -33,6 +33,9 @@ rule all:
         DATA_DICTIONARY,
         [path for table in [*TABLES, *FORECAST_TABLES] for path in get_table(table).values()],
         expand(FORECAST_ITEMS, family=REGISTRY.forecast_families, benchmark=REGISTRY.benchmarks),
-        get_all_logprobs(),
+        get_wanted_logprobs,
         get_figure_files("png"),
         get_figure_files("pdf"),
+
+
+remember_signatures()

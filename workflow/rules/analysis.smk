@@ -231,7 +231,6 @@ rule scores:
 
 rule audit:
     input:
-        logprobs=get_member_logprobs(),
         metrics=expand(METRICS, family=REGISTRY.families, benchmark=REGISTRY.benchmarks),
         items_table=expand(ITEMS, benchmark=REGISTRY.benchmarks),
         means=get_table("means")["parquet"],
@@ -246,6 +245,7 @@ rule audit:
         "../../envs/elusive.yaml"
     params:
         code=get_code("audit"),
+        logprobs=get_logprobs_place,
         families=get_described_families(),
         benchmarks=list(REGISTRY.benchmarks),
     message:

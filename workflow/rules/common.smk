@@ -42,6 +42,9 @@ if REGISTRY.left_out and workflow.is_main_process:
     )
 
 
+include: "lookups/runs.smk"
+
+
 wildcard_constraints:
     model="[^/]+",
     checkpoint="[^/]+",
@@ -85,51 +88,6 @@ def get_identities(paths):
     return [files.identity(path) for path in paths]
 
 
-def prepare_run():
-    """Settings that Snakemake has only after it has read the Snakefile; functions that look up inputs call this.
-
-    What `--rerun-incomplete` does is safe here: outputs appear complete or not at all. And a run that does jobs takes
-    away the lock of one that was killed, and lets its jobs see how it goes on.
-    """
-    workflow.dag_settings.force_incomplete = True
-    if workflow.executor_plugin and workflow.is_main_process and not workflow.dryrun and not workflow.touch:
-        follow_run()
-
-
-@functools.cache
-def follow_run():
-    home = Path(workflow.persistence.path)
-    for said in runs.release_locks(home):
-        logger.warning(said)
-    runs.follow(home, get_locks, is_run_ending, count_pending_items, local=workflow.local_exec)
-
-
-def get_locks():
-    # Snakemake makes no more known of its locks than whether there are any.
-    return list(getattr(workflow.persistence, "_lockfile", {}).values())
-
-
-@functools.cache
-def get_items_jobs():
-    # In a workflow that imports this one, its name comes before the rule's.
-    return [job for job in workflow.dag.needrun_jobs() if job.rule.name.endswith("items")]
-
-
-def count_pending_items():
-    """How many items tables this run has still to make; None before it has begun."""
-    if workflow.scheduler is None:
-        return None
-    failed = workflow.scheduler.failed
-    return sum(not workflow.dag.finished(job) and job not in failed for job in get_items_jobs())
-
-
-def is_run_ending():
-    """Whether the run starts no more jobs, since one has failed or somebody has asked for its end."""
-    scheduler = workflow.scheduler
-    failed = scheduler and scheduler.failed and not scheduler.keepgoing
-    return bool(failed or getattr(scheduler, "_user_kill", None))
-
-
 def get_benchmark_labels():
     return [benchmark.label for benchmark in REGISTRY.benchmarks.values()]
 
@@ -169,9 +127,18 @@ def get_all_checkpoints():
     return [checkpoint for model in REGISTRY.models.values() for checkpoint in model.checkpoints]
 
 
-def get_all_logprobs(benchmarks=None):
+def get_all_logprobs():
     return [
         LOGPROBS.format(model=checkpoint.model, checkpoint=checkpoint.name, benchmark=benchmark)
         for checkpoint in get_all_checkpoints()
-        for benchmark in benchmarks or REGISTRY.benchmarks
+        for benchmark in REGISTRY.benchmarks
     ]
+
+
+def get_logprobs_place(wildcards, input):
+    """LOGPROBS where the rule's items are, for scripts that read what the metrics among their inputs are made of.
+
+    To name every table as an input of every rule that reads it takes Snakemake most of its time in a large study.
+    """
+    items = input.items_table if isinstance(input.items_table, str) else input.items_table[0]
+    return str(get_results(items, ITEMS) / Path(*Path(LOGPROBS).parts[1:]))

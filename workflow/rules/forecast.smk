@@ -6,7 +6,8 @@ include: "lookups/forecast.smk"
 
 rule forecast:
     input:
-        logprobs=get_forecast_logprobs,
+        metrics=expand(METRICS, family=REGISTRY.forecast_families, allow_missing=True),
+        logprobs=get_group_logprobs,
         items_table=ITEMS,
     output:
         **get_forecast_parts(),
@@ -20,6 +21,7 @@ rule forecast:
         "../../envs/elusive.yaml"
     params:
         code=get_code("forecast"),
+        logprobs=get_logprobs_place,
         families=get_forecast_families(),
         groups=get_groups(),
         parts=[*FORECAST_PARTS, "probabilities"],

@@ -6,7 +6,6 @@ include: "lookups/report.smk"
 
 rule drilldown:
     input:
-        logprobs=get_drilldown_logprobs,
         items_table=ITEMS,
         correlations=expand(CORRELATIONS, family=get_plotted_families(), allow_missing=True),
         probabilities=expand(FORECAST_ITEMS, family=get_plotted_families(), allow_missing=True),
@@ -21,6 +20,7 @@ rule drilldown:
         "../../envs/elusive.yaml"
     params:
         code=get_code("drilldown"),
+        logprobs=get_logprobs_place,
         label=get_benchmark_label,
         families=list(get_plotted_families()),
         members={name: get_described_families()[name] for name in get_plotted_families()},
@@ -36,7 +36,7 @@ rule report:
         **{name: get_table(name)["parquet"] for name in REPORT_TABLES},
         **get_report_forecasts(),
         items_table=expand(ITEMS, benchmark=REGISTRY.benchmarks),
-        logprobs=get_all_logprobs([next(iter(REGISTRY.benchmarks))]),
+        logprobs=get_first_logprobs(),
         drilldowns=expand(DRILLDOWN, benchmark=REGISTRY.benchmarks),
         pngs=get_figure_files("png"),
         captions=get_figure_files("txt"),

@@ -6,14 +6,20 @@ from elusive.forecast.cells import write_cells
 
 if __name__ == "__main__":
     with logs.to_file(snakemake.log[0]):
-        families, parts = snakemake.params.families, snakemake.params.parts
+        families, parts, groups = snakemake.params.families, snakemake.params.parts, snakemake.params.groups
+        benchmark = snakemake.wildcards.benchmark
+        described = [about for own in (*families.values(), *groups.values()) for about in own]
+        members = {(about["model"], about["checkpoint"]) for about in described if about["flops"] > 0}
         files = [snakemake.output[part] for part in parts]
         write_cells(
-            logprobs=snakemake.input.logprobs,
+            logprobs=[
+                snakemake.params.logprobs.format(model=model, checkpoint=checkpoint, benchmark=benchmark)
+                for model, checkpoint in sorted(members)
+            ],
             items=snakemake.input.items_table,
             families=families,
-            groups=snakemake.params.groups,
-            benchmark=snakemake.wildcards.benchmark,
+            groups=groups,
+            benchmark=benchmark,
             targets=[Target(*target) for target in snakemake.params.targets],
             metrics=snakemake.params.metrics,
             draws=snakemake.params.draws,

@@ -62,7 +62,10 @@ def get_groups():
     }
 
 
-def get_forecast_logprobs(wildcards):
-    described = [*get_forecast_families().values(), *get_groups().values()]
-    members = {(about["model"], about["checkpoint"]) for group in described for about in group if about["flops"] > 0}
-    return [LOGPROBS.format(model=m, checkpoint=c, benchmark=wildcards.benchmark) for m, c in sorted(members)]
+def get_group_logprobs(wildcards):
+    """Of checkpoints to decide between that are in no family with forecasts: the others are inputs of the metrics."""
+    families = {(a["model"], a["checkpoint"]) for members in get_forecast_families().values() for a in members}
+    members = {(about["model"], about["checkpoint"]) for group in get_groups().values() for about in group}
+    return [
+        LOGPROBS.format(model=m, checkpoint=c, benchmark=wildcards.benchmark) for m, c in sorted(members - families)
+    ]

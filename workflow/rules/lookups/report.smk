@@ -26,12 +26,13 @@ REPORT_TABLES = [
 ]
 
 
+def get_first_logprobs():
+    """A table of every checkpoint, in a family or not, for what it says of the checkpoint."""
+    first = next(iter(REGISTRY.benchmarks))
+    return [LOGPROBS.format(model=c.model, checkpoint=c.name, benchmark=first) for c in get_all_checkpoints()]
+
+
 def get_report_forecasts():
     """Tables of forecasts that the report reads, by name."""
     unread = ("choice_means", "item_subset_members")
     return {name: get_table(name)["parquet"] for name in FORECAST_TABLES if name not in unread}
-
-
-def get_drilldown_logprobs(wildcards):
-    members = {(c.model, c.name) for name in get_plotted_families() for c in REGISTRY.families[name].members}
-    return [LOGPROBS.format(model=m, checkpoint=c, benchmark=wildcards.benchmark) for m, c in sorted(members)]
