@@ -41,12 +41,12 @@ def judged():
     result = {}
     for name, truth in (("moving", Truth()), ("null", NULL)):
         rows = {key: [] for key in ("error", "last", "mean3", "p_error", "p_last", "item", "item_last", "item_last3")}
-        inside = {level: [] for level in LEVELS}
+        inside = {(metric, level): [] for metric in ("accuracy", "p_choices_correct") for level in LEVELS}
         kernels = []
         for seed in range(40):
             scores = generate(seed, truth)
             law, train, targets, found = forecasts(scores, seed=seed)
-            kernels.append([getattr(law.margins.kernel, p) for p in ("vn", "vd", "vw", "LN", "LD")])
+            kernels.append([getattr(law.margins.kernel, p) for p in ("vn", "vd", "vw", "ve", "LN", "LD")])
             kernels[-1].append(law.margins.path.c)
             seen, known = scores.metrics(), train.metrics()
             for row, forecast in zip(targets, found, strict=True):
@@ -64,12 +64,16 @@ def judged():
                     ("item_last3", known["accuracy"][-3:].mean(axis=0)),
                 ):
                     rows[key].append(((guess - seen["accuracy"][row]) ** 2).mean())
-                for level, (low, high) in LEVELS.items():
-                    ends = np.quantile(draws, [low, high], method="hazen")
-                    inside[level].append(ends[0] <= truth_here <= ends[1])
+                for metric, level in inside:
+                    low, high = np.quantile(forecast.draws[metric], LEVELS[level], method="hazen")
+                    inside[metric, level].append(low <= seen[metric][row].mean() <= high)
         result[name] = {key: float(np.mean(values)) for key, values in rows.items()}
-        result[name] |= {f"inside{level}": float(np.mean(values)) for level, values in inside.items()}
+        result[name] |= {key: float(np.mean(values)) for key, values in inside.items()}
         result[name]["kernel"] = np.median(kernels, axis=0)
+        for metric in ("accuracy", "p_choices_correct"):
+            print(name, metric, "inside 50/80/95 %:", *(f"{result[name][metric, level]:.2f}" for level in LEVELS))
+        numbers = {key: np.round(value, 4).tolist() for key, value in result[name].items() if isinstance(key, str)}
+        print(name, numbers)
     return result
 
 
@@ -85,15 +89,17 @@ def test_errors_on_the_known_truth(judged):
 
 
 def test_coverage_on_the_known_truth(judged):
-    assert 0.45 <= judged["moving"]["inside50"] <= 0.68
-    assert 0.74 <= judged["moving"]["inside80"] <= 0.94
-    assert 0.88 <= judged["moving"]["inside95"] <= 1
+    for metric in ("accuracy", "p_choices_correct"):
+        inside = {level: judged["moving"][metric, level] for level in LEVELS}
+        assert 0.45 <= inside[50] <= 0.68 and 0.74 <= inside[80] <= 0.94 and 0.88 <= inside[95] <= 1, (metric, inside)
 
 
 def test_fitted_numbers_on_the_known_truth(judged):
-    vn, vd, vw, length_n, length_d, c = judged["moving"]["kernel"]
+    vn, vd, vw, ve, length_n, length_d, c = judged["moving"]["kernel"]
     # Scales of items absorb a factor of about 1.4, common to all variances.
     assert [vn, vd, vw] == pytest.approx([0.21, 0.37, 0.83], rel=0.3)
+    # Noise is to wandering as in the truth.
+    assert ve / vw == pytest.approx(0.15 / 0.4, rel=0.2)
     assert [length_n, length_d] == pytest.approx([0.72, 0.56], rel=0.2)
     assert c == pytest.approx(0.05, rel=0.3)
 
@@ -101,7 +107,9 @@ def test_fitted_numbers_on_the_known_truth(judged):
 def test_where_nothing_moves_it_is_no_worse_than_the_last_value(judged):
     found = judged["null"]
     assert found["error"] <= 1.1 * found["last"]
-    assert 0.75 <= found["inside80"] <= 0.95
+    assert [found["error"], found["last"], found["mean3"]] == pytest.approx([0.019, 0.023, 0.021], abs=0.003)
+    inside = [found["accuracy", level] for level in LEVELS]
+    assert inside == pytest.approx([0.57, 0.86, 0.98], abs=0.1) and 0.75 <= inside[1] <= 0.95
     assert found["item"] == pytest.approx(0.097, abs=0.004)
 
 
