@@ -1,9 +1,11 @@
 """What the workflow costs Snakemake itself: parsing, building the DAG, and running every job with an empty body.
 
     python tests/benchmarks/dag.py [--configfile workflow/presets/paper.yaml] [--batches each] [--cores 2] [--no-run]
+    python tests/benchmarks/dag.py --grid 350 10 --no-run
 
-Prints CPU seconds, wall seconds and the largest resident set. For the run, the rules of a copy of the repository make
-their outputs and nothing else: what is measured is scheduling, not scoring.
+A grid is a study of so many models of the hub with so many checkpoints each, on nine benchmarks, in a family of all and
+one of every tenth model. Prints CPU seconds, wall seconds and the largest resident set. For the run, the rules of a
+copy of the repository make their outputs and nothing else: what is measured is scheduling, not scoring.
 """
 
 from __future__ import annotations
@@ -29,6 +31,30 @@ from runs import copy_repository  # noqa: E402
 BODY = re.compile(r"^(?P<indent> +)(?:shell|script):\n(?:(?P=indent) +.*\n)+", re.MULTILINE)
 #: Outputs with a suffix are files, the others directories.
 EMPTY = 'for path in {output}; do case "${{path##*/}}" in *.*) : > "$path" ;; *) mkdir -p "$path" ;; esac; done'
+
+
+def grid(models: int, checkpoints: int) -> dict:
+    """The configuration of a grid of models of the hub."""
+    steps = [f"step{1000 * number}" for number in range(1, checkpoints + 1)]
+    common = {"source": "hub", "parameters": 10**7, "tokens_per_step": 10**6, "checkpoints": steps}
+    names = [f"grid{number % 10}-{number}" for number in range(models)]
+    benchmarks = (
+        "arc_easy",
+        "arc_challenge",
+        "hellaswag",
+        "mmlu",
+        "openbookqa",
+        "piqa",
+        "sciq",
+        "social_iqa",
+        "winogrande",
+    )
+    return {
+        "models": [{"name": name, "repo": f"somebody/{name}"} | common for name in names],
+        "families": [{"name": "all", "members": ["*/*"]}]
+        + [{"name": f"tenth{digit}", "members": [f"grid{digit}-*/*"]} for digit in range(10)],
+        "benchmarks": [{"name": name} for name in benchmarks],
+    }
 
 
 def empty_bodies(repository: Path) -> int:
@@ -64,6 +90,7 @@ def main() -> None:
     """Measure what the command line asks for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--configfile", type=Path, default=ROOT / "workflow" / "presets" / "paper.yaml")
+    parser.add_argument("--grid", type=int, nargs=2, metavar=("MODELS", "CHECKPOINTS"), help="instead of --configfile")
     parser.add_argument("--batches", choices=["all", "each"], help="replaces scoring.batches of the configuration")
     parser.add_argument("--cores", type=int, default=2)
     parser.add_argument("--scheduler", nargs="*", default=["--scheduler", "greedy", "--scheduler-subsample", "100"])
@@ -73,7 +100,7 @@ def main() -> None:
         repository = copy_repository(Path(temporary) / "repository")
         directory = Path(temporary) / "run"
         directory.mkdir()
-        config = yaml.safe_load(options.configfile.read_text())
+        config = grid(*options.grid) if options.grid else yaml.safe_load(options.configfile.read_text())
         if options.batches:
             config["scoring"] = config.get("scoring", {}) | {"batches": options.batches}
         (directory / "config.yaml").write_text(yaml.safe_dump(config))
