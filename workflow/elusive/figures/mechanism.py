@@ -21,6 +21,8 @@ FACTORS = {
 
 #: Benchmarks that have lines and names of their own; of more, only the cloud can be seen.
 _NAMED = 16
+#: Letters in a line of a name, and the height of a line by that of a panel.
+_WRAP, _LINE = 16, 0.06
 
 
 def _tidy(drops: pd.DataFrame, benchmarks: Sequence[Benchmark], families: Mapping[str, str]) -> pd.DataFrame:
@@ -52,18 +54,32 @@ def _breaks(limits: tuple[float, float]) -> list[float]:
     return [step * k for k in range(math.ceil(limits[0] / step), math.floor(limits[1] / step) + 1)]
 
 
-def _ends(frame: pd.DataFrame) -> pd.DataFrame:
-    """The right end of every benchmark's line, where its name stands; names closer than they are high move apart."""
+def _names(frame: pd.DataFrame) -> pd.DataFrame:
+    """Where each benchmark's name stands, in a column at the right of its panel, and the end of its line.
+
+    Names are in the order of the lines' ends (``level``, ``drop``), at ``place`` and ``height``, none nearer to the next
+    than it is high.
+    """
     ends = frame.sort_values("level", kind="stable").groupby(["family", "factor", "benchmark"], observed=True).tail(1)
-    reach = frame["drop"].max() - min(frame["drop"].min(), 0)
+    if ends["drop"].isna().all():
+        return ends.assign(height=0.0, place=0.0, text="")
+    low, high = np.nanmin(frame[["drop", "drop_low"]]), np.nanmax(frame[["drop", "drop_high"]])
+    line = _LINE * (max(high, 0.0) - min(low, 0.0))
     parts = []
-    for _, own in ends.groupby(["family", "factor"], observed=True):
+    for (_, factor), own in ends.dropna(subset="drop").groupby(["family", "factor"], observed=True):
         own = own.sort_values("drop", kind="stable")
+        texts = style.wrap(own["benchmark"].tolist(), _WRAP)
         heights = own["drop"].to_numpy(copy=True)
+        lines = np.array([text.count("\n") + 1 for text in texts])
         for i in range(1, len(heights)):
-            heights[i] = max(heights[i], heights[i - 1] + 0.055 * reach)
-        parts.append(own.assign(drop=heights - (heights - own["drop"].to_numpy()).mean()))
-    return pd.concat(parts) if parts else ends
+            heights[i] = max(heights[i], heights[i - 1] + line * (lines[i] + lines[i - 1]) / 2)
+        heights -= (heights - own["drop"].to_numpy()).mean()
+        heights -= max(heights[-1] - high, 0.0)
+        heights += max(low - heights[0], 0.0)
+        levels = frame.loc[frame["factor"] == factor, "level"]
+        place = levels.max() + 0.08 * (np.ptp(levels) or 1.0)
+        parts.append(own.assign(height=heights, place=place, text=[" " + text.replace("\n", "\n ") for text in texts]))
+    return pd.concat(parts)
 
 
 def plot(drops: pd.DataFrame, benchmarks: Sequence[Benchmark], families: Mapping[str, str]) -> p9.ggplot:
@@ -82,14 +98,18 @@ def plot(drops: pd.DataFrame, benchmarks: Sequence[Benchmark], families: Mapping
             "family", "factor", scales="free_x", labeller=p9.labeller(rows=lambda label: style.wrap([label], 24)[0])
         )
         + p9.labs(x="mean of the group of items", y="correlation lost at p_choices")
-        + p9.scale_x_continuous(breaks=_breaks, expand=(0.04, 0, 0.26 if few else 0.04, 0))
+        + p9.scale_x_continuous(breaks=_breaks, expand=(0.04, 0, 0.3 if few else 0.04, 0))
         + style.theme(style.PAGE_WIDTH, 0.8 + (2.1 if few else 1.5) * len(families))
         + p9.theme(strip_text_y=p9.element_text(size=7, rotation=270), strip_text_x=p9.element_text(size=7))
     )
     if few:
-        ends = _ends(frame)
-        ends = ends.assign(text="  " + pd.Series(style.wrap(ends["benchmark"].tolist(), 60), index=ends.index))
-        figure += p9.geom_text(p9.aes(label="text"), data=ends, ha="left", va="center", size=5.5, color="#222222")
+        names = _names(frame)
+        figure += p9.geom_segment(
+            p9.aes(xend="place", yend="height"), data=names, size=0.25, linetype="dotted", color="#777777"
+        )
+        figure += p9.geom_text(
+            p9.aes("place", "height", label="text"), data=names, ha="left", va="center", size=5.5, color="#222222"
+        )
     return figure
 
 
