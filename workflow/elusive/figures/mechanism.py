@@ -57,8 +57,8 @@ def _breaks(limits: tuple[float, float]) -> list[float]:
 def _names(frame: pd.DataFrame) -> pd.DataFrame:
     """Where each benchmark's name stands, in a column at the right of its panel, and the end of its line.
 
-    Names are in the order of the lines' ends (``level``, ``drop``), at ``place`` and ``height``, none nearer to the next
-    than it is high.
+    Names are in the order of the lines' ends (``level``, ``drop``), at ``place`` and ``height``, none nearer to the
+    next than it is high.
     """
     ends = frame.sort_values("level", kind="stable").groupby(["family", "factor", "benchmark"], observed=True).tail(1)
     if ends["drop"].isna().all():
