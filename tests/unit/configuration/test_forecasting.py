@@ -37,7 +37,7 @@ def test_the_default_configuration_has_targets_beyond_every_family(config):
         last = registry.families[found.family].members[-1]
         assert 6.0 * found.parameters * found.tokens > 3 * last.flops
     first = registry.forecast.targets[0]
-    assert (first.parameters, first.tokens) == (2 * registry.models["ladder-d96"].parameters, 2 * 800 * 1024)
+    assert (first.parameters, first.tokens) == (2 * registry.models["ladder-d128"].parameters, 2 * 960 * 1024)
     assert registry.forecast_families == ["ladder", "ladder-data", "ladder-size"]
     properties = SCHEMA["$defs"]["forecast"]["properties"]
     assert DEFAULT["forecast"].keys() == properties.keys()
