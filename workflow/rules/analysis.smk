@@ -232,6 +232,7 @@ rule scores:
 rule audit:
     input:
         metrics=expand(METRICS, family=REGISTRY.families, benchmark=REGISTRY.benchmarks),
+        lost=get_lost_logprobs,
         items_table=expand(ITEMS, benchmark=REGISTRY.benchmarks),
         means=get_table("means")["parquet"],
     output:

@@ -136,9 +136,6 @@ def get_all_logprobs():
 
 
 def get_logprobs_place(wildcards, input):
-    """LOGPROBS where the rule's items are, for scripts that read what the metrics among their inputs are made of.
-
-    To name every table as an input of every rule that reads it takes Snakemake most of its time in a large study.
-    """
+    """LOGPROBS where the rule's items are, for scripts that read what the metrics among their inputs are made of."""
     items = input.items_table if isinstance(input.items_table, str) else input.items_table[0]
     return str(get_results(items, ITEMS) / Path(*Path(LOGPROBS).parts[1:]))

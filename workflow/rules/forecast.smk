@@ -7,6 +7,7 @@ include: "lookups/forecast.smk"
 rule forecast:
     input:
         metrics=expand(METRICS, family=REGISTRY.forecast_families, allow_missing=True),
+        lost=get_lost_logprobs,
         logprobs=get_group_logprobs,
         items_table=ITEMS,
     output:

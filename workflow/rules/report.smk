@@ -6,6 +6,7 @@ include: "lookups/report.smk"
 
 rule drilldown:
     input:
+        lost=get_lost_logprobs,
         items_table=ITEMS,
         correlations=expand(CORRELATIONS, family=get_plotted_families(), allow_missing=True),
         probabilities=expand(FORECAST_ITEMS, family=get_plotted_families(), allow_missing=True),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import heapq
-import time
 
 import pytest
 from hypothesis import given
@@ -24,7 +23,7 @@ def play(jobs: dict, cores: int, factor: float = 1.0, until: float = float("inf"
                 free -= job.threads
                 heapq.heappush(running, (now + factor * job.seconds, name))
         if seen:
-            seen.see({name for _, name in running}, now)
+            seen.see({name for _, name in running}, over.__contains__, now)
         if running[0][0] > until:
             return {name for _, name in running}
         now, name = heapq.heappop(running)
@@ -71,7 +70,22 @@ def test_a_factor_is_learnt_from_jobs_that_are_over():
     assert remaining.seconds(80.0) == pytest.approx(10 + 15)
     # Whoever takes longer than was expected is about to end.
     assert remaining.seconds(500.0) == pytest.approx(15)
-    assert remaining.seconds(500.0, finished=set(jobs)) == 0
+    remaining.see(set(), lambda job: True, 500.0)
+    assert remaining.seconds(500.0) == pytest.approx(15 * (120 + 470 * 2) / 180), "what has not begun is left"
+
+
+def test_a_job_that_has_failed_says_nothing_of_its_kind():
+    jobs = {i: Expected("train", 100.0) for i in range(3)}
+    remaining = Remaining(jobs, 1)
+    remaining.see({0}, lambda job: False, 0.0)
+    remaining.see(set(), lambda job: False, 1.0)
+    remaining.see(set(), lambda job: False, 2.0)
+    assert not remaining.timed and remaining.seconds(2.0) == 300
+    # It is tried again, and then seen at its end a moment before Snakemake says so.
+    remaining.see({0}, lambda job: False, 10.0)
+    remaining.see(set(), lambda job: False, 60.0)
+    remaining.see({1}, lambda job: job == 0, 61.0)
+    assert remaining.seconds(61.0) == pytest.approx(2 * 50)
 
 
 def test_a_chain_longer_than_pythons_stack():
@@ -107,18 +121,15 @@ def test_times_in_words(seconds, words):
 
 def follow(jobs: dict, steps: list[set], **how) -> list[str]:
     """What is said of a run whose running jobs are those of ``steps``, one after the other, and of none at the end."""
-    said, left = [], list(steps)
-    over: set = set()
+    said, left, over = [], list(steps), set()
 
     def running():
         now = left.pop(0) if left else set()
         over.update(*[step - now for step in steps[: len(steps) - len(left)]])
         return now
 
-    thread = tell(Remaining(jobs, 1), running, lambda: over, said.append, every=0.02, poll=0.005, **how)
-    until = time.monotonic() + 30
-    while thread.is_alive() and time.monotonic() < until:
-        time.sleep(0.01)
+    thread = tell(Remaining(jobs, 1), running, over.__contains__, said.append, every=0.02, poll=0.005, **how)
+    thread.join(30)
     assert not thread.is_alive()
     return said
 
@@ -137,3 +148,26 @@ def test_nothing_is_said_of_what_is_not_known():
     assert follow(jobs, steps, unsure=["score"]), "once a job has shown it"
     assert follow({"a": Expected("y", 600.0)}, [{"a"}] * 5, unsure=["y"]) == []
     assert follow({"a": Expected("x", 0.001)}, [{"a"}] * 3) == []
+
+
+def test_nothing_is_said_once_a_job_has_failed():
+    jobs = {"a": Expected("x", 600.0), "b": Expected("y", 60.0, waits=("a",))}
+    failed: list[str] = []
+    said = []
+
+    def running():
+        if len(said) > 2:
+            failed.append("a")
+        return {"a"} if not failed else set()
+
+    thread = tell(
+        Remaining(jobs, 1),
+        running,
+        lambda job: False,
+        said.append,
+        is_ending=lambda: bool(failed),
+        every=0.02,
+        poll=0.005,
+    )
+    thread.join(30)
+    assert not thread.is_alive() and len(said) == 3

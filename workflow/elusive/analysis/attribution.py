@@ -147,10 +147,13 @@ def decompose(paths: Sequence[_Path], units: np.ndarray | None) -> list[dict[str
         linear.append(
             share[:, None] + (drop - share[:, None] * drop[-1]) / mean[count] if known else np.full_like(drop, np.nan)
         )
-    for result, (_, low, high, _) in zip(results, _mean_intervals(linear, units), strict=True):
+    for result, (_, low, high, notes) in zip(results, _mean_intervals(linear, units), strict=True):
         # The total is all of itself, in every sample.
         whole = result["share"][-1]
         result["share_low"], result["share_high"] = np.r_[low[:-1], whole], np.r_[high[:-1], whole]
+        of_share = [f"share: {note}" if note else None for note in notes[:-1]] + [None]
+        own = zip(result["interval_note"], of_share, strict=True)
+        result["interval_note"] = np.array([note or other for note, other in own], dtype=object)
     return results
 
 

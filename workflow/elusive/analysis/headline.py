@@ -98,10 +98,13 @@ def family_headline(family: Resampled, units: np.ndarray | None) -> list[dict[st
         row: dict[str, Any] = {"metric": metric, "method": method, "num_items": items, "num_models": len(family.x)}
         row |= {"num_runs": family.num_runs, "nan_fraction": float(np.isnan(family.full[metric, method]).mean())}
         row |= {"mean": float(mean[i]), "mean_low": max(low[i], -1.0), "mean_high": min(high[i], 1.0)}
+        alike: list[str] = []
         for name in ("checkpoints", "models"):
             ends = (float("nan"), float("nan"))
             if partition := family.partitions.get(name):
                 ends = mean_interval(float(mean[i]), partition.means[metric, method], partition.sizes)
+                if np.isnan(ends[0]):
+                    alike.append(f"the mean is the same without any one of the {name}: no interval over them")
             row |= {f"mean_{name}_low": ends[0], f"mean_{name}_high": ends[1]}
         row["median"] = float(medians[i])
         if shuffles.conclusive:
@@ -114,6 +117,6 @@ def family_headline(family: Resampled, units: np.ndarray | None) -> list[dict[st
             row |= dict.fromkeys(("above_shuffled", "below_shuffled"))
         row |= {"num_orders": len(shuffles.orders), "exact": shuffles.exact, "least_p_value": shuffles.least}
         row["benchmark_correlation"], row["benchmark_p_value"] = benchmark[metric, method]
-        row["interval_note"] = "; ".join(filter(None, [notes[i], *missing])) or None
+        row["interval_note"] = "; ".join(filter(None, [notes[i], *missing, *alike])) or None
         rows.append(row | {"note": shuffles.note()})
     return rows

@@ -12,7 +12,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Collection, Hashable, Mapping, Set
+from collections.abc import Callable, Collection, Hashable, Mapping
 from dataclasses import dataclass, field
 
 #: Seconds of the jobs of a rule whose work does not grow much with the study, on the machine that the default run of
@@ -32,7 +32,7 @@ SECONDS = {
 OTHER = 4.0
 #: A process that loads torch, and FLOPs in a second of one core, there.
 START = 7.0
-FLOPS_PER_SECOND = {"train": 2.0e10, "score": 3.0e10}
+FLOPS_PER_SECOND = {"train": 2.0e10, "score": 1.5e10}
 #: Seconds of the loop of :func:`slowness` there.
 _LOOP = 0.020
 
@@ -75,6 +75,7 @@ class Remaining:
     cores: int
     slowness: float = 1.0
     _started: dict[Hashable, float] = field(default_factory=dict)
+    _left: dict[Hashable, float] = field(default_factory=dict)
     _ended: set[Hashable] = field(default_factory=set)
     _spent: dict[str, tuple[float, float]] = field(default_factory=dict)
 
@@ -83,26 +84,35 @@ class Remaining:
         """The kinds of which a job has ended."""
         return self._spent.keys()
 
-    def see(self, running: Collection[Hashable], now: float) -> None:
-        """Note the jobs that are ``running`` at ``now``: of those that were and are no more, the times are known."""
-        for job in self._started.keys() - set(running):
-            if job in self._ended or job not in self.jobs:
+    def see(self, running: Collection[Hashable], is_finished: Callable[[Hashable], bool], now: float) -> None:
+        """Note the jobs that are ``running`` at ``now``; of those that were and are finished, the times are known.
+
+        A job that is neither has failed, unless it is finished when this is called next; it may start again.
+        """
+        for job in self._started.keys() - set(running) - self._ended:
+            if job not in self.jobs:
                 continue
-            self._ended.add(job)
-            kind, asked = self.jobs[job].kind, self.jobs[job].seconds
-            took, expected = self._spent.get(kind, (0.0, 0.0))
-            self._spent[kind] = (took + now - self._started[job], expected + asked)
+            if is_finished(job):
+                self._ended.add(job)
+                kind, asked = self.jobs[job].kind, self.jobs[job].seconds
+                took, expected = self._spent.get(kind, (0.0, 0.0))
+                self._spent[kind] = (took + self._left.pop(job, now) - self._started[job], expected + asked)
+            elif job in self._left:
+                del self._left[job], self._started[job]
+            else:
+                self._left[job] = now
         for job in running:
             self._started.setdefault(job, now)
+            self._left.pop(job, None)
 
-    def seconds(self, now: float, finished: Collection[Hashable] = ()) -> float:
-        """Seconds until all jobs are done, of which those in ``finished`` are."""
+    def seconds(self, now: float) -> float:
+        """Seconds until all jobs are done."""
         took = sum(spent for spent, _ in self._spent.values())
         asked = sum(expected for _, expected in self._spent.values())
         overall = took / asked if asked else self.slowness
         left: dict[Hashable, float] = {}
         for name, job in self.jobs.items():
-            if name in self._ended or name in finished:
+            if name in self._ended:
                 continue
             spent, expected = self._spent.get(job.kind, (0.0, 0.0))
             seconds = job.seconds * (spent / expected if expected else overall)
@@ -144,16 +154,18 @@ def worded(seconds: float) -> str:
 def tell(
     remaining: Remaining,
     running: Callable[[], Collection[Hashable]],
-    finished: Callable[[], Set[Hashable]],
+    is_finished: Callable[[Hashable], bool],
     say: Callable[[str], None],
     *,
+    is_ending: Callable[[], bool] = lambda: False,
     unsure: Collection[str] = (),
     every: float = 60.0,
     poll: float = 1.0,
 ) -> threading.Thread:
     """Say how long the run is expected to take, and ``every`` so many seconds what is left, until all jobs are done.
 
-    ``running`` and ``finished`` give the jobs of which that is true now. Of kinds that are ``unsure``, such as scoring
+    ``running`` gives the jobs at work, ``is_finished`` says whether one is done, and ``is_ending`` whether one has
+    failed, after which nothing more is said. Of kinds that are ``unsure``, such as scoring
     on a graphics card, nothing is known before one of their jobs has ended, and nothing is said. A run of less than a
     minute is not worth a word. Returns the thread that does it.
     """
@@ -166,19 +178,18 @@ def tell(
         expected = remaining.seconds(start)
         if is_known() and expected >= every:
             say(f"This run is expected to take about {worded(expected)}.")
-        while True:
+        while not is_ending():
             time.sleep(poll)
             now = time.monotonic()
             # Who is asked is at work in another thread, and may not be in a state to answer.
             with contextlib.suppress(RuntimeError):
-                remaining.see(running(), now)
+                remaining.see(running(), is_finished, now)
             if now - said >= every:
                 said = now
-                over = finished()
-                if over >= remaining.jobs.keys():
+                if all(map(is_finished, remaining.jobs)):
                     return
-                if is_known():
-                    say(f"About {worded(remaining.seconds(now, over))} left, after {worded(now - start)}.")
+                if is_known() and not is_ending():
+                    say(f"About {worded(remaining.seconds(now))} left, after {worded(now - start)}.")
 
     thread = threading.Thread(target=follow, name="duration", daemon=True)
     thread.start()

@@ -38,23 +38,43 @@ def get_families_with_duplicates():
     return [family.name for family in REGISTRY.families.values() if family.allow_duplicates]
 
 
-def get_wanted_logprobs(wildcards):
-    """Log-likelihoods that nothing else asks for: of checkpoints in no family, and tables that have gone since.
+# Asked while this is read: later Snakemake has forgotten it. Paths of a workflow that is imported get their prefix after
+# functions of its inputs have run, which therefore cannot see what is there.
+IS_MAIN = workflow.modifier.is_main_snakefile()
 
-    The others are inputs of the metrics. Paths of a workflow that is imported get their prefix later than this looks.
+
+@functools.cache
+def is_analysed(benchmark):
+    return all(os.path.exists(METRICS.format(family=name, benchmark=benchmark)) for name in REGISTRY.families)
+
+
+def get_lost_logprobs(wildcards):
+    """Of the members of families, tables that have gone since the metrics were made of them, on one benchmark or all.
+
+    What reads behind the metrics does not name the others: to name every table as an input of every rule that reads it
+    takes Snakemake most of its time in a large study.
     """
-    if not workflow.modifier.is_main_snakefile():
-        return get_all_logprobs()
+    members = sorted({(c.model, c.name) for family in REGISTRY.families.values() for c in family.members})
+    asked = [wildcards.benchmark] if hasattr(wildcards, "benchmark") else REGISTRY.benchmarks
+    paths = [
+        LOGPROBS.format(model=model, checkpoint=name, benchmark=benchmark)
+        for benchmark in asked
+        if not IS_MAIN or is_analysed(benchmark)
+        for model, name in members
+    ]
+    return [path for path in paths if not (IS_MAIN and os.path.exists(path))]
+
+
+def get_wanted_logprobs(wildcards):
+    """Log-likelihoods that nothing else asks for: of checkpoints in no family, and tables that are lost."""
     members = {(c.model, c.name) for family in REGISTRY.families.values() for c in family.members}
-    others = [c for c in get_all_checkpoints() if (c.model, c.name) not in members]
-    wanted = []
-    for benchmark in REGISTRY.benchmarks:
-        is_made = all(os.path.exists(METRICS.format(family=name, benchmark=benchmark)) for name in REGISTRY.families)
-        for checkpoint in get_all_checkpoints() if is_made else others:
-            path = LOGPROBS.format(model=checkpoint.model, checkpoint=checkpoint.name, benchmark=benchmark)
-            if not is_made or not os.path.exists(path):
-                wanted.append(path)
-    return wanted
+    others = [
+        LOGPROBS.format(model=checkpoint.model, checkpoint=checkpoint.name, benchmark=benchmark)
+        for checkpoint in get_all_checkpoints()
+        if (checkpoint.model, checkpoint.name) not in members
+        for benchmark in REGISTRY.benchmarks
+    ]
+    return others + get_lost_logprobs(wildcards)
 
 
 def get_benchmark_logprobs(wildcards):

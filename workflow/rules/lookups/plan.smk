@@ -25,8 +25,8 @@ def check_budget():
 def get_expected_jobs():
     """What every job of this run is expected to take."""
     needed = list(workflow.dag.needrun_jobs())
-    paths = Paths(**get_plan_paths())
-    sizes = budget.sizes_of(REGISTRY, paths)
+    is_scoring = any(job.rule.name in REGISTRY.scoring_jobs for job in needed)
+    sizes = budget.sizes_of(REGISTRY, Paths(**get_plan_paths())) if is_scoring else {}
     for job in needed:
         kind, flops, known = job.rule.name, 0.0, job.wildcards_dict
         if kind == "train":
@@ -41,15 +41,17 @@ def get_expected_jobs():
 
 def follow_duration():
     """Say how long a run on this machine will take. A cluster starts jobs when it likes."""
-    if not workflow.local_exec:
+    if not workflow.local_exec or workflow.touch:
         return
     jobs = dict(get_expected_jobs())
-    # How fast a graphics card or a network is shows when a job has ended.
-    is_own = all(model.source == "ladder" for model in REGISTRY.scored_models) and REGISTRY.scoring["device"] != "cuda"
+    # How fast a graphics card or a network is shows when a job has ended; the ladder is small on any device.
+    is_on_cpu = REGISTRY.scoring["device"] in ("auto", "cpu")
+    is_own = is_on_cpu and all(model.source == "ladder" for model in REGISTRY.scored_models)
     duration.tell(
         duration.Remaining(jobs, workflow.cores or 1, duration.slowness()),
         running=lambda: list(workflow.scheduler.running) if workflow.scheduler else [],
-        finished=lambda: {job for job in jobs if workflow.dag.finished(job)},
+        is_finished=workflow.dag.finished,
+        is_ending=lambda: bool(workflow.scheduler and workflow.scheduler.failed) or is_run_ending(),
         say=logger.info,
         unsure=() if is_own else ("score", "download"),
     )
