@@ -71,7 +71,7 @@ def test_a_factor_is_learnt_from_jobs_that_are_over():
     # Whoever takes longer than was expected is about to end.
     assert remaining.seconds(500.0) == pytest.approx(15)
     remaining.see(set(), lambda job: True, 500.0)
-    assert remaining.seconds(500.0) == pytest.approx(15 * (120 + 470 * 2) / 180), "what has not begun is left"
+    assert remaining.seconds(500.0) == pytest.approx(5 * (120 + 440 * 2) / 60), "what has not begun is left"
 
 
 def test_a_job_that_has_failed_says_nothing_of_its_kind():
