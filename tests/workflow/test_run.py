@@ -144,6 +144,33 @@ def test_adding_a_benchmark_scores_only_it(copy_of_finished, small_config):
 
 
 @pytest.mark.slow
+def test_a_lost_table_is_made_again_for_whatever_reads_it(copy_of_finished):
+    """Audit, items to look at and forecasts read tables behind the metrics."""
+    table = "results/logprobs/small-d32/step2/winogrande.parquet"
+    for target, rule in (
+        ("results/tables/audit.csv", "audit"),
+        ("results/drilldown/winogrande.json", "drilldown"),
+        ("results/decisions/winogrande.parquet", "forecast"),
+    ):
+        asked = ("--rerun-triggers", "mtime", "--forcerun", rule, "--", target)
+        (copy_of_finished.directory / table).unlink(missing_ok=True)
+        planned = copy_of_finished.planned(*asked)
+        assert planned["score"] == planned["metrics"] == planned[rule] == 1, planned
+    copy_of_finished.succeed(*asked)
+    assert (copy_of_finished.directory / table).exists()
+    assert copy_of_finished.planned("--rerun-triggers", "mtime").keys().isdisjoint({"score"})
+
+
+@pytest.mark.slow
+def test_checkpoints_in_no_family_are_scored_on_every_benchmark(copy_of_finished, small_config):
+    small_config["families"] = small_config["families"][1:]
+    small_config["scoring"] = {"batches": "each", "checkpoints_per_job": 1}
+    copy_of_finished.configure(small_config)
+    scoring = {rule: count for rule, count in copy_of_finished.planned().items() if rule.startswith("score_")}
+    assert sum(scoring.values()) == 6 * len(small_config["benchmarks"]), scoring
+
+
+@pytest.mark.slow
 def test_a_new_scorer_version_rescores_everything(copy_of_finished, archive_path, tmp_path, small_config):
     clone = copy_repository(tmp_path / "newer")
     version = clone / "workflow/elusive/scoring/version.py"

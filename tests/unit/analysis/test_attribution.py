@@ -132,6 +132,16 @@ def test_what_is_nothing_for_every_item_has_an_interval_of_nothing():
     assert found["drop_low"][1] < found["drop_high"][1]
 
 
+def test_a_share_without_an_interval_says_why():
+    """One step makes the whole fall of every item, so that its share is 1 in every sample."""
+    fall = 0.5 + np.random.default_rng(3).normal(0, 0.1, 60)
+    (found,) = decompose([path(np.stack([np.full(60, 0.9), np.full(60, 0.9), np.full(60, 0.9), 0.9 - fall]))], None)
+    missing = np.isnan(found["share_low"])
+    assert missing.any() and np.isfinite(found["drop_low"]).all()
+    assert [note is not None for note in found["interval_note"]] == missing.tolist()
+    assert found["interval_note"][2] == "share: all values are equal: no interval of the mean"
+
+
 def test_paths_do_not_depend_on_each_other():
     generator = np.random.default_rng(8)
     values = [generator.uniform(-1, 1, (4, 40)) for _ in range(3)]

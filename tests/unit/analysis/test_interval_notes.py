@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
 import polars as pl
 import pytest
 
+from elusive.analysis.headline import family_headline
+from elusive.analysis.resampling import resample
+from score_tables import scores_of
 from synthetic_run import World
 
 #: Table -> the columns whose ends ``interval_note`` speaks of.
@@ -37,3 +41,16 @@ def test_a_missing_end_has_a_reason(shared_run, world, name):
     assert len(missing) + len(whole) == len(table) > 0
     if world == "few items":
         assert set(missing["interval_note"]) and "interval needs 10 items" in "".join(missing["interval_note"])
+
+
+def test_a_mean_that_no_checkpoint_changes_says_so():
+    """Every item follows compute exactly or against it, with any of the checkpoints left out."""
+    generator = np.random.default_rng(0)
+    rising = generator.random((1, 40, 4)) < 0.7
+    steps = np.arange(8)[:, None, None] * np.where(rising, 1.0, -1.0)
+    values = -60 + generator.normal(0, 5, (1, 40, 4)) + steps
+    family = resample(np.logspace(18, 22, 8), ["a", "b"] * 4, scores_of(values))
+    rows = [row for row in family_headline(family, None) if row["metric"] == "log_p_vocab_correct"]
+    (row,) = [row for row in rows if row["method"] == "spearman"]
+    assert np.isfinite(row["mean_low"]) and np.isnan(row["mean_checkpoints_low"])
+    assert "the mean is the same without any one of the checkpoints: no interval over them" in row["interval_note"]

@@ -23,7 +23,16 @@ from elusive.files import sha256_file
 from elusive.ladder import training
 from elusive.ladder.corpus import _save_tokenizer, train_tokenizer
 from elusive.ladder.loss import ROWS, linear_cross_entropy
-from elusive.ladder.training import AVERAGING_POWER, Optimizer, Windows, build_model, loss_of, train
+from elusive.ladder.training import (
+    AVERAGING_POWER,
+    HEAD_SIZE,
+    Optimizer,
+    Windows,
+    build_model,
+    heads_of,
+    loss_of,
+    train,
+)
 
 WORKFLOW = Path(__file__).parents[3] / "workflow"
 SPEC = {
@@ -104,6 +113,15 @@ def test_initial_weights_come_from_the_seed():
 
 
 # --- data order
+
+
+def test_every_width_has_heads_of_one_even_size():
+    for width in range(32, 4097, 16):
+        size, rest = divmod(width, heads_of(width))
+        assert rest == 0 and size % 2 == 0 and size >= HEAD_SIZE, width
+    assert [heads_of(width) for width in (32, 48, 64, 80, 96, 128, 528)] == [1, 1, 2, 2, 3, 4, 12]
+    model = build_model(300, 528, 1, 0)
+    assert torch.isfinite(model(input_ids=torch.arange(5)[None]).logits).all()
 
 
 def test_windows_overlap_by_the_token_to_predict():

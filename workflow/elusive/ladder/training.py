@@ -38,7 +38,7 @@ from elusive.ladder.muon import Muon
 
 logger = logs.get(__name__)
 
-#: A width has as many heads of one even size, at least this, as it can. Narrower ones learn later to look back.
+#: Narrower heads learn later to look back.
 HEAD_SIZE = 32
 MAX_LENGTH = 1024
 WARM_UP_STEPS = 32
@@ -49,6 +49,11 @@ VALIDATION_WINDOWS = 64
 TRAINING_VERSION = 3
 
 
+def heads_of(width: int) -> int:
+    """The most heads of one even size, at least :data:`HEAD_SIZE`; even, since rotary embeddings turn pairs."""
+    return next(n for n in range(max(width // HEAD_SIZE, 1), 0, -1) if width % (2 * n) == 0)
+
+
 def build_model(vocabulary: int, width: int, layers: int, seed: int) -> GPTNeoXForCausalLM:
     """A freshly initialised model; its number of parameters is :func:`ladder_parameters`."""
     torch.manual_seed(seed)
@@ -56,7 +61,7 @@ def build_model(vocabulary: int, width: int, layers: int, seed: int) -> GPTNeoXF
         vocab_size=vocabulary,
         hidden_size=width,
         num_hidden_layers=layers,
-        num_attention_heads=next(n for n in range(max(width // HEAD_SIZE, 1), 0, -1) if width % (2 * n) == 0),
+        num_attention_heads=heads_of(width),
         intermediate_size=4 * width,
         max_position_embeddings=MAX_LENGTH,
         rope_parameters={"rope_type": "default", "rope_theta": 10000.0, "partial_rotary_factor": 1.0},
