@@ -155,7 +155,7 @@ def test_a_lost_table_is_made_again_for_whatever_reads_it(copy_of_finished):
         asked = ("--rerun-triggers", "mtime", "--forcerun", rule, "--", target)
         (copy_of_finished.directory / table).unlink(missing_ok=True)
         planned = copy_of_finished.planned(*asked)
-        assert planned["score"] == planned["metrics"] == planned[rule] == 1, planned
+        assert planned["score"] == planned[rule] == 1 and "metrics" in planned, planned
     copy_of_finished.succeed(*asked)
     assert (copy_of_finished.directory / table).exists()
     assert copy_of_finished.planned("--rerun-triggers", "mtime").keys().isdisjoint({"score"})
