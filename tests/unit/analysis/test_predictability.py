@@ -20,7 +20,7 @@ from elusive.analysis.predictability import LEVEL, rank_scores
 from elusive.analysis.resampling import resample
 from elusive.analysis.shuffles import Shuffles
 from elusive.errors import ElusiveError
-from elusive.tables import SCHEMAS, read_table
+from elusive.tables import read_table, whole_schema
 from score_tables import random_run, scores_of, write_family
 
 SHUFFLED = Path(__file__).parents[2] / "benchmarks/shuffled_recommendations.py"
@@ -232,7 +232,7 @@ def test_tables_of_a_run(tmp_path):
     for name, (parquet, csv) in outputs.items():
         table = read_table(parquet, name)
         frames[name] = pl.from_arrow(table)
-        assert table.column_names == SCHEMAS[name].names
+        assert table.column_names == whole_schema(name).names
         assert pl.read_csv(csv, schema=frames[name].schema, infer_schema_length=None).equals(frames[name])
     headline, ranked = frames["headline"], frames["predictability"]
     present = [name for name in (*METRICS, *VARIANTS) if not name.endswith("pmi")]

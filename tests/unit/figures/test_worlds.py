@@ -41,6 +41,7 @@ def captions(
     return request.param, run, texts
 
 
+@pytest.mark.slow
 def test_captions_hold_in_every_world(captions: tuple[str, synthetic_run.SyntheticRun, dict[str, str]]) -> None:
     name, run, texts = captions
     assert len(texts) >= len(PER_BENCHMARK) + len(ALONE) - 1

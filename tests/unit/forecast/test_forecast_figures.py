@@ -74,6 +74,7 @@ def draw(run, folder, family="ladder", benchmark="sciq"):
     return single | overall
 
 
+@pytest.mark.slow
 def test_files_are_sound_and_the_same_twice(run, drawn, tmp_path):
     second = draw(run, tmp_path)
     for kind, paths in drawn.items():

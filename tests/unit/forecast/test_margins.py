@@ -291,6 +291,7 @@ print(hashlib.sha256(json.dumps(rows).encode()).hexdigest())
 """
 
 
+@pytest.mark.slow
 def test_results_do_not_depend_on_the_number_of_threads():
     root = Path(__file__).parents[3]
     found = set()

@@ -111,6 +111,7 @@ def shuffled(run, folder):
     return folder
 
 
+@pytest.mark.slow
 def test_the_order_of_items_and_files_changes_no_byte(run, tmp_path):
     """Rows of the items and logprobs tables, and the tables themselves, in any order give the same files."""
     folder = shuffled(run, tmp_path / "shuffled")

@@ -95,6 +95,7 @@ def test_the_audit_is_there_when_it_has_something_to_say(page: str, run: Synthet
     assert "findings of the audit" not in _text(page)
 
 
+@pytest.mark.slow
 def test_every_benchmark_family_and_figure_is_there(page: str, run: SyntheticRun) -> None:
     text = _text(page)
     for label in ["ARC-Easy", "MMLU", "SciQ", "WinoGrande", *run.families.values()]:
