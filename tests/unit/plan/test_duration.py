@@ -86,6 +86,8 @@ def test_a_job_that_has_failed_says_nothing_of_its_kind():
     remaining.see(set(), lambda job: False, 60.0)
     remaining.see({1}, lambda job: job == 0, 61.0)
     assert remaining.seconds(61.0) == pytest.approx(2 * 50)
+    # One that nobody saw at work is done nevertheless.
+    assert remaining.seconds(61.0, {2}.__contains__) == pytest.approx(50)
 
 
 def test_a_chain_longer_than_pythons_stack():

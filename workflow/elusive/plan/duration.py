@@ -34,7 +34,7 @@ OTHER = 4.0
 START = 7.0
 FLOPS_PER_SECOND = {"train": 2.0e10, "score": 1.5e10}
 #: Seconds of the loop of :func:`slowness` there.
-_LOOP = 0.020
+_LOOP = 0.0135
 
 
 @dataclass(frozen=True)
@@ -105,14 +105,14 @@ class Remaining:
             self._started.setdefault(job, now)
             self._left.pop(job, None)
 
-    def seconds(self, now: float) -> float:
-        """Seconds until all jobs are done."""
+    def seconds(self, now: float, is_finished: Callable[[Hashable], bool] = lambda job: False) -> float:
+        """Seconds until all jobs are done; a short one may be finished without ever having been seen at work."""
         took = sum(spent for spent, _ in self._spent.values())
         asked = sum(expected for _, expected in self._spent.values())
         overall = took / asked if asked else self.slowness
         left: dict[Hashable, float] = {}
         for name, job in self.jobs.items():
-            if name in self._ended:
+            if name in self._ended or is_finished(name):
                 continue
             spent, expected = self._spent.get(job.kind, (0.0, 0.0))
             seconds = job.seconds * (spent / expected if expected else overall)
@@ -189,7 +189,7 @@ def tell(
                 if all(map(is_finished, remaining.jobs)):
                     return
                 if is_known() and not is_ending():
-                    say(f"About {worded(remaining.seconds(now))} left, after {worded(now - start)}.")
+                    say(f"About {worded(remaining.seconds(now, is_finished))} left, after {worded(now - start)}.")
 
     thread = threading.Thread(target=follow, name="duration", daemon=True)
     thread.start()
