@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from elusive import files
+from elusive import files, tables
 from elusive.analysis.distributions import FURTHER
 from elusive.analysis.metrics import VARIANTS
 from elusive.errors import ElusiveError
@@ -343,3 +343,22 @@ def test_parts_are_row_groups_and_the_same_rows(tmp_path, table):
     with pytest.raises(ElusiveError, match="needs the columns"):
         write_parts(iter([parts[0], parts[1].drop_columns(["choice"])]), tmp_path / "new" / "bad.parquet", "logprobs")
     assert not list((tmp_path / "new").iterdir())
+
+
+def test_a_job_loads_pandas_only_if_it_asks_for_it(tmp_path, table):
+    """Arrow's conversions would load it, and know its values still once it is loaded."""
+    write_table(table, tmp_path / "t.parquet", "logprobs")
+    code = (
+        "import sys\n"
+        "import numpy as np, pyarrow as pa\n"
+        "from elusive.tables import read_table\n"
+        f"table = read_table({str(tmp_path / 't.parquet')!r}, 'logprobs')\n"
+        "table['choice'].to_numpy(), pa.array(np.arange(2)), pa.Table.from_pylist([{'a': 1}])\n"
+        "assert 'pandas' not in sys.modules\n"
+        "frame = table.to_pandas()\n"
+        "assert len(frame) == table.num_rows and 'pandas' in sys.modules\n"
+        "assert pa.array(frame['log_likelihood'] * np.nan).null_count == table.num_rows\n"
+    )
+    known = os.environ | {"PYTHONPATH": str(Path(tables.__file__).parents[1])}
+    done = subprocess.run([sys.executable, "-c", code], env=known, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

@@ -11,6 +11,7 @@ import hashlib
 import itertools
 import json
 import os
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,6 +22,32 @@ import pyarrow.parquet as pq
 
 from elusive.errors import ElusiveError
 from elusive.files import atomic_path
+
+
+class _NoPandas:
+    """A finder of modules that refuses pandas."""
+
+    @staticmethod
+    def find_spec(name: str, path: object = None, target: object = None) -> None:
+        if name == "pandas":
+            raise ImportError("not loaded to ask whether a value is one of its own")
+
+
+def _settle_pandas() -> None:
+    """Let Arrow ask now, in vain, whether there is pandas.
+
+    At its first conversion Arrow loads pandas only to know whether what it is given is a value of pandas. That is half
+    of what a short job takes. ``to_pandas`` loads it in any case, and Arrow knows it from then on.
+    """
+    if "pandas" not in sys.modules:
+        sys.meta_path.insert(0, _NoPandas)
+        try:
+            pa.array([0])
+        finally:
+            sys.meta_path.remove(_NoPandas)
+
+
+_settle_pandas()
 
 METADATA_KEY = b"elusive"
 

@@ -10,8 +10,22 @@ def prepare_run():
     away the lock of one that was killed, and lets its jobs see how it goes on.
     """
     workflow.dag_settings.force_incomplete = True
+    schedule_at_events()
     if workflow.executor_plugin and workflow.is_main_process and not workflow.dryrun and not workflow.touch:
         follow_run()
+
+
+def schedule_at_events():
+    """Let Snakemake look for jobs to start when a job has ended, and not by the clock as well.
+
+    To hold its limit of 100 starts a second it looks again a second after every look, and every job that ends begins
+    one more such chain: after a hundred jobs it looks a hundred times a second, which takes a core. Another limit, that
+    somebody asked for, stays.
+    """
+    settings = workflow.scheduling_settings
+    limit = settings and settings.max_jobs_per_timespan
+    if limit and (limit.max_jobs, limit.timespan) == (100, 1):
+        settings.max_jobs_per_timespan = None
 
 
 @functools.cache
