@@ -345,20 +345,45 @@ def test_parts_are_row_groups_and_the_same_rows(tmp_path, table):
     assert not list((tmp_path / "new").iterdir())
 
 
-def test_a_job_loads_pandas_only_if_it_asks_for_it(tmp_path, table):
-    """Arrow's conversions would load it, and know its values still once it is loaded."""
-    write_table(table, tmp_path / "t.parquet", "logprobs")
-    code = (
-        "import sys\n"
-        "import numpy as np, pyarrow as pa\n"
-        "from elusive.tables import read_table\n"
-        f"table = read_table({str(tmp_path / 't.parquet')!r}, 'logprobs')\n"
-        "table['choice'].to_numpy(), pa.array(np.arange(2)), pa.Table.from_pylist([{'a': 1}])\n"
-        "assert 'pandas' not in sys.modules\n"
-        "frame = table.to_pandas()\n"
-        "assert len(frame) == table.num_rows and 'pandas' in sys.modules\n"
-        "assert pa.array(frame['log_likelihood'] * np.nan).null_count == table.num_rows\n"
-    )
+def run_code(*lines: str) -> None:
     known = os.environ | {"PYTHONPATH": str(Path(tables.__file__).parents[1])}
-    done = subprocess.run([sys.executable, "-c", code], env=known, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", "\n".join(lines)], env=known, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_analysis_loads_pandas_only_if_it_asks_for_it(tmp_path, table):
+    """Arrow's conversions would load it, and know its series still once it is loaded."""
+    write_table(table, tmp_path / "t.parquet", "logprobs")
+    run_code(
+        "import sys",
+        "import numpy as np, pyarrow as pa",
+        "import elusive.analysis.metrics, elusive.analysis.choices",
+        "from elusive.tables import read_table",
+        f"table = read_table({str(tmp_path / 't.parquet')!r}, 'logprobs')",
+        "table['choice'].to_numpy(), pa.array(np.arange(2)), pa.Table.from_pylist([{'a': 1}])",
+        "assert 'pandas' not in sys.modules",
+        "frame = table.to_pandas()",
+        "assert len(frame) == table.num_rows and 'pandas' in sys.modules",
+        "assert pa.array(frame['log_likelihood'] * np.nan).null_count == table.num_rows",
+    )
+
+
+@pytest.mark.parametrize("modules", ["items.sources", "importing.plain", "importing.lighteval", "scoring.cells"])
+def test_what_reads_files_of_others_reads_all_their_types(modules):
+    """Arrow needs pandas for times in nanoseconds."""
+    run_code(
+        f"import elusive.{modules}",
+        "import pyarrow as pa",
+        "times = pa.array([1_000_000_001], pa.timestamp('ns'))",
+        "assert times.to_pylist()[0].nanosecond == 1",
+    )
+
+
+@pytest.mark.parametrize("module", ["figures.benchmark", "figures.forecasts", "figures.hero", "report.report"])
+def test_figures_and_report_have_all_of_pandas(module):
+    run_code(
+        f"import elusive.{module}",
+        "import pandas as pd, pyarrow as pa",
+        "assert pa.array(pd.Series(['a', 'a'], dtype='category')).type.index_type == pa.int8()",
+        "assert pa.array([pd.NA, 1]).null_count == 1 and pa.array([pd.Timestamp(1)]).type == pa.timestamp('ns')",
+    )

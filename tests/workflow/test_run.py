@@ -95,6 +95,16 @@ def test_a_second_run_does_nothing(copy_of_finished):
 
 
 @pytest.mark.slow
+def test_jobs_are_looked_for_by_the_clock_only_on_request(copy_of_finished):
+    """Snakemake says so when it limits starts, for which it looks at all ready jobs again and again."""
+    for limit in ((), ("--max-jobs-per-timespan", "7/1s")):
+        (copy_of_finished.directory / "results/tables/null_bands.csv").unlink()
+        said = copy_of_finished.succeed("results/tables/null_bands.csv", "--verbose", *limit)
+        assert ("Submitting maximum 7 job(s) over 1.0 second(s)" in said) == bool(limit)
+        assert ("Submitting maximum" in said) == bool(limit)
+
+
+@pytest.mark.slow
 def test_touching_every_source_file_reruns_nothing_expensive(copy_of_finished, archive_path, tmp_path, small_config):
     # A fresh checkout at another place: every source file is newer than every result.
     clone = copy_repository(tmp_path / "elsewhere")

@@ -23,32 +23,6 @@ import pyarrow.parquet as pq
 from elusive.errors import ElusiveError
 from elusive.files import atomic_path
 
-
-class _NoPandas:
-    """A finder of modules that refuses pandas."""
-
-    @staticmethod
-    def find_spec(name: str, path: object = None, target: object = None) -> None:
-        if name == "pandas":
-            raise ImportError("not loaded to ask whether a value is one of its own")
-
-
-def _settle_pandas() -> None:
-    """Let Arrow ask now, in vain, whether there is pandas.
-
-    At its first conversion Arrow loads pandas only to know whether what it is given is a value of pandas. That is half
-    of what a short job takes. ``to_pandas`` loads it in any case, and Arrow knows it from then on.
-    """
-    if "pandas" not in sys.modules:
-        sys.meta_path.insert(0, _NoPandas)
-        try:
-            pa.array([0])
-        finally:
-            sys.meta_path.remove(_NoPandas)
-
-
-_settle_pandas()
-
 METADATA_KEY = b"elusive"
 
 #: Version of the contract below: of the tables, their columns in order, types, units, and where nulls may be. It stands
@@ -1199,3 +1173,28 @@ def read_metadata(path: str | os.PathLike[str]) -> dict[str, Any]:
 def content_hash(table: pa.Table) -> str:
     """Hex SHA-256 over the columns and rows of a table, whatever its file and its metadata look like."""
     return hashlib.sha256(json.dumps(table.to_pydict(), sort_keys=True).encode()).hexdigest()
+
+
+class _NoPandas:
+    """A finder of modules that refuses pandas."""
+
+    @staticmethod
+    def find_spec(name: str, path: object = None, target: object = None) -> None:
+        if name == "pandas":
+            raise ImportError("not loaded to ask whether a value is one of its own")
+
+
+def leave_pandas_out() -> None:
+    """Let Arrow ask now, in vain, whether there is pandas, unless it is loaded already.
+
+    At its first conversion Arrow loads pandas only to know whether what it is given is a value of pandas, which is
+    half of what a short job takes. ``to_pandas`` goes on to work, and loads it. But what Arrow converts by way of
+    pandas fails in this process from then on: times in nanoseconds, ``NaT`` and ``NA``. So this is for stages that
+    read tables of the contract alone, not for those that read other people's files.
+    """
+    if "pandas" not in sys.modules:
+        sys.meta_path.insert(0, _NoPandas)
+        try:
+            pa.array([0])
+        finally:
+            sys.meta_path.remove(_NoPandas)

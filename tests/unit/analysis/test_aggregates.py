@@ -63,6 +63,7 @@ def test_noise_is_the_residual_of_numpys_polynomial():
     assert smooth_curve(np.arange(6.0), np.arange(6.0) ** 2) == (2, 0.0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("models", [4, 5, 6, 8, 13, 30])
 def test_signal_by_chance_is_that_of_pure_noise(models):
     """Independent normal means: 5 % of 1,500 have more signal than the yardstick, whatever the FLOPs (error 0.56)."""

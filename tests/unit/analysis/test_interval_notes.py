@@ -26,6 +26,7 @@ WORLDS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", INTERVALS)
 @pytest.mark.parametrize("world", WORLDS)
 def test_a_missing_end_has_a_reason(shared_run, world, name):

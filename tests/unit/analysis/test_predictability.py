@@ -186,6 +186,7 @@ def test_reasons_are_those_of_the_first_thing_missing():
     assert all(not np.isnan(row["mean_models_low"]) for row in rows if row["metric"] == "margin_log")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("models", [4, 6, 12, 30])
 def test_shuffled_compute_recommends_nothing_in_95_percent_of_cases(models):
     """Real-like scores of checkpoints in random order: they share much, so that means over items stray far."""

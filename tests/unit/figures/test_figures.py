@@ -127,6 +127,7 @@ def alike(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 OF_CORRELATIONS = ("by_family/arc_challenge", "agreement/arc_challenge", "families/arc_challenge", "mechanism")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("figure", FIGURES)
 def test_checkpoints_that_are_all_alike_are_drawn(
     figure: str, alike: SyntheticRun, tmp_path: Path, request: pytest.FixtureRequest

@@ -123,6 +123,7 @@ def test_the_order_of_items_and_files_changes_no_byte(run, tmp_path):
     assert (folder / path).read_bytes() == (run.root / path).read_bytes()
 
 
+@pytest.mark.slow
 def test_subjects_have_rows_of_their_own(run):
     scores = cells.Reader(sorted(run.root.glob("logprobs/*/*/sciq.parquet")), run.root / "items/sciq.parquet").scores(
         _members(run)

@@ -517,6 +517,7 @@ def test_notes_are_of_what_is_there(run: SyntheticRun) -> None:
     assert "random draw" not in notes and "stands in" not in notes
 
 
+@pytest.mark.slow
 def test_checkpoints_that_are_all_alike_have_a_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     draw, write = synthetic_run._log_likelihoods, synthetic_run.write_metrics
     monkeypatch.setattr(synthetic_run, "_log_likelihoods", lambda *a: np.repeat(draw(*a)[:1], len(a[3]), axis=0))

@@ -161,6 +161,7 @@ def test_half_precision_hides_no_wrong_way(sample, monkeypatch, name):
     assert all(after[key].dtype == value.dtype and torch.equal(after[key], value) for key, value in before.items())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_half_precision_without_memory_for_float32(sample, monkeypatch, name):
     """Then a way is held against what rounding may do: enough for packing, if not for a cap that changes little."""

@@ -4,3 +4,7 @@ Pure functions of the logprobs and items tables, without any model, for the figu
 tables: ``metrics``, ``correlations``, ``choices``, ``distributions`` and ``statistics``, then ``attribution``,
 ``mechanism``, ``predictability``, ``aggregates``, and comparisons: ``null``, ``authors``, ``reference``.
 """
+
+from elusive.tables import leave_pandas_out
+
+leave_pandas_out()

@@ -32,7 +32,7 @@ from elusive.configuration.directory import CONFIG, CheckpointDirectory
 from elusive.errors import ElusiveError
 from elusive.files import link
 from elusive.scoring import identity
-from elusive.scoring.prompts import Choices, Prepared, Prompts, choices
+from elusive.scoring.prompts import Choices, Prepared, Prompts, arrow_numbers, arrow_strings, choices
 from elusive.scoring.spec import Spec
 from elusive.scoring.tokenize import TokenCache
 from elusive.scoring.version import SCORER_VERSION
@@ -427,23 +427,23 @@ def _table(every: Choices, scores: Scores) -> pa.Table:
     count = len(every.item)
     columns = {
         **_columns_of_items(every),
-        "log_likelihood": pa.array(scores.log_likelihood[:count]),
-        "num_tokens": pa.array(scores.num_tokens[:count]),
-        "is_greedy": pa.array(scores.is_greedy[:count]),
+        "log_likelihood": arrow_numbers(scores.log_likelihood[:count]),
+        "num_tokens": arrow_numbers(scores.num_tokens[:count]),
+        "is_greedy": arrow_numbers(scores.is_greedy[:count].astype(np.int8)).cast(pa.bool_()),
     }
     if len(scores.log_likelihood) > count:
-        columns["log_likelihood_unconditional"] = pa.array(scores.log_likelihood[count:])
+        columns["log_likelihood_unconditional"] = arrow_numbers(scores.log_likelihood[count:])
     return pa.Table.from_arrays(list(columns.values()), names=list(columns))
 
 
 def _columns_of_items(every: Choices) -> dict[str, pa.Array]:
     """The columns that follow from the items alone."""
     return {
-        "item": pa.array(every.item, pa.string()),
-        "choice": pa.array(every.choice),
-        "is_gold": pa.array(every.is_gold),
-        "num_bytes": pa.array([len(text.encode()) for text in every.text], pa.int32()),
-        "num_chars": pa.array([len(text) for text in every.text], pa.int32()),
+        "item": arrow_strings(every.item),
+        "choice": arrow_numbers(every.choice),
+        "is_gold": arrow_numbers(every.is_gold.astype(np.int8)).cast(pa.bool_()),
+        "num_bytes": arrow_numbers(np.array([len(text.encode()) for text in every.text], np.int32)),
+        "num_chars": arrow_numbers(np.array([len(text) for text in every.text], np.int32)),
     }
 
 

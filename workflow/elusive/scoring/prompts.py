@@ -220,7 +220,7 @@ def _trial_pairs(items: pa.Table, cell: Cell) -> tuple[list[str], list[str], lis
     texts = zip(items["contexts"].to_pylist(), items["continuations"].to_pylist(), strict=True)
     longest = int(np.argmax([max(map(len, contexts)) + max(map(len, others)) for contexts, others in texts]))
     rows = np.unique([0, min(1, items.num_rows - 1), longest])
-    every = choices(items.take(rows))
+    every = choices(items.take(arrow_numbers(rows)))
     first = every.choice == 0
     picked = np.flatnonzero(first | np.append(first[1:], True))  # every item's first and last choice
     triples = [(every.context[i], every.continuation[i], f"{cell.benchmark}: {every.names[i]}") for i in picked]
@@ -228,3 +228,17 @@ def _trial_pairs(items: pa.Table, cell: Cell) -> tuple[list[str], list[str], lis
         triples.append(("", *triples[0][1:]))
     contexts, continuations, names = map(list, zip(*triples, strict=True))
     return contexts, continuations, names
+
+
+# Arrow's own conversions first import pandas, which takes as long as loading a small model.
+def arrow_numbers(values: np.ndarray) -> pa.Array:
+    """Numbers as an Arrow array of the same type."""
+    kind = pa.from_numpy_dtype(values.dtype)
+    return pa.Array.from_buffers(kind, len(values), [None, pa.py_buffer(np.ascontiguousarray(values))])
+
+
+def arrow_strings(values: Sequence[str]) -> pa.Array:
+    """Strings as an Arrow array."""
+    encoded = [value.encode() for value in values]
+    offsets = np.concatenate([[0], np.cumsum([len(value) for value in encoded])]).astype(np.int32)
+    return pa.StringArray.from_buffers(len(values), pa.py_buffer(offsets), pa.py_buffer(b"".join(encoded)))

@@ -31,9 +31,12 @@ def get_push_target():
 
 def get_set_files(*tables):
     """Files of the published data set that the configuration names; none where it names none."""
-    if REGISTRY.published is None:
-        return []
-    return [local(REGISTRY.published.path), *(local(REGISTRY.published.file(table)) for table in tables)]
+
+    def get_files(wildcards):
+        prepare_run()
+        return [local(REGISTRY.published.path), *(local(REGISTRY.published.file(table)) for table in tables)]
+
+    return [] if REGISTRY.published is None else get_files
 
 
 def get_published_checkpoints():

@@ -18,13 +18,14 @@ def prepare_run():
 def schedule_at_events():
     """Let Snakemake look for jobs to start when a job has ended, and not by the clock as well.
 
-    To hold its limit of 100 starts a second it looks again a second after every look, and every job that ends begins
-    one more such chain: after a hundred jobs it looks a hundred times a second, which takes a core. Another limit, that
-    somebody asked for, stays.
+    To hold its limit of 100 starts a second it looks at the jobs that are ready again one second after every look, and a
+    job that ends while others are ready begins one more such chain: after a hundred jobs it looks a hundred times a
+    second. Another limit, that somebody asked for, stays, and so does this one with a sample of jobs: the next look
+    takes another sample, without which jobs that wait for others outside of theirs would wait for long.
     """
     settings = workflow.scheduling_settings
     limit = settings and settings.max_jobs_per_timespan
-    if limit and (limit.max_jobs, limit.timespan) == (100, 1):
+    if limit and (limit.max_jobs, limit.timespan) == (100, 1) and settings.subsample is None:
         settings.max_jobs_per_timespan = None
 
 
