@@ -2,7 +2,7 @@
 
     python tests/benchmarks/paper_run.py [--scale 1.0] [--cores 2] [--figures all] [--folder DIRECTORY] [--keep]
 
-The models and families of ``workflow/presets/paper.yaml`` (112 checkpoints, 30 families, six of them in figures) and 69
+The models and families of ``workflow/presets/paper.yaml`` (112 checkpoints, 24 families, six of them in figures) and 69
 tasks of the published sizes, the subjects of MMLU each a task of its own. Items are the workflow's own, made of random
 words; log-likelihoods are drawn: those of an item's choices rise with compute nearly alike, as in
 ``tests/synthetic_run.py``. Then `snakemake --cores 2` makes everything after scoring, and what it recorded of its jobs
