@@ -23,6 +23,24 @@ def test_singular_values_come_near_one_and_directions_stay(shape):
         assert (values < 1.25).all() and (values[singular > 0.005 * given.norm()] > 0.65).all()
 
 
+@pytest.mark.parametrize("shape", [(512, 128), (128, 384), (128, 128)])
+def test_products_rounded_to_bfloat16_do(shape):
+    """Where the processor has such products; training asks for them."""
+    torch.manual_seed(5)
+    # Singular values over four orders of magnitude, as those of gradients are.
+    left, _, right = torch.linalg.svd(torch.randn(2, *shape), full_matrices=False)
+    given = left * torch.logspace(0, -4, min(shape)) @ right
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("medium")
+    found = orthogonalise(given)
+    torch.set_float32_matmul_precision(before)
+    core = left.mT @ found @ right.mT
+    values = core.diagonal(dim1=-2, dim2=-1)
+    large = torch.logspace(0, -4, min(shape)) > 0.05
+    assert (torch.linalg.matrix_norm(found, ord=2) < 1.3).all()
+    assert (values[:, large] > 0.6).all()
+
+
 def test_matrices_of_one_shape_do_not_mix():
     torch.manual_seed(1)
     matrices = torch.randn(4, 24, 16)

@@ -26,13 +26,14 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors import SafetensorError
-from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
+from transformers import AttentionInterface, GPTNeoXConfig, GPTNeoXForCausalLM
 from transformers.utils.logging import disable_progress_bar
 
 from elusive import logs
 from elusive.configuration.models import flops, ladder_parameters
 from elusive.errors import ElusiveError
 from elusive.files import atomic_path, sha256_files
+from elusive.ladder import attention
 from elusive.ladder.loss import linear_cross_entropy
 from elusive.ladder.muon import Muon
 
@@ -46,7 +47,9 @@ AVERAGING_POWER = 8
 EMBEDDING_LEARNING_RATE = 0.012
 EMBEDDING_STD = 0.05
 VALIDATION_WINDOWS = 64
-TRAINING_VERSION = 3
+#: From this width on it pays to round products to bfloat16, where a processor has such ones.
+ROUNDED_WIDTH = 64
+TRAINING_VERSION = 4
 
 
 def heads_of(width: int) -> int:
@@ -57,6 +60,7 @@ def heads_of(width: int) -> int:
 def build_model(vocabulary: int, width: int, layers: int, seed: int) -> GPTNeoXForCausalLM:
     """A freshly initialised model; its number of parameters is :func:`ladder_parameters`."""
     torch.manual_seed(seed)
+    AttentionInterface.register(attention.NAME, attention.attend)
     config = GPTNeoXConfig(
         vocab_size=vocabulary,
         hidden_size=width,
@@ -68,7 +72,7 @@ def build_model(vocabulary: int, width: int, layers: int, seed: int) -> GPTNeoXF
         tie_word_embeddings=True,
         bos_token_id=0,
         eos_token_id=0,
-        attn_implementation="sdpa",
+        attn_implementation=attention.NAME,
     )
     model = GPTNeoXForCausalLM(config)
     # Tied embeddings of the usual 0.02 are too small for a copied token to stand out among the logits.
@@ -119,7 +123,7 @@ class Optimizer:
         self._rates = (learning_rate * (128 / width) ** 0.5, EMBEDDING_LEARNING_RATE)
         self._optimizers = (
             Muon(matrices, lr=self._rates[0]),
-            torch.optim.AdamW(others, lr=self._rates[1], betas=(0.9, 0.98), weight_decay=0.0),
+            torch.optim.AdamW(others, lr=self._rates[1], betas=(0.9, 0.98), weight_decay=0.0, fused=True),
         )
         self.average = [p.detach().clone() for p in self.parameters]
 
@@ -182,9 +186,11 @@ def train(corpus: Path, spec: dict[str, Any], outputs: list[Path]) -> None:
     """
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
+    # Nothing reads memory before it is written, and to fill all of it first takes a twentieth of a step.
+    torch.utils.deterministic.fill_uninitialized_memory = False
     disable_progress_bar()  # of saving, which shows one for each checkpoint
     # Matrix products may round their inputs to bfloat16 where the processor is faster that way.
-    torch.set_float32_matmul_precision("medium")
+    torch.set_float32_matmul_precision("medium" if spec["width"] >= ROUNDED_WIDTH else "highest")
     staging = corpus / "training" / spec["model"]
     key = _key(spec, corpus)
     windows = Windows(np.load(corpus / "corpus" / "train.npy"), spec["context"], spec["seed"])
