@@ -22,7 +22,7 @@ STAGES = (
     "report",
     "publish",
 )
-GROUND = ("errors", "files", "logs", "tables", "environment", "dependencies", "runs")
+GROUND = ("errors", "files", "logs", "tables", "environment", "dependencies", "imports", "runs")
 #: What the ground floor's modules may use of each other.
 BELOW = {"files": ("errors",), "logs": ("errors",), "runs": ("errors", "files"), "tables": ("errors", "files")}
 

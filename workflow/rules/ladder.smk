@@ -21,7 +21,7 @@ rule corpus:
         directory=lambda wildcards, output: str(get_results(output.tokenizer, TOKENIZER) / "ladder"),
         vocabulary=REGISTRY.ladder["vocabulary"],
         seed=REGISTRY.seed,
-        version=1,
+        version=2,
     message:
         "Training text and tokenizer of the ladder"
     shell:

@@ -53,16 +53,16 @@ def test_every_checkpoint_has_one_job_for_each_batch(shapes, asked, num_batches)
 
 
 def test_checkpoints_are_shared_out_evenly_and_models_that_agree_have_one_rule():
-    jobs = scoring_jobs(BATCHES, [model("x", 6), model("y", 6), model("z", 6, "hub")], "auto")
+    jobs = scoring_jobs(BATCHES, [model("x", 8), model("y", 8), model("z", 8, "hub")], "auto")
     assert [dataclasses.astuple(job) for job in jobs.values()] == [
         ("score", ("a", "b"), ("z",), ()),
-        ("together1_score", ("a", "b"), ("x", "y"), ("step0", "step1", "step2")),
-        ("together2_score", ("a", "b"), ("x", "y"), ("step3", "step4", "step5")),
+        ("together1_score", ("a", "b"), ("x", "y"), ("step0", "step1", "step2", "step3")),
+        ("together2_score", ("a", "b"), ("x", "y"), ("step4", "step5", "step6", "step7")),
     ]
     assert list(scoring_jobs(BATCHES, [model("x", 3)], "auto")) == ["score", "together_score"]
 
 
 def test_no_benchmark_has_the_name_of_a_rule_of_several_checkpoints():
     batches = {f"score_{name}": (name,) for name in ("together", "together_1", "a")}
-    jobs = scoring_jobs(batches, [model("x", 6), model("y", 3)], "auto")
+    jobs = scoring_jobs(batches, [model("x", 12), model("y", 6)], "auto")
     assert len(jobs) == 3 + 3 * 2 and {job.rule for job in jobs.values()} == set(jobs)

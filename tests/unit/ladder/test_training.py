@@ -16,6 +16,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from transformers import GPTNeoXForCausalLM
 
 from elusive.configuration.models import flops, ladder_parameters
 from elusive.errors import ElusiveError
@@ -427,6 +428,21 @@ def test_divergence_is_reported(corpus, tmp_path):
     assert not any(directory.exists() for directory in outputs(tmp_path))
 
 
+def test_training_imports_no_compiler(corpus, tmp_path):
+    """Its import takes longer than that of torch."""
+    code = (
+        "import sys, json, pathlib; from elusive.ladder.training import train; "
+        "train(pathlib.Path(sys.argv[1]), json.loads(sys.argv[2]), [pathlib.Path(p) for p in sys.argv[3:]]); "
+        "print([name for name in ('torch._dynamo', 'scipy', 'pandas') if name in sys.modules])"
+    )
+    given = [str(corpus), json.dumps(SPEC), *map(str, outputs(tmp_path))]
+    process = subprocess.run(
+        [sys.executable, "-c", code, *given], env=os.environ | {"PYTHONPATH": str(WORKFLOW)}, stdout=subprocess.PIPE
+    )
+    assert process.returncode == 0
+    assert process.stdout.decode().splitlines()[-1] == "[]"
+
+
 def test_full_disk(corpus, tmp_path, monkeypatch):
     """The error that safetensors raises when the disk is full becomes the one that says so."""
     from safetensors import SafetensorError
@@ -434,7 +450,7 @@ def test_full_disk(corpus, tmp_path, monkeypatch):
     def full(*_, **__):
         raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
 
-    monkeypatch.setattr(training.GPTNeoXForCausalLM, "save_pretrained", full)
+    monkeypatch.setattr(GPTNeoXForCausalLM, "save_pretrained", full)
     with pytest.raises(ElusiveError, match="step2: no space left on the disk"):
         train(corpus, SPEC, outputs(tmp_path))
     assert not any(directory.exists() for directory in outputs(tmp_path))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from elusive.report.page import environment
 from elusive.report.words import WORDS, mark, term
 
 
@@ -31,3 +32,8 @@ def test_parts_of_other_words_are_no_terms() -> None:
 
 def test_a_term_can_stand_under_another_text() -> None:
     assert term("renormalise", "÷ all choices").endswith(">÷ all choices</abbr>")
+
+
+def test_long_names_break_after_underscores_only():
+    text = environment().from_string("{{ name | breakable }}").render(name="logical_deduction_<7>")
+    assert text == "logical_<wbr>deduction_<wbr>&lt;7&gt;"

@@ -21,12 +21,13 @@ import torch
 import transformers
 from tokenizers import processors
 
+from elusive import imports
 from elusive.configuration.directory import CheckpointDirectory
 from elusive.errors import ElusiveError
 from elusive.items.archive import Archive
 from elusive.items.build import build_items
 from elusive.scoring import cells as scoring_cells
-from elusive.scoring import command, identity, imports, loading, loglikelihood
+from elusive.scoring import command, identity, loading, loglikelihood
 from elusive.scoring import prompts as scoring_prompts
 from elusive.scoring.spec import Spec
 from elusive.scoring.tokenize import TokenCache

@@ -14,7 +14,7 @@ from elusive.configuration.models import Model
 #: A local model with at most so many parameters is scored in about the time that a process takes to start.
 SMALL_PARAMETERS = 20_000_000
 #: Checkpoints of a small model in a job at most: few enough for several processors to have work.
-TOGETHER = 4
+TOGETHER = 6
 
 
 @dataclass(frozen=True)

@@ -43,7 +43,7 @@ MAX_CHARACTERS = 500
 MAX_QUESTIONS = 4
 CLOZE_MAX_FREQUENCY = 400
 CLOZE_CHARACTERS = range(31, 220)
-FIRST_TOKENS = 700_000
+FIRST_TOKENS = 500_000
 SENTENCES_AMONG_PASSAGES = 1 / 3
 VALIDATION_FRACTION = 0.02
 
@@ -229,12 +229,12 @@ def build_corpus(archive: str | os.PathLike[str], vocabulary: int, seed: int, ou
     documents_of = {"validation": documents(kept[:held_out], seed), "train": documents(kept[held_out:], seed)}
     tokenizer = train_tokenizer([text for kind in documents_of["train"] for text in kind], vocabulary)
     tokens, used = {}, {}
-    for name, kinds in documents_of.items():
-        sentences, pieces = (_encode(tokenizer, texts) for texts in kinds)
-        first = 0 if name == "validation" else _count_until(sentences, FIRST_TOKENS)
-        rest = sentences[first : first + round(len(sentences) * SENTENCES_AMONG_PASSAGES)] + pieces
+    for name, (sentences, pieces) in documents_of.items():
+        first = [] if name == "validation" else _encode_until(tokenizer, sentences, FIRST_TOKENS)
+        more = sentences[len(first) : len(first) + round(len(sentences) * SENTENCES_AMONG_PASSAGES)]
+        rest = _encode(tokenizer, more + pieces)
         rng.shuffle(rest)
-        tokens[name], used[name] = np.concatenate(sentences[:first] + rest), first + len(rest)
+        tokens[name], used[name] = np.concatenate(first + rest), len(first) + len(rest)
         _save_array(tokens[name], output / "corpus" / f"{name}.npy")
     _save_tokenizer(tokenizer, output / "tokenizer")
     summary = {
@@ -254,9 +254,12 @@ def _encode(tokenizer, texts: list[str]) -> list[np.ndarray]:
     return [np.array([0, *encoding.ids], dtype=np.uint16) for encoding in tokenizer.encode_batch(texts)]
 
 
-def _count_until(encoded: list[np.ndarray], tokens: int) -> int:
-    """How many of the first documents have ``tokens`` tokens together (all, if they have fewer)."""
-    return int(np.searchsorted(np.cumsum([len(ids) for ids in encoded]), tokens))
+def _encode_until(tokenizer, texts: list[str], tokens: int) -> list[np.ndarray]:
+    """As many of the first ``texts`` as have fewer than ``tokens`` tokens together."""
+    encoded: list[np.ndarray] = []
+    while len(encoded) < len(texts) and sum(map(len, encoded)) < tokens:
+        encoded += _encode(tokenizer, texts[len(encoded) : len(encoded) + 2000])
+    return encoded[: int(np.searchsorted(np.cumsum([len(ids) for ids in encoded]), tokens))]
 
 
 def _save_array(array: np.ndarray, path: Path) -> None:

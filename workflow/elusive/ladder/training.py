@@ -21,21 +21,23 @@ import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from safetensors import SafetensorError
-from transformers import AttentionInterface, GPTNeoXConfig, GPTNeoXForCausalLM
 from transformers.utils.logging import disable_progress_bar
 
-from elusive import logs
+from elusive import imports, logs
 from elusive.configuration.models import flops, ladder_parameters
 from elusive.errors import ElusiveError
 from elusive.files import atomic_path, sha256_files
 from elusive.ladder import attention
 from elusive.ladder.loss import linear_cross_entropy
 from elusive.ladder.muon import Muon
+
+if TYPE_CHECKING:
+    from transformers import GPTNeoXForCausalLM
 
 logger = logs.get(__name__)
 
@@ -59,6 +61,9 @@ def heads_of(width: int) -> int:
 
 def build_model(vocabulary: int, width: int, layers: int, seed: int) -> GPTNeoXForCausalLM:
     """A freshly initialised model; its number of parameters is :func:`ladder_parameters`."""
+    with imports.lean():
+        from transformers import AttentionInterface, GPTNeoXConfig, GPTNeoXForCausalLM
+
     torch.manual_seed(seed)
     AttentionInterface.register(attention.NAME, attention.attend)
     config = GPTNeoXConfig(
@@ -112,6 +117,12 @@ class Windows:
         return self._tokens[start : start + self._context + 1]
 
 
+class _Adam(torch.optim.AdamW):
+    """AdamW whose step does not import torch's compiler, only to tell it where a graph would have to end."""
+
+    step = torch.no_grad()(torch.optim.AdamW.step.__wrapped__)
+
+
 class Optimizer:
     """Muon for the matrices inside the layers, AdamW for the rest, and the running average of all weights."""
 
@@ -121,10 +132,15 @@ class Optimizer:
         others = [p for name, p in named if not (p.ndim == 2 and "embed" not in name)]
         self.parameters = [p for _, p in named]
         self._rates = (learning_rate * (128 / width) ** 0.5, EMBEDDING_LEARNING_RATE)
-        self._optimizers = (
-            Muon(matrices, lr=self._rates[0]),
-            torch.optim.AdamW(others, lr=self._rates[1], betas=(0.9, 0.98), weight_decay=0.0, fused=True),
-        )
+        # What torch decorates to keep its compiler out asks for the compiler once, when it is first called.
+        with imports.lean():
+            self._optimizers = (
+                Muon(matrices, lr=self._rates[0]),
+                _Adam(others, lr=self._rates[1], betas=(0.9, 0.98), weight_decay=0.0, fused=True),
+            )
+            for optimizer in self._optimizers:
+                optimizer.zero_grad()
+                optimizer.state_dict()
         self.average = [p.detach().clone() for p in self.parameters]
 
     def step(self, step: int) -> None:
@@ -185,7 +201,8 @@ def train(corpus: Path, spec: dict[str, Any], outputs: list[Path]) -> None:
     ``training.json`` (step, tokens, parameters and 6·N·D with and without embeddings, losses in nats per token).
     """
     torch.set_num_threads(1)
-    torch.use_deterministic_algorithms(True)
+    # As use_deterministic_algorithms, which would import the compiler to tell it too
+    torch.set_deterministic_debug_mode("error")
     # Nothing reads memory before it is written, and to fill all of it first takes a twentieth of a step.
     torch.utils.deterministic.fill_uninitialized_memory = False
     disable_progress_bar()  # of saving, which shows one for each checkpoint
@@ -288,7 +305,8 @@ def _save_checkpoint(
         )
     with atomic_path(staging / f"step{step}") as temporary:
         try:
-            model.save_pretrained(temporary)
+            with imports.lean():
+                model.save_pretrained(temporary)
         except SafetensorError as error:
             # atomic_path knows a full disk by its number
             raise OSError(errno.ENOSPC if "No space left" in str(error) else errno.EIO, str(error)) from error

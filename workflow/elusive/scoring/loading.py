@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from elusive import logs
+from elusive import imports, logs
 from elusive.errors import ElusiveError
-from elusive.scoring import imports, weights
+from elusive.scoring import weights
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase

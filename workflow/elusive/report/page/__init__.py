@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from elusive.figures.style import format_number, format_share
 from elusive.report.words import mark, term
@@ -45,6 +45,11 @@ def _values(cell: Any) -> Markup:
     )
 
 
+def _breakable(name: str) -> Markup:
+    """``name`` with places after its underscores where a line may end: without them a long one ends inside words."""
+    return escape(name).replace("_", Markup("_<wbr>"))
+
+
 def environment() -> jinja2.Environment:
     """The templates with the filters that they use."""
     result = jinja2.Environment(
@@ -58,6 +63,7 @@ def environment() -> jinja2.Environment:
     result.policies["json.dumps_kwargs"] = {"sort_keys": True, "allow_nan": False, "separators": (",", ":")}
     result.globals["term"] = term
     result.filters |= {
+        "breakable": _breakable,
         "heat": _heat,
         "values": _values,
         "terms": mark,

@@ -1,4 +1,4 @@
-"""Loading a model of transformers without importing what only training, compiling or sharding it needs.
+"""A model of transformers, without importing what only training, compiling or sharding it needs.
 
 Left to itself, loading any model takes in torch's compiler with its algebra system, torch's distributed tensors and
 scipy's optimizers: more time than torch itself, at the start of every job. They are asked for in order to decorate
@@ -59,6 +59,8 @@ def _stand_ins() -> dict[str, types.ModuleType]:
             return real.TransformGetItemToIndex(*args, **options)
 
     indexing.TransformGetItemToIndex = TransformGetItemToIndex
+    # What saving a model asks for, to see whether it is compiled.
+    compiler.eval_frame = types.SimpleNamespace(OptimizedModule=type("OptimizedModule", (), {}))
     return {_COMPILER: compiler, _INDEXING: indexing}
 
 
