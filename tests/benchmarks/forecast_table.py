@@ -33,6 +33,7 @@ def errors(results: Path, family: str, keys: tuple[str, ...]) -> pl.DataFrame:
 def paired(found: pl.DataFrame, protocol: str, one: str, other: str) -> str:
     """Mean difference of two methods over benchmarks, and its interval."""
     wide = found.filter(pl.col("protocol") == protocol).pivot("method", index="benchmark", values="error").drop_nulls()
+    wide = wide.sort("benchmark")  # whose order the draws are of
     values = (wide[one] - wide[other]).to_numpy()
     drawn = values[np.random.default_rng(0).integers(len(values), size=(10_000, len(values)))].mean(axis=1)
     low, high = np.quantile(drawn, [0.025, 0.975])
