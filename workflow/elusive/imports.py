@@ -1,4 +1,4 @@
-"""A model of transformers, without importing what only training, compiling or sharding it needs.
+"""A model of transformers, without importing what only compiling or sharding it needs.
 
 Left to itself, loading any model takes in torch's compiler with its algebra system, torch's distributed tensors and
 scipy's optimizers: more time than torch itself, at the start of every job. They are asked for in order to decorate
@@ -23,9 +23,10 @@ _INDEXING = f"{_COMPILER}._trace_wrapped_higher_order_op"
 def lean() -> Iterator[None]:
     """In the block, the tests of :data:`_NOT_NEEDED` answer no and the compiler's decorators do nothing.
 
-    A module that wants more of the compiler than them fails with an ImportError or AttributeError, and can be imported
-    again outside of the block. Afterwards ``torch._dynamo`` is the real one for whoever imports it. Does nothing to a
-    compiler that has been imported before.
+    What is imported or first called in the block stays as it was found there: not for processes that go on to compile
+    or shard a model. A module that wants more of the compiler than them fails with an ImportError or AttributeError,
+    and can be imported again outside of the block. Afterwards ``torch._dynamo`` is the real one for whoever imports it.
+    Does nothing to a compiler that has been imported before.
     """
     import torch
     from transformers import utils

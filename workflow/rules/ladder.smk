@@ -21,7 +21,7 @@ rule corpus:
         directory=lambda wildcards, output: str(get_results(output.tokenizer, TOKENIZER) / "ladder"),
         vocabulary=REGISTRY.ladder["vocabulary"],
         seed=REGISTRY.seed,
-        version=2,
+        version=1,
     message:
         "Training text and tokenizer of the ladder"
     shell:
@@ -50,7 +50,7 @@ rule train:
     params:
         corpus=lambda wildcards, input: str(get_results(input.corpus[-1], TOKENIZER) / "ladder"),
         spec=get_train_spec,
-        version=3,
+        version=4,
     message:
         "Training {wildcards.model}"
     shell:

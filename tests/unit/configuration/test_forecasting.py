@@ -37,7 +37,7 @@ def test_the_default_configuration_has_targets_beyond_every_family(config):
         last = registry.families[found.family].members[-1]
         assert 6.0 * found.parameters * found.tokens > 3 * last.flops
     first = registry.forecast.targets[0]
-    assert (first.parameters, first.tokens) == (2 * registry.models["ladder-d128"].parameters, 2 * 960 * 768)
+    assert (first.parameters, first.tokens) == (2 * registry.models["ladder-d128"].parameters, 2 * 960 * 1024)
     assert registry.forecast_families == ["ladder", "ladder-data", "ladder-size"]
     properties = SCHEMA["$defs"]["forecast"]["properties"]
     assert DEFAULT["forecast"].keys() == properties.keys()
@@ -145,7 +145,7 @@ def test_models_that_share_no_tokens_cannot_be_compared(config):
     assert (
         "decide[0].models: the models must share two numbers of training tokens at least, one to decide at and" in text
     )
-    assert "ladder-d32 has 61440, 122880" in text
+    assert "ladder-d32 has 81920, 163840" in text
 
 
 def test_tokens_within_a_hundredth_are_the_same():

@@ -26,6 +26,37 @@ def test_attention_and_gradients_equal_torchs(length, dtype, tolerance):
     torch.testing.assert_close(ours, theirs, rtol=tolerance, atol=tolerance)
 
 
+def test_products_rounded_to_bfloat16_stay_near():
+    """Where the processor has such products; training asks for them."""
+    inputs = states(4, 2 * ROWS, 32, torch.float32)
+    gradient = torch.randn(4, 2 * ROWS, 32, generator=torch.Generator().manual_seed(0))
+    before = torch.get_float32_matmul_precision()
+    found = {}
+    try:
+        for precision in ("highest", "medium"):
+            torch.set_float32_matmul_precision(precision)
+            output = causal_attention(*inputs, 32**-0.5)
+            found[precision] = [output.detach(), *torch.autograd.grad(output, inputs, gradient)]
+    finally:
+        torch.set_float32_matmul_precision(before)
+    if torch.equal(found["highest"][0], found["medium"][0]):
+        pytest.skip("this processor does not round products to bfloat16")
+    for exact, rounded in zip(*found.values(), strict=True):
+        # bfloat16 keeps 8 bits.
+        assert (exact - rounded).norm() < 0.01 * exact.norm()
+
+
+def test_masks_and_caches_are_refused():
+    query, key, value = (torch.randn(1, 2, 5, 4) for _ in range(3))
+    module = torch.nn.Identity()
+    output, _ = attention.attend(module, query, key, value, None, 0.5)
+    assert output.shape == (1, 5, 2, 4)
+    with pytest.raises(ValueError, match="no mask"):
+        attention.attend(module, query, key, value, torch.zeros(1, 1, 5, 5), 0.5)
+    with pytest.raises(ValueError, match="no cache"):
+        attention.attend(module, query[:, :, -1:], key, value, None, 0.5)
+
+
 def test_attention_gradcheck(monkeypatch):
     monkeypatch.setattr(attention, "ROWS", 3)
     assert torch.autograd.gradcheck(lambda *inputs: causal_attention(*inputs, 0.7), states(2, 8, 3))

@@ -338,6 +338,15 @@ def test_a_second_build_gives_the_same_bytes(archive_path, tmp_path, monkeypatch
     assert files["a"] == files["b"]
 
 
+@pytest.mark.parametrize("tokens", [0, 1, 5, 6, 5999, 6000, 6001, 6002, 14_999, 15_000, 15_001, 99_999])
+def test_as_many_of_the_first_documents_as_have_fewer_tokens(tokens):
+    tokenizer = train_tokenizer(["ab"], 257)
+    texts = ["ab"] * 5000  # three tokens each, with the one that begins a document
+    found = corpus._encode_until(tokenizer, texts, tokens)
+    assert sum(map(len, found)) == min(max(tokens - 1, 0) // 3, 5000) * 3
+    assert all(np.array_equal(ids, [0, *tokenizer.encode("ab").ids]) for ids in found)
+
+
 def test_too_large_a_vocabulary():
     with pytest.raises(ElusiveError, match=r"only 2\d\d entries: lower ladder\.vocabulary"):
         train_tokenizer(["ab ab"], 4096)

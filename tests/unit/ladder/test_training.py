@@ -53,7 +53,9 @@ SPEC = {
 def restore_torch():
     """Training sets torch up for itself; the tests of other modules get it as it was."""
     threads, precision = torch.get_num_threads(), torch.get_float32_matmul_precision()
+    filled = torch.utils.deterministic.fill_uninitialized_memory
     yield
+    torch.utils.deterministic.fill_uninitialized_memory = filled
     torch.set_num_threads(threads)
     torch.set_float32_matmul_precision(precision)
     torch.use_deterministic_algorithms(False)
@@ -430,11 +432,15 @@ def test_divergence_is_reported(corpus, tmp_path):
 
 def test_training_imports_no_compiler(corpus, tmp_path):
     """Its import takes longer than that of torch."""
-    code = (
-        "import sys, json, pathlib; from elusive.ladder.training import train; "
-        "train(pathlib.Path(sys.argv[1]), json.loads(sys.argv[2]), [pathlib.Path(p) for p in sys.argv[3:]]); "
-        "print([name for name in ('torch._dynamo', 'scipy', 'pandas') if name in sys.modules])"
-    )
+    code = """
+import json, pathlib, sys
+from elusive.ladder import training
+training.train(pathlib.Path(sys.argv[1]), json.loads(sys.argv[2]), [pathlib.Path(path) for path in sys.argv[3:]])
+model = training.build_model(300, 32, 1, 0)
+optimizer, other = (training.Optimizer(model, 0.1, 32) for _ in range(2))
+other.load_state_dict(optimizer.state_dict())
+print([name for name in ("torch._dynamo", "scipy", "pandas") if name in sys.modules])
+"""
     given = [str(corpus), json.dumps(SPEC), *map(str, outputs(tmp_path))]
     process = subprocess.run(
         [sys.executable, "-c", code, *given], env=os.environ | {"PYTHONPATH": str(WORKFLOW)}, stdout=subprocess.PIPE

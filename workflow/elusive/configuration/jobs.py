@@ -13,7 +13,8 @@ from elusive.configuration.models import Model
 
 #: A local model with at most so many parameters is scored in about the time that a process takes to start.
 SMALL_PARAMETERS = 20_000_000
-#: Checkpoints of a small model in a job at most: few enough for several processors to have work.
+#: Checkpoints of a small model in a job at most: a start is shared by enough of them to matter little, and several
+#: models, or more checkpoints, still give several processors work.
 TOGETHER = 6
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from torch.autograd.function import once_differentiable
 
 ROWS = 128
 #: What ``attn_implementation`` of a model is called that uses :func:`attend`.
@@ -37,6 +38,7 @@ class _CausalAttention(torch.autograd.Function):
         return output
 
     @staticmethod
+    @once_differentiable
     def backward(ctx, gradient: torch.Tensor):
         query, key, value, output, *kept = ctx.saved_tensors
         length = query.shape[1]
@@ -63,14 +65,16 @@ def attend(
     query: torch.Tensor,
     key: torch.Tensor,
     value: torch.Tensor,
-    attention_mask: None,
+    attention_mask: torch.Tensor | None,
     scaling: float,
     **_: Any,
 ) -> tuple[torch.Tensor, None]:
     """:func:`causal_attention` as transformers calls it.
 
     ``query``, ``key`` and ``value`` are [sequences, heads, length, size], the output is [sequences, length, heads,
-    size]. Without a mask: every sequence is full.
+    size]. Every sequence is full and seen as a whole: raises ValueError for a mask, or for keys of earlier calls.
     """
+    if attention_mask is not None or key.shape[2] != query.shape[2]:
+        raise ValueError("this attention knows no mask and no cache of keys")
     flat = (states.flatten(0, 1) for states in (query, key, value))
     return causal_attention(*flat, scaling).unflatten(0, query.shape[:2]).transpose(1, 2), None

@@ -174,8 +174,9 @@ class Optimizer:
         with torch.no_grad():
             torch._foreach_copy_(self.parameters, state["weights"])
             torch._foreach_copy_(self.average, state["average"])
-        for optimizer, saved in zip(self._optimizers, state["optimizers"], strict=True):
-            optimizer.load_state_dict(saved)
+        with imports.lean():
+            for optimizer, saved in zip(self._optimizers, state["optimizers"], strict=True):
+                optimizer.load_state_dict(saved)
 
 
 def loss_of(model: GPTNeoXForCausalLM, batch: torch.Tensor) -> torch.Tensor:

@@ -15,8 +15,8 @@ import time
 from collections.abc import Callable, Collection, Hashable, Mapping
 from dataclasses import dataclass, field
 
-#: Seconds of the jobs of a rule whose work does not grow much with the study, on the machine that the default run of
-#: README was measured on; of any other rule, :data:`OTHER`.
+#: Seconds of the jobs of a rule whose work does not grow much with the study, on an AMD EPYC without AVX-512; of any
+#: other rule, :data:`OTHER`.
 SECONDS = {
     "corpus": 45.0,
     "items": 2.0,
