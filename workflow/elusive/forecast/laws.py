@@ -76,7 +76,8 @@ def _on_plane(transformed: np.ndarray, means: Means, back: Callable[[np.ndarray]
     centre, level = design[:, 1:].mean(axis=0), transformed.mean()
     centred = design[:, 1:] - centre
     slopes = np.linalg.solve(centred.T @ centred + _RIDGE * np.eye(2), centred.T @ (transformed - level))
-    return lambda targets: back(level + (targets.design()[:, 1:] - centre) @ slopes)
+    # Not a matrix product, whose last bit may depend on how many targets there are.
+    return lambda targets: back(level + ((targets.design()[:, 1:] - centre) * slopes).sum(axis=1))
 
 
 def _constant(value: float) -> Fitted:
