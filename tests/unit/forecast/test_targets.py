@@ -130,11 +130,13 @@ def test_leaving_the_one_axis_is_marked():
     assert ONE_AXIS in status(chinchilla, 2, 4)
 
 
-def test_a_forecast_does_not_depend_on_what_else_is_asked_for():
+@pytest.mark.parametrize("others", [1, 2, 3, 6])
+def test_a_forecast_does_not_depend_on_what_else_is_asked_for(others):
     scores = generate(2, SMALL)
-    one, other = target(scores, 2, 2, "one"), target(scores, 3, 1, "other")
-    alone, together = rows_at(scores, other), rows_at(scores, one, other)
-    assert alone == [row for row in together if row["target"] == "other"]
+    more = [target(scores, 2 + number, 1 + number / 3, f"more {number}") for number in range(others)]
+    asked = target(scores, 3, 1, "asked")
+    alone, together = rows_at(scores, asked), rows_at(scores, *more[:1], asked, *more[1:])
+    assert alone == [row for row in together if row["target"] == "asked"]
 
 
 def backtests_of(scores, benchmarks="ab"):
