@@ -13,8 +13,9 @@ from scipy import stats
 
 from elusive.analysis.choices import choice_laws, write_choices
 from elusive.analysis.correlations import write_correlations
-from elusive.analysis.mechanism import FACTORS, QUANTITIES, Inputs, spread_at_fixed_mass, write_mechanism
+from elusive.analysis.mechanism import FACTORS, QUANTITIES, Inputs, write_mechanism
 from elusive.analysis.metrics import write_metrics
+from elusive.analysis.spread import spread_at_fixed_mass
 from elusive.errors import ElusiveError
 from elusive.tables import SCHEMAS, read_table, write_table
 from score_tables import about, logprobs_table, members, random_run, write_items

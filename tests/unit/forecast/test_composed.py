@@ -9,7 +9,8 @@ from scipy import special
 from elusive.forecast.clustering import cluster, clusters, difficulty_features
 from elusive.forecast.composed import choice_lines, mean_kriging
 from elusive.forecast.kernel import Kernel
-from elusive.forecast.methods import LABELS, METHODS, Targets, forecast_all
+from elusive.forecast.methods import METHODS, Targets, forecast_all
+from elusive.forecast.names import LABELS
 from elusive.forecast.points import axes_of
 from known_truth import at_points, generate, of_margins
 

@@ -21,7 +21,7 @@ from elusive.figures.accuracy import few_breaks
 from elusive.figures.data import read_benchmark
 from elusive.figures.forecasts import OVERALL, PER_BENCHMARK, write_forecast_benchmark, write_forecast_overview
 from elusive.files import sha256_file
-from elusive.forecast.methods import LABELS
+from elusive.forecast.names import LABELS
 from elusive.tables import read_table
 
 BENCHMARKS = ("arc_easy", "sciq")

@@ -5,7 +5,8 @@ import polars as pl
 import pytest
 
 from elusive.forecast.backtests import judge, origins
-from elusive.forecast.items import ITEM_METHODS, reliability, reliability_table, rivals
+from elusive.forecast.items import reliability, reliability_table, rivals
+from elusive.forecast.names import ITEM_METHODS
 from known_truth import Truth, generate, of_margins
 
 

@@ -13,8 +13,9 @@ import pandas as pd
 import pytest
 import yaml
 
-from elusive.forecast.backtests import BINS, bin_of
+from elusive.forecast.backtests import bin_of
 from elusive.forecast.laws import Means, fit_law
+from elusive.forecast.names import BINS
 from elusive.forecast.points import axes_of
 
 REGISTRY = Path(__file__).parents[3] / "workflow/registry"

@@ -38,6 +38,7 @@ import pyarrow as pa
 from elusive import logs
 from elusive.analysis.distributions import LEAST_ITEMS, Sample, interval_notes
 from elusive.analysis.metrics import FilePath
+from elusive.analysis.spread import spread_at_fixed_mass
 from elusive.analysis.statistics import drawing_units
 from elusive.errors import ElusiveError
 from elusive.tables import read_metadata, read_table, whole_schema, write_csv, write_table
@@ -71,24 +72,6 @@ class Inputs:
     choices: FilePath
     correlations: FilePath
     metrics: FilePath
-
-
-def spread_at_fixed_mass(mass: np.ndarray, values: np.ndarray) -> float:
-    """Width between the 5 % and 95 % quantiles of ``values`` at a given ``mass``, a log10 of a probability.
-
-    The median, weighted by the number of pairs, over bins of ``mass`` one decade wide. Both arrays are [pairs].
-    """
-    bins = (
-        pl.DataFrame({"bin": np.floor(mass), "value": values})
-        .group_by("bin")
-        .agg(
-            (pl.col("value").quantile(0.95, "linear") - pl.col("value").quantile(0.05, "linear")).alias("width"),
-            pl.len(),
-        )
-        .sort("width", "bin")
-    )
-    weights = bins["len"].cum_sum().to_numpy()
-    return float(bins["width"][int(np.searchsorted(weights, weights[-1] / 2))])
 
 
 def item_quantities(choices: pl.DataFrame, correlations: pl.DataFrame) -> pl.DataFrame:

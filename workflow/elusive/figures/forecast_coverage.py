@@ -9,8 +9,7 @@ import plotnine as p9
 
 from elusive.figures import style
 from elusive.figures.forecast_empty import NO_BACKTESTS, nothing
-from elusive.forecast.backtests import BINS
-from elusive.forecast.methods import KRIGING
+from elusive.forecast.names import BINS, KRIGING
 
 METRICS = {
     "accuracy": "accuracy",

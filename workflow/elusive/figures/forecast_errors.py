@@ -9,8 +9,7 @@ import plotnine as p9
 
 from elusive.figures import style
 from elusive.figures.forecast_empty import NO_BACKTESTS, nothing
-from elusive.forecast.backtests import BINS
-from elusive.forecast.methods import KRIGING, LABELS
+from elusive.forecast.names import BINS, KRIGING, LABELS
 
 _BLUE, _RED, _GREEN, _PINK, _ORANGE, _SKY, _BLACK, _BROWN = style.PALETTE
 #: Methods that are drawn, in the order of the key: a colour of the house and a kind of line, together of one method.

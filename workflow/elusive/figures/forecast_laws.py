@@ -10,7 +10,7 @@ from plotnine.composition import Compose
 
 from elusive.figures import style
 from elusive.figures.data import Benchmark
-from elusive.forecast.margins import MOVING
+from elusive.forecast.names import MOVING
 
 _LABELS = {"right": "right choices", "wrong": "wrong choices"}
 _MARGIN = "#444444"

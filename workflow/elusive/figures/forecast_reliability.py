@@ -10,8 +10,7 @@ import plotnine as p9
 from elusive.figures import style
 from elusive.figures.data import Benchmark
 from elusive.figures.forecast_empty import NO_LAW, nothing
-from elusive.forecast.items import ITEM_METHODS
-from elusive.forecast.methods import KRIGING
+from elusive.forecast.names import ITEM_METHODS, KRIGING
 
 PROTOCOLS = {"R": "rolling by compute", "S": "the next size", "T": "training of the largest model"}
 LEAST_ITEMS = 10

@@ -10,8 +10,7 @@ import plotnine as p9
 from elusive.figures import style
 from elusive.figures.data import Benchmark
 from elusive.figures.forecast_empty import NO_BACKTESTS, nothing
-from elusive.forecast.backtests import BINS
-from elusive.forecast.methods import KRIGING, LABELS
+from elusive.forecast.names import BINS, KRIGING, LABELS
 
 #: Methods that are drawn, with their colours and markers.
 METHODS = {

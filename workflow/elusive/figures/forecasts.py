@@ -17,7 +17,7 @@ from elusive.figures import (
 )
 from elusive.figures.data import PathLike, read_benchmark, read_extra, read_frame
 from elusive.figures.save import Outputs, save_figure
-from elusive.forecast.methods import KRIGING
+from elusive.forecast.names import KRIGING
 from elusive.tables import SCHEMAS
 
 #: Figures of a benchmark, and those over all benchmarks.

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import plotnine as p9
 
-from elusive.analysis.mechanism import spread_at_fixed_mass
+from elusive.analysis.spread import spread_at_fixed_mass
 from elusive.figures import style
 from elusive.figures.data import Benchmark
 

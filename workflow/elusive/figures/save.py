@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import matplotlib
 import plotnine as p9
 import polars as pl
 import polars.selectors as cs
-from fontTools import subset
 from matplotlib.axis import Axis
 from matplotlib.backend_bases import FigureCanvasBase
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -24,6 +22,7 @@ from PIL import Image
 from plotnine.composition import Compose
 
 from elusive import logs
+from elusive.figures import fonts
 from elusive.figures.data import PathLike
 from elusive.figures.style import METRICS, UNDEFINED, nothing
 from elusive.files import atomic_path
@@ -36,9 +35,6 @@ _SEE = "What to see:"
 _WHY = "a score that is the same in all checkpoints of a family has none with compute"
 
 Plot = p9.ggplot | Compose
-
-#: Tables of a font that say which glyphs stand for a text, and where.
-_SETTING = ("GDEF", "GPOS", "GSUB", "MATH", "kern")
 
 #: Columns that say where and how a mark is drawn, which is no data.
 PLACES = ("place", "line", "group", "row", "text", "ink")
@@ -66,7 +62,7 @@ def save_figure(plot: Plot, text: str, outputs: Outputs, names: Mapping[str, str
     if data.is_empty():
         plot = nothing(getattr(plot.labels, "title", None) or "")
         text = f"{text.partition(_SEE)[0].rstrip()}\n\n{_SEE} nothing is drawn, since {UNDEFINED}: {_WHY}."
-    with matplotlib.rc_context({"pdf.fonttype": 42, "path.simplify": True}), _bare_fonts():
+    with matplotlib.rc_context({"pdf.fonttype": 42, "path.simplify": True}), fonts.quick():
         figure = plot.draw()
         for axes in figure.axes:
             for axis in (axes.xaxis, axes.yaxis):
@@ -130,18 +126,6 @@ def _lay_out(figure: Figure, engine: LayoutEngine, canvas: type[FigureCanvasBase
     canvas(figure)
     figure.set_dpi(dpi)
     engine.execute(figure)
-
-
-@contextlib.contextmanager
-def _bare_fonts() -> Iterator[None]:
-    """Embed fonts without the tables by which text is set: a PDF has its glyphs placed, and to cut these tables down to
-    the glyphs of a figure takes longer than to draw it."""
-    before = subset.Options._drop_tables_default
-    subset.Options._drop_tables_default = [*before, *_SETTING]
-    try:
-        yield
-    finally:
-        subset.Options._drop_tables_default = before
 
 
 def _save_png(figure: Figure, path: os.PathLike[str]) -> None:

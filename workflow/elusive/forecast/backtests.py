@@ -22,12 +22,11 @@ from typing import Any
 import numpy as np
 
 from elusive.forecast.margins import Forecast, seed_of
-from elusive.forecast.methods import KRIGING, Forecasts, Prediction, Targets, forecast_all
+from elusive.forecast.methods import Forecasts, Prediction, Targets, forecast_all
+from elusive.forecast.names import BINS, KRIGING
 from elusive.forecast.points import axes_of
 from elusive.forecast.scores import Scores
 
-#: Bins of horizons, with their upper ends in decades; ``x30`` is the last one, and has its own end.
-BINS = {"x1.5": 0.34, "x3": 0.74, "x10": 1.23, "x30": 1.8}
 LEAST_HORIZON, MOST_HORIZON = 0.08, 1.8
 PROTOCOLS = ("R", "S", "T")
 DRAWS = 100

@@ -142,7 +142,7 @@ def describe(
     summary: pl.DataFrame | None,
 ) -> str:
     """What is printed of one benchmark: recommendation, forecasts, movement, backtest errors, and what to mind."""
-    from elusive.forecast.methods import KRIGING
+    from elusive.forecast.names import KRIGING
 
     first = rows[0]
     times = 10 ** first["horizon"]

@@ -15,11 +15,9 @@ import numpy as np
 import polars as pl
 
 from elusive.forecast.backtests import PROTOCOLS, Judged
-from elusive.forecast.methods import KRIGING
+from elusive.forecast.names import ITEM_METHODS, KRIGING
 from elusive.forecast.scores import Scores
 
-#: How the probabilities of single items are made.
-ITEM_METHODS = (KRIGING, "last", "last3", "p_choices", "transitions")
 BINS = 10
 
 

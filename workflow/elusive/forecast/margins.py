@@ -37,8 +37,6 @@ from elusive.forecast.scores import Scores
 
 #: Fewer points than this give the last value, and fewer than ``RECOMMENDED_POINTS`` no recommendation but it.
 LEAST_POINTS, RECOMMENDED_POINTS = 3, 5
-#: Below this movement the items of a benchmark have no common movement to speak of.
-MOVING = 5.0
 _PRIOR_DF = 4.0
 _LEAST_VARIANCE = 1e-9
 _MOST_CORRELATED = 0.98
@@ -78,7 +76,8 @@ class Law:
     def movement(self) -> float:
         """Common wandering of the path over what as many independent items would give: c / c_min.
 
-        c_min = (1 + (mean(K) - 2) rho) / J with J series. Below :data:`MOVING` there is no common movement.
+        c_min = (1 + (mean(K) - 2) rho) / J with J series. Below
+        :data:`~elusive.forecast.names.MOVING` there is no common movement.
         """
         num_choices = self.scores.num_choices
         least = (1 + (num_choices.mean() - 2) * self.rho) / int(self.scores.exists.sum())

@@ -14,11 +14,10 @@ from elusive.forecast import margins
 from elusive.forecast.clustering import clusters
 from elusive.forecast.composed import choice_lines, mean_kriging
 from elusive.forecast.laws import LAWS, Means, fit_law
+from elusive.forecast.names import KRIGING
 from elusive.forecast.points import Axes, axes_of, select_for_kriging, select_for_laws
 from elusive.forecast.scores import METRICS, Scores
 
-#: The recommended method.
-KRIGING = "km"
 _SHARES = ("accuracy", "p_choices_correct", "brier")
 
 #: Method -> metrics that it makes sense for, in the order of the tables.
@@ -28,27 +27,6 @@ METHODS: dict[str, tuple[str, ...]] = {
     "mean_kriging": _SHARES,
     "choice_lines": _SHARES,
     "clusters": ("accuracy", "p_choices_correct"),
-}
-
-#: How figures and sentences call them.
-LABELS = {
-    KRIGING: "kriging of margins",
-    "last": "last value",
-    "mean3": "mean of the last three",
-    "linear": "line",
-    "logit": "logit line",
-    "power_error": "power law of the error",
-    "log_accuracy": "power law of −log accuracy",
-    "log_accuracy_norm": "the same above chance",
-    "logit2": "logit plane in N and D",
-    "power2": "power law of the error in N and D",
-    "power_loss": "power law with a floor",
-    "two_step": "loss, then sigmoid",
-    "two_step_linear": "loss, then line",
-    "p_choices_step": "p_choices, then line",
-    "mean_kriging": "kriging of the mean",
-    "choice_lines": "a line per choice",
-    "clusters": "difficulty clusters",
 }
 
 

@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from elusive.forecast.backtests import BINS, LEVELS, PROTOCOLS
-from elusive.forecast.margins import MOVING, seed_of
-from elusive.forecast.methods import KRIGING, METHODS
+from elusive.forecast.backtests import LEVELS, PROTOCOLS
+from elusive.forecast.margins import seed_of
+from elusive.forecast.methods import METHODS
+from elusive.forecast.names import BINS, KRIGING, MOVING
 from elusive.forecast.scores import METRICS
 
 RESAMPLES = 4000

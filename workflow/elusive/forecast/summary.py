@@ -12,10 +12,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from elusive.forecast.backtests import BINS
-from elusive.forecast.items import ITEM_METHODS
-from elusive.forecast.margins import MOVING
-from elusive.forecast.methods import KRIGING, LABELS
+from elusive.forecast.names import BINS, ITEM_METHODS, KRIGING, LABELS, MOVING
 from elusive.forecast.targets import FEW, NEAR_CHANCE
 
 #: Metrics as sentences call them; errors of shares are in points, hundredths.

@@ -17,8 +17,9 @@ import polars as pl
 from elusive.configuration.forecasting import Target
 from elusive.forecast.backtests import LEVELS, MOST_HORIZON, bin_of, quantiles
 from elusive.forecast.inflation import factor_of, normal_interval, scale_of, spread_at, widened
-from elusive.forecast.margins import MOVING, RECOMMENDED_POINTS, Forecast, seed_of
-from elusive.forecast.methods import KRIGING, Forecasts, Targets, forecast_all
+from elusive.forecast.margins import RECOMMENDED_POINTS, Forecast, seed_of
+from elusive.forecast.methods import Forecasts, Targets, forecast_all
+from elusive.forecast.names import KRIGING, MOVING
 from elusive.forecast.points import SEPARATE, Axes
 from elusive.forecast.scores import Scores
 
