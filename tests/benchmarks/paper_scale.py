@@ -39,7 +39,14 @@ from elusive.analysis.aggregates import write_aggregates
 from elusive.analysis.attribution import write_attribution
 from elusive.analysis.authors import write_authors_variants
 from elusive.analysis.choices import write_choices
-from elusive.analysis.correlations import LOSSES, METHODS, checkpoint_blocks, metric_correlations, write_correlations
+from elusive.analysis.correlations import (
+    LOSSES,
+    METHODS,
+    checkpoint_blocks,
+    metric_correlations,
+    with_logarithms,
+    write_correlations,
+)
 from elusive.analysis.mechanism import Inputs, write_mechanism
 from elusive.analysis.metrics import present, write_metrics
 from elusive.analysis.null import write_null_bands
@@ -238,11 +245,15 @@ def compare(tables: list[Path], sample: int, stage: float, columns: int) -> dict
             metric: np.ascontiguousarray(table[metric].to_numpy().reshape(len(members), -1)[:, chosen])
             for metric in present(table.column_names)
         }
-        ours += shortest(lambda: metric_correlations(flops, scores))  # noqa: B023
+        ranked_by = {
+            name: np.ascontiguousarray(table[name].to_numpy().reshape(len(members), -1)[:, chosen])
+            for name in with_logarithms(scores, table.column_names)
+        }
+        ours += shortest(lambda: metric_correlations(flops, ranked_by))  # noqa: B023
         start = time.process_time()
         expected = item_by_item(np.log10(flops), scores)
         theirs += time.process_time() - start
-        found = metric_correlations(flops, scores)
+        found = metric_correlations(flops, ranked_by)
         assert list(found) == list(expected)
         for key, values in expected.items():
             assert np.array_equal(np.isnan(found[key]), np.isnan(values)), f"undefined for other items: {key}"

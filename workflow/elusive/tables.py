@@ -28,7 +28,7 @@ METADATA_KEY = b"elusive"
 #: Version of the contract below: of the tables, their columns in order, types, units, and where nulls may be. It stands
 #: in every file. A test holds a digest of each version, so that the contract cannot change under an old number; who
 #: changes what a column means under the same name and type raises it as well.
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 SCHEMA_KEY = b"elusive_schema"
 
 
@@ -190,6 +190,7 @@ SCHEMAS: dict[str, pa.Schema] = {
         _score(
             "brier", "mean over choices of (1 if correct, else 0, minus the choice's share) squared; lower is better"
         ),
+        _score("log_brier", "log of brier times num_choices / 2: what brier is ranked by, since it rounds to no ties"),
         _score("accuracy", "1 if the correct choice has the largest log-likelihood (the first of equal ones), else 0"),
         _score(
             "accuracy_norm",

@@ -131,13 +131,35 @@ def test_correlations_of_metrics_equal_scipy_on_the_stored_columns():
 
 
 @settings(deadline=None)
-@given(st.integers(0, 2**32 - 1))
-def test_with_two_choices_brier_ranks_as_p_choices(seed):
+@given(st.integers(0, 2**32 - 1), st.sampled_from([4.0, 40.0, 120.0]))
+def test_with_two_choices_brier_ranks_as_p_choices(seed, spread):
     found = metric_correlations(
-        np.logspace(18, 22, 8), scores_of(np.random.default_rng(seed).normal(-30, 4, (8, 20, 2)))
+        np.logspace(18, 22, 8), scores_of(np.random.default_rng(seed).normal(-700, spread, (8, 20, 2)))
     )
     for method in ("spearman", "kendall"):
         np.testing.assert_allclose(found["p_choices_correct", method], found["brier", method], rtol=0, atol=1e-12)
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(0, 2**32 - 1), st.sampled_from([3.0, 40.0, 120.0]), st.integers(2, 5))
+def test_brier_correlates_as_in_exact_arithmetic(seed, spread, choices):
+    """Also where the correct choice is so far behind, or ahead, that all Brier scores round to one number."""
+    log_likelihood = np.random.default_rng(seed).normal(-400, spread, (6, 3, choices))
+    found = metric_correlations(np.logspace(18, 22, 6), scores_of(log_likelihood))
+    for item in range(3):
+        with localcontext(prec=700):
+            brier = []
+            for row in log_likelihood[:, item]:
+                masses = [Decimal(value).exp() for value in row]
+                shares = [mass / sum(masses) for mass in masses]
+                brier.append((shares[0] - 1) ** 2 + sum(share**2 for share in shares[1:]))
+            ranks = [sum(other >= value for other in brier) for value in brier]
+            least, most = min(brier), max(brier)
+            line = [float((most - value) / (most - least)) for value in brier]
+        x = np.arange(6.0)
+        assert found["brier", "spearman"][item] == pytest.approx(stats.spearmanr(x, ranks).statistic, abs=1e-12)
+        assert found["brier", "kendall"][item] == pytest.approx(stats.kendalltau(x, ranks).statistic, abs=1e-12)
+        assert found["brier", "pearson"][item] == pytest.approx(stats.pearsonr(x, line).statistic, abs=1e-9)
 
 
 @pytest.mark.parametrize("level", [-700.0, -800.0, -5000.0])

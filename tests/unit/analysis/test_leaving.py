@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from elusive.analysis.correlations import metric_correlations, pearson, rank_correlations
+from elusive.analysis.correlations import metric_correlations, pearson, rank_correlations, scale_of
 from elusive.analysis.leaving import correlations_without, pearson_without_each, ranks_without, ranks_without_each
 from score_tables import scores_of
 
@@ -62,7 +62,7 @@ def test_a_checkpoint_that_holds_the_variance_is_left_out_exactly():
     assert np.isnan(found[3, 2])
     # Probabilities whose largest is e^800 times the others.
     logarithms = np.array([[-900.0], [-899.0], [-901.5], [-100.0]])
-    found = pearson_without_each(x, logarithms, logarithmic=True)
+    found = pearson_without_each(x, logarithms, scale_of("p_vocab_correct"))
     assert found[3, 0] == pytest.approx(pearson(x[:3], np.exp(logarithms[:3] + 900))[0], abs=1e-11)
 
 

@@ -61,6 +61,7 @@ def exactly(scores: list[float], gold: int) -> dict[str, Decimal]:
         "log_p_choices_correct": shares[gold].ln(),
         "p_choices_correct": shares[gold],
         "brier": ((wrong / total) ** 2 + sum((mass / total) ** 2 for mass in masses_wrong)) / len(shares),
+        "log_brier": (((wrong / total) ** 2 + sum((mass / total) ** 2 for mass in masses_wrong)) / 2).ln(),
         "margin_log": Decimal(scores[gold]) - max(Decimal(s) for i, s in enumerate(scores) if i != gold),
     }
 
@@ -71,6 +72,8 @@ def exactly(scores: list[float], gold: int) -> dict[str, Decimal]:
 @example(([-1.0, -60.0, -60.0], [1, 1, 1], 0))
 @example(([-745.5, -745.5], [1, 1], 1))
 @example(([0.0, 0.0, -14.0], [1, 1, 1], 0))
+@example(([-80.0, -100.0, -10.0, -75.0], [1, 1, 1, 1], 0))
+@example(([-10.0, -80.0, -75.0], [1, 1, 1], 0))
 def test_chain_equals_exact_arithmetic(question):
     scores, _, gold = question
     found = of_items(question)

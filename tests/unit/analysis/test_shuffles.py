@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from elusive.analysis.correlations import METHODS
+from elusive.analysis.correlations import METHODS, as_it_is
 from elusive.analysis.resampling import mean_correlations, resample
 from elusive.analysis.shuffles import DRAWS, LEVEL, Shuffles, adjusted_p_values
 from score_tables import scores_of
@@ -36,7 +36,7 @@ def test_means_of_every_order_are_those_of_brute_force(x, method):
     scores = generator.integers(0, 4, (5, 12)).astype(np.float64) + generator.normal(size=(5, 1))
     scores[:, 3] = 2.0
     shuffles = Shuffles.of(x)
-    shuffled, real = mean_correlations(shuffles, [(scores, False)])
+    shuffled, real = mean_correlations(shuffles, [(scores, as_it_is)])
     expected = brute_force(x, scores, method)
     assert shuffles.exact and len(shuffles.orders) == math.factorial(5)
     np.testing.assert_allclose(np.sort(shuffled[method][:, 0]), np.sort(expected), rtol=0, atol=5e-8)
@@ -49,7 +49,7 @@ def test_equal_means_that_rounding_splits_are_equal():
     # Items with the values 1/10, 2/10, 3/10 in every order: each order of compute has the same mean, 0.
     scores = np.array(list(itertools.permutations([0.1, 0.2, 0.3]))).T
     shuffles = Shuffles.of(np.array([0.1, 0.2, 0.3]))
-    shuffled, real = mean_correlations(shuffles, [(scores, False)])
+    shuffled, real = mean_correlations(shuffles, [(scores, as_it_is)])
     for method in METHODS:
         assert np.abs(shuffled[method]).max() < 5e-8
         assert shuffles.p_values(shuffled[method], real[method])[0] == 1.0
@@ -64,7 +64,7 @@ def test_p_values_and_band_hold_their_level(models):
     shuffles = Shuffles.of(x)
     # Items that share most of their noise.
     columns = [
-        (generator.normal(size=(models, 1)) + 0.5 * generator.normal(size=(models, 20)), False) for _ in range(400)
+        (generator.normal(size=(models, 1)) + 0.5 * generator.normal(size=(models, 20)), as_it_is) for _ in range(400)
     ]
     shuffled, real = mean_correlations(shuffles, columns)
     for method in METHODS:
@@ -97,8 +97,10 @@ def test_the_best_of_many_scores_is_corrected_for():
     shuffles = Shuffles.of(np.arange(float(models)))
     single, corrected = [], []
     for _ in range(300):
-        columns = [(generator.normal(size=(models, 1)) + generator.normal(size=(models, 5)), False) for _ in range(12)]
-        columns.append((np.ones((models, 5)), False))
+        columns = [
+            (generator.normal(size=(models, 1)) + generator.normal(size=(models, 5)), as_it_is) for _ in range(12)
+        ]
+        columns.append((np.ones((models, 5)), as_it_is))
         shuffled, real = mean_correlations(shuffles, columns)
         found = adjusted_p_values(shuffles, shuffled, real)
         single.append(min(shuffles.p_values(shuffled[m], real[m])[:-1].min() for m in METHODS))
@@ -111,7 +113,7 @@ def test_the_best_of_many_scores_is_corrected_for():
 def test_correction_keeps_the_p_value_of_a_single_score():
     shuffles = Shuffles.of(np.arange(6.0))
     scores = np.random.default_rng(4).normal(size=(6, 8)) + np.arange(6)[:, None]
-    shuffled, real = mean_correlations(shuffles, [(scores, False)])
+    shuffled, real = mean_correlations(shuffles, [(scores, as_it_is)])
     for method in METHODS:
         alone = adjusted_p_values(shuffles, {method: shuffled[method]}, {method: real[method]})[method]
         assert alone[0] == pytest.approx(shuffles.p_values(shuffled[method], real[method])[0])

@@ -35,7 +35,7 @@ EPSILON_CHOICES, EPSILON_BRIER = 1e-8, 1e-9
 STATISTICS = ("mean", "median", "auc", "nan_fraction")
 
 _COLUMNS = ("log_p_vocab_correct", "log_p_vocab_incorrect", "log_p_choices_correct", "p_vocab_correct")
-_COLUMNS += ("p_choices_correct", "brier", "accuracy", "accuracy_norm", "margin_log")
+_COLUMNS += ("p_choices_correct", "brier", "log_brier", "accuracy", "accuracy_norm", "margin_log")
 
 
 def authors_scores(metrics: dict[str, np.ndarray], num_choices: np.ndarray) -> dict[str, np.ndarray]:

@@ -20,7 +20,7 @@ import numpy as np
 import pyarrow as pa
 
 from elusive import logs
-from elusive.analysis.correlations import METHODS, pearson, rank_correlations
+from elusive.analysis.correlations import METHODS, as_it_is, pearson, rank_correlations
 from elusive.analysis.leaving import pearson_without_each, ranks_without_each
 from elusive.analysis.metrics import FilePath, Member
 from elusive.analysis.resampling import LEAST_CHECKPOINTS, mean_correlations, mean_interval
@@ -44,7 +44,7 @@ def loss_correlations(variable: np.ndarray, losses: np.ndarray) -> dict[str, dic
     it: columns of the table."""
     x, scores = np.log10(variable), -losses[:, None]
     shuffles = Shuffles.of(x)
-    shuffled, found = mean_correlations(shuffles, [(scores, False)])
+    shuffled, found = mean_correlations(shuffles, [(scores, as_it_is)])
     values = dict(zip(METHODS, (pearson(x, scores), *rank_correlations(x, scores)), strict=True))
     left = dict(zip(METHODS, (pearson_without_each(x, scores), *ranks_without_each(x, scores)), strict=True))
     defined = np.ptp(x) > 0 and np.ptp(losses) > 0

@@ -37,7 +37,7 @@ import itertools
 
 import numpy as np
 
-from elusive.analysis.correlations import LOGARITHMS, METHODS
+from elusive.analysis.correlations import METHODS
 from elusive.analysis.leaving import average_ranks, scatter
 from elusive.analysis.metrics import METRICS
 from elusive.analysis.resampling import LEAST_CHECKPOINTS, Resampled, jackknife, mean_interval
@@ -130,7 +130,7 @@ def family_intervals(family: Resampled, tokens: np.ndarray) -> list[dict[str, ob
     rows = []
     for metric in (name for name in METRICS if name in family.metrics):
         place = family.metrics.index(metric)
-        ordered, first, end = average_ranks(family.scores[LOGARITHMS.get(metric, metric)])
+        ordered, first, end = average_ranks(family.ranked[metric])
         ranks = scatter(ordered, first + end - count, np.float64)
         lag = lag1_autocorrelation(x_ranks, ranks, neighbours) if count > 1 else np.nan
         memory = max(lag, 0.0)

@@ -15,20 +15,20 @@ a correlation. Losses (``brier``) are negated first; checkpoints without compute
 Probabilities are correlated through the logarithms that the metrics table holds beside them: the ranks of ``p`` are
 those of ``log p``, and Pearson takes ``exp(log p - max log p) - 1``, which differs from ``p`` by a shift and a factor.
 So neither underflow (p_vocab below 1e-308) nor rounding to 1 (p_choices) makes ties that are not in the numbers, and
-Spearman and Kendall of ``p_vocab`` and ``log p_vocab`` are the same to the last bit. ``brier`` alone has no logarithm;
-its values above 2/K - 1e-16 tie.
+Spearman and Kendall of ``p_vocab`` and ``log p_vocab`` are the same to the last bit. The same goes for ``brier``, whose
+values round to 2/K where the correct choice is far behind: it is taken through ``log_brier``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from elusive import logs
-from elusive.analysis.metrics import FilePath, measured, present
+from elusive.analysis.metrics import LOG_BRIER, FilePath, measured, present
 from elusive.errors import ElusiveError
 from elusive.tables import read_metadata, read_table, write_table
 
@@ -39,15 +39,52 @@ METHODS = ("pearson", "spearman", "kendall")
 #: Metrics of which less is better.
 LOSSES = frozenset({"brier"})
 
-#: Probabilities, and the column with their logarithm.
+#: Probabilities and the Brier score, and the column with their logarithm, but for a constant.
 LOGARITHMS = {
     "p_vocab_correct": "log_p_vocab_correct",
     "p_vocab_incorrect": "log_p_vocab_incorrect",
     "p_choices_correct": "log_p_choices_correct",
+    "brier": LOG_BRIER,
 }
 
 # Items taken at a time: the matrices of one block stay in the processor's cache. No result depends on it.
 _BLOCK = 4096
+
+
+def ranked(metric: str, scores: Mapping[str, np.ndarray]) -> np.ndarray:
+    """What ``metric`` is ranked by, more being better: its logarithm where it has one, negated for a loss."""
+    values = scores[LOGARITHMS.get(metric, metric)]
+    return -values if metric in LOSSES else values
+
+
+def scale_of(metric: str) -> Callable[[np.ndarray], np.ndarray]:
+    """The function that turns :func:`ranked` scores [models, items] into those whose product moment is taken.
+
+    It differs from the metric by a shift and a factor that every column has of its own.
+    """
+    if metric not in LOGARITHMS:
+        return as_it_is
+    return _loss if metric in LOSSES else _probability
+
+
+def as_it_is(scores: np.ndarray) -> np.ndarray:
+    """The scale of what has no logarithm."""
+    return scores
+
+
+def _probability(logarithms: np.ndarray) -> np.ndarray:
+    return np.expm1(logarithms - logarithms.max(axis=0, initial=-np.inf))
+
+
+def _loss(negated: np.ndarray) -> np.ndarray:
+    return -np.expm1(negated.min(axis=0, initial=np.inf) - negated)
+
+
+def with_logarithms(names: Iterable[str], columns: Iterable[str]) -> list[str]:
+    """``names`` of metrics, and behind them the ``columns`` of a metrics table that these are ranked by."""
+    names, columns = list(names), set(columns)
+    more = dict.fromkeys(LOGARITHMS[name] for name in names if name in LOGARITHMS)
+    return [*names, *(name for name in more if name in columns and name not in names)]
 
 
 def pearson(x: np.ndarray, scores: np.ndarray) -> np.ndarray:
@@ -114,20 +151,17 @@ def metric_correlations(flops: np.ndarray, metrics: dict[str, np.ndarray]) -> di
     """Correlations, float64 [items] with NaN where undefined, of every metric with log10 FLOPs by every method.
 
     ``flops`` [models] is positive; ``metrics`` maps names in :data:`~elusive.analysis.metrics.METRICS` (each
-    probability with its logarithm) and :data:`~elusive.analysis.metrics.VARIANTS` to scores [models, items]. The result
-    is keyed by (metric, method), metrics first.
+    probability and loss with its logarithm) and :data:`~elusive.analysis.metrics.VARIANTS` to scores [models, items].
+    The result is keyed by (metric, method), metrics first.
     """
     x = np.log10(flops)
     ranks: dict[str, tuple[np.ndarray, np.ndarray]] = {}
     result: dict[tuple[str, str], np.ndarray] = {}
     for metric in present(metrics):
-        column = LOGARITHMS.get(metric, metric)
-        scores = -metrics[column] if metric in LOSSES else metrics[column]
+        column, scores = LOGARITHMS.get(metric, metric), ranked(metric, metrics)
         if column not in ranks:
             ranks[column] = rank_correlations(x, scores)
-        if metric in LOGARITHMS:
-            scores = np.expm1(scores - scores.max(axis=0, initial=-np.inf))
-        for method, values in zip(METHODS, (pearson(x, scores), *ranks[column]), strict=True):
+        for method, values in zip(METHODS, (pearson(x, scale_of(metric)(scores)), *ranks[column]), strict=True):
             result[metric, method] = values
     return result
 
@@ -146,7 +180,8 @@ def correlate(table: pa.Table, path: FilePath, family: str) -> pa.Table:
             "%s: family %s has %d checkpoints with compute, at %d different FLOPs; correlations of so few say nothing",
             *(path, family, len(trained), len(np.unique(flops[trained]))),
         )
-    scores = {m: table[m].to_numpy().reshape(len(checkpoints), len(items))[trained] for m in measured(table)}
+    names = with_logarithms(measured(table), table.column_names)
+    scores = {m: table[m].to_numpy().reshape(len(checkpoints), len(items))[trained] for m in names}
     result = metric_correlations(flops[trained], scores)
     blocks = [
         pa.table(
@@ -198,13 +233,15 @@ def trained_scores(
 
     The checkpoints are those with FLOPs above zero: one row each with model, checkpoint, flops, benchmark and
     ``columns``, which the rows of items have too. The scores are float64 [models, items] by the ``names`` of metrics,
-    or by all metrics and variants that the table has without any; those that are null are left out.
+    or by all metrics and variants that the table has without any, and what these are ranked by; those that are null are
+    left out.
     Raises :class:`ElusiveError` as :func:`checkpoint_blocks` does, and when a family's benchmark is there twice.
     """
     seen: set[tuple[str, str]] = set()
     for path in metrics:
-        chosen = present(pq.read_schema(path).names) if names is None else names
-        wanted = ["model", "checkpoint", "item", "benchmark", "flops", *columns, *chosen]
+        there = pq.read_schema(path).names
+        chosen = present(there) if names is None else names
+        wanted = ["model", "checkpoint", "item", "benchmark", "flops", *columns, *with_logarithms(chosen, there)]
         table = read_table(path, "metrics", columns=wanted)
         checkpoints, items = checkpoint_blocks(table, path)
         key = (str(read_metadata(path)["family"]), checkpoints["benchmark"][0].as_py())
@@ -212,7 +249,7 @@ def trained_scores(
             raise ElusiveError(f"{path}: the metrics of {key[0]!r} on {key[1]!r} are already in another file")
         seen.add(key)
         trained = np.flatnonzero(checkpoints["flops"].to_numpy() > 0)
-        known = measured(table, chosen)
+        known = with_logarithms(measured(table, chosen), there)
         scores = {name: table[name].to_numpy().reshape(len(checkpoints), len(items))[trained] for name in known}
         yield key, checkpoints.take(trained), items, scores
 

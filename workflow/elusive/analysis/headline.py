@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from elusive.analysis.correlations import METHODS, pearson, rank_correlations
+from elusive.analysis.correlations import METHODS, as_it_is, pearson, rank_correlations
 from elusive.analysis.distributions import Sample, interval_notes
 from elusive.analysis.metrics import METRICS, VARIANTS
 from elusive.analysis.resampling import Resampled, mean_correlations, mean_interval, missing_partitions
@@ -65,7 +65,7 @@ def adjusted(family: Resampled) -> dict[tuple[str, str], float]:
 def benchmark_correlations(family: Resampled) -> dict[tuple[str, str], tuple[float, float]]:
     """Correlation of each mean score with compute, and its p-value, by (metric, method); NaN if undefined."""
     averages = np.stack([family.scores[metric].mean(axis=1) for metric in family.metrics], axis=1)
-    shuffled, found = mean_correlations(family.shuffles, [(column[:, None], False) for column in averages.T])
+    shuffled, found = mean_correlations(family.shuffles, [(column[:, None], as_it_is) for column in averages.T])
     values = (pearson(family.x, averages), *rank_correlations(family.x, averages))
     result = {}
     for method, own in zip(METHODS, values, strict=True):

@@ -14,11 +14,12 @@ checkpoint holds nearly all of a column's variance: there the others are correla
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from elusive.analysis.correlations import LOGARITHMS, LOSSES, METHODS, pearson, unit
+from elusive.analysis.correlations import LOGARITHMS, METHODS, as_it_is, pearson, ranked, scale_of, unit
+from elusive.analysis.metrics import present
 
 # Items taken at a time, so that a block stays in the processor's cache; no result depends on it.
 _BLOCK = 2048
@@ -193,14 +194,16 @@ def _rank_sums(x_signs: np.ndarray, block: np.ndarray) -> tuple[np.ndarray, np.n
     return ranks, concordance, pairs
 
 
-def pearson_without_each(x: np.ndarray, scores: np.ndarray, logarithmic: bool = False) -> np.ndarray:
+def pearson_without_each(
+    x: np.ndarray, scores: np.ndarray, scale: Callable[[np.ndarray], np.ndarray] = as_it_is
+) -> np.ndarray:
     """Pearson's correlation without each checkpoint in turn: float64 [models, items], NaN where undefined.
 
-    ``x`` is [models], ``scores`` [models, items]; ``logarithmic`` correlates their exponentials. An item with a NaN has
+    ``x`` is [models], ``scores`` [models, items]; ``scale`` makes of them what is correlated. An item with a NaN has
     none, whichever checkpoint is left out.
     """
     models = len(scores)
-    columns, line = unit(shifted(scores) if logarithmic else scores), unit(np.asarray(x, np.float64)[:, None])
+    columns, line = unit(scale(scores)), unit(np.asarray(x, np.float64)[:, None])
     if models < 3 or np.isnan(line).any():
         return np.full(scores.shape, np.nan)
     factor = models / (models - 1)
@@ -212,13 +215,8 @@ def pearson_without_each(x: np.ndarray, scores: np.ndarray, logarithmic: bool = 
         few = np.flatnonzero(left[k] < _LEFT) if 1 - line[k, 0] ** 2 * factor > _LEFT else slice(None)
         rest = np.delete(scores[:, few], k, axis=0)
         if rest.size:
-            result[k, few] = pearson(np.delete(x, k), shifted(rest) if logarithmic else rest)
+            result[k, few] = pearson(np.delete(x, k), scale(rest))
     return np.where(np.isnan(scores).any(axis=0), np.nan, result)
-
-
-def shifted(logarithms: np.ndarray) -> np.ndarray:
-    """exp of ``logarithms`` [models, items], but for a shift and a factor that every column has of its own."""
-    return np.expm1(logarithms - logarithms.max(axis=0, initial=-np.inf))
 
 
 def correlations_without(
@@ -235,18 +233,17 @@ def correlations_without(
     each = number == len(x) and np.array_equal(groups, np.arange(number))
     ranks: dict[str, tuple[np.ndarray, np.ndarray]] = {}
     result: dict[tuple[str, str], np.ndarray] = {}
-    for metric in wanted or metrics:
-        column = LOGARITHMS.get(metric, metric)
-        scores = -metrics[column] if metric in LOSSES else metrics[column]
+    for metric in wanted or present(metrics):
+        column, scores = LOGARITHMS.get(metric, metric), ranked(metric, metrics)
         if column not in ranks:
             ranks[column] = ranks_without_each(x, scores) if each else ranks_without(x, scores, groups)
         if each:
-            moment = pearson_without_each(x, scores, metric in LOGARITHMS)
+            moment = pearson_without_each(x, scores, scale_of(metric))
         else:
             moment = np.empty((number, scores.shape[1]))
             for group in range(number):
                 left = scores[groups != group]
-                moment[group] = pearson(x[groups != group], shifted(left) if metric in LOGARITHMS else left)
+                moment[group] = pearson(x[groups != group], scale_of(metric)(left))
         for method, values in zip(METHODS, (moment, *ranks[column]), strict=True):
             result[metric, method] = values
     return result

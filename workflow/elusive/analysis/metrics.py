@@ -13,6 +13,11 @@ margin ``l_c - max_{i != c} l_i``. Everything is computed from logarithms withou
 that can round to 1 (the correct choice's, and the wrong ones' in the Brier score) each come from the difference
 ``l_c - logsumexp_{i != c}(l_i)``, so neither is one minus the other. ``p_vocab`` is 0 below about -745 nats, where
 float64 ends; its logarithm beside it is not.
+
+``brier`` itself rounds to 2/K, its largest value, where the correct choice is some 40 nats behind. ``log_brier``, the
+logarithm of brier·K/2, does not, down to the 745 nats: with w the likeliest wrong choice and o the other wrong ones::
+
+    1 - brier K/2 = p_c - p_c²/2 + d - d²/2 - sum_o p_o²/2,  d = 1 - p_w = p_c + sum_o p_o          (6)
 """
 
 from __future__ import annotations
@@ -66,6 +71,9 @@ VARIANTS = (
     "margin_pmi",
     "accuracy_pmi",
 )
+
+#: No metric of its own: what the Brier score is ranked by.
+LOG_BRIER = "log_brier"
 
 #: Metrics of the contract that are null where imported logs lack what they take.
 NULLABLE = ("accuracy_norm",)
@@ -125,7 +133,9 @@ class Choices:
 def choice_metrics(
     log_likelihood: np.ndarray, num_chars: np.ndarray | None, gold: np.ndarray, num_choices: np.ndarray
 ) -> dict[str, np.ndarray]:
-    """Every metric of :data:`METRICS` as a float64 [items], but ``accuracy_norm`` where ``num_chars`` is None.
+    """Every metric of :data:`METRICS`, and :data:`LOG_BRIER`, as a float64 [items].
+
+    ``accuracy_norm`` is left out where ``num_chars`` is None.
 
     ``log_likelihood`` (float64, nats) and ``num_chars`` (characters of the choice's text) are [items, K], K being the
     largest number of choices; entries past an item's ``num_choices`` are ignored. ``gold`` and ``num_choices`` are
@@ -144,15 +154,18 @@ def choice_metrics(
     log_p_choices = -np.logaddexp(0.0, -log_odds)
     p_wrong_total = np.exp(-np.logaddexp(0.0, log_odds))
     # p of each wrong choice = its share among the wrong ones × their total; exp(-inf) = 0 where there is no choice.
-    p_wrong = np.exp(scores_wrong - log_wrong[:, None]) * p_wrong_total[:, None]
+    among_wrong = np.exp(scores_wrong - log_wrong[:, None])
+    p_wrong = among_wrong * p_wrong_total[:, None]
+    p_choices = np.exp(log_p_choices)
     result = {
         "log_p_vocab_correct": correct,
         "p_vocab_correct": np.exp(correct),
         "log_p_vocab_incorrect": log_wrong,
         "p_vocab_incorrect": np.exp(log_wrong),
         "log_p_choices_correct": log_p_choices,
-        "p_choices_correct": np.exp(log_p_choices),
+        "p_choices_correct": p_choices,
         "brier": (p_wrong_total**2 + (p_wrong**2).sum(axis=1)) / num_choices,
+        LOG_BRIER: _log_brier(p_choices, p_wrong, -np.logaddexp(0.0, log_odds), (among_wrong**2).sum(axis=1)),
         "accuracy": (scores.argmax(axis=1) == gold).astype(np.float64),
         "margin_log": correct - scores_wrong.max(axis=1),
     }
@@ -160,7 +173,22 @@ def choice_metrics(
         with np.errstate(divide="ignore", invalid="ignore"):
             per_character = np.where(exists, log_likelihood / np.where(exists, num_chars, 1), -np.inf)
         result["accuracy_norm"] = (per_character.argmax(axis=1) == gold).astype(np.float64)
-    return {name: result[name] for name in METRICS if name in result}
+    return {name: result[name] for name in (*METRICS, LOG_BRIER) if name in result}
+
+
+def _log_brier(
+    p_correct: np.ndarray, p_wrong: np.ndarray, log_p_wrong_total: np.ndarray, squares_among_wrong: np.ndarray
+) -> np.ndarray:
+    """Logarithm of brier·K/2 [items] by equation (6) where it is near 0, else of the squares themselves.
+
+    ``p_wrong`` [items, K] has 0 for the correct choice, ``squares_among_wrong`` [items] the sum of the squares of the
+    wrong choices' shares among themselves.
+    """
+    others = np.sort(p_wrong, axis=1)[:, :-1]
+    rest = p_correct + others.sum(axis=1)
+    gain = p_correct - p_correct**2 / 2 + rest - rest**2 / 2 - (others**2).sum(axis=1) / 2
+    plain = 2 * log_p_wrong_total + np.log1p(squares_among_wrong) - np.log(2)
+    return np.where(gain < 0.5, np.log1p(-np.minimum(gain, 0.5)), plain)
 
 
 def variant_metrics(
@@ -343,7 +371,7 @@ def write_metrics(
                         "benchmark": pa.repeat(benchmark, len(items_table)),
                         **{column: items_table[column] for column in ("subject", "item", "num_choices")},
                         **{name: pa.nulls(len(items_table), pa.float64()) for name in NULLABLE if name not in names},
-                        **{name: own[name] for name in names},
+                        **{name: own[name] for name in (*names, LOG_BRIER)},
                     }
                 )
             )

@@ -12,15 +12,15 @@ unequal size enter as in the delete-m_j jackknife (Busing, Meijer and van der Le
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 from scipy import special
 
-from elusive.analysis.correlations import LOGARITHMS, LOSSES, metric_correlations, unit
-from elusive.analysis.leaving import average_ranks, correlations_without, scatter, shifted
+from elusive.analysis.correlations import LOSSES, metric_correlations, ranked, scale_of, unit
+from elusive.analysis.leaving import average_ranks, correlations_without, scatter
 from elusive.analysis.metrics import present
 from elusive.analysis.shuffles import Shuffles, rounded
 
@@ -57,7 +57,8 @@ class Partition:
 class Resampled:
     """Correlations of one family on one benchmark, by (metric, method).
 
-    ``x`` [models] is log10 FLOPs; ``metrics`` and ``scores`` [models, items] are those correlated, losses negated;
+    ``x`` [models] is log10 FLOPs; ``metrics`` and ``scores`` [models, items] are those correlated, losses negated, and
+    ``ranked`` what these are ranked by;
     ``full`` float64 [items], NaN where undefined; ``partitions`` has those of ``checkpoints`` and ``models`` that the
     family has enough of. ``shuffled`` maps each method to the means over all items in every order of compute, float64
     [orders, metrics], and ``means`` to those in the real one, [metrics], both with undefined correlations as 0.
@@ -67,6 +68,7 @@ class Resampled:
     runs: np.ndarray
     metrics: list[str]
     scores: dict[str, np.ndarray]
+    ranked: dict[str, np.ndarray]
     full: dict[Key, np.ndarray]
     partitions: dict[str, Partition]
     shuffles: Shuffles
@@ -117,9 +119,9 @@ def resample(
     full = metric_correlations(flops, dict(scores))
     shuffles = shuffles or Shuffles.of(x)
     signed = {name: -scores[name] if name in LOSSES else scores[name] for name in metrics}
-    columns = [(signed[LOGARITHMS.get(name, name)], name in LOGARITHMS) for name in metrics]
-    shuffled, means = mean_correlations(shuffles, columns)
-    return Resampled(x, runs, metrics, signed, full, partitions, shuffles, shuffled, means)
+    by = {name: ranked(name, scores) for name in metrics}
+    shuffled, means = mean_correlations(shuffles, [(by[name], scale_of(name)) for name in metrics])
+    return Resampled(x, runs, metrics, signed, by, full, partitions, shuffles, shuffled, means)
 
 
 def missing_partitions(family: Resampled) -> list[str]:
@@ -133,20 +135,21 @@ def missing_partitions(family: Resampled) -> list[str]:
 
 
 def mean_correlations(
-    shuffles: Shuffles, columns: Sequence[tuple[np.ndarray, bool]]
+    shuffles: Shuffles, columns: Sequence[tuple[np.ndarray, Callable[[np.ndarray], np.ndarray]]]
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     """Mean over items, undefined as 0, of correlations with compute in every order, by method: float64 [orders,
     columns]; and the same with compute as it is: [columns].
 
-    Each of the ``columns`` is scores [models, items] and whether these are logarithms of what is to be correlated.
+    Each of the ``columns`` is scores [models, items] by which to rank, and the function that makes of them those whose
+    product moment is to be taken.
     """
     models = len(shuffles.x)
     values, ranks = np.zeros((2, models, len(columns)))
     pairs = np.zeros((models * (models - 1) // 2, len(columns)))
     x_pairs = np.count_nonzero(shuffles.x[:, None] - shuffles.x) / 2
     known: dict[int, int] = {}
-    for place, (scores, logarithmic) in enumerate(columns if models > 1 else ()):
-        values[:, place] = _mean_column(shifted(scores) if logarithmic else scores)
+    for place, (scores, scale) in enumerate(columns if models > 1 else ()):
+        values[:, place] = _mean_column(scale(scores))
         # The ranks of p are those of log p.
         same = known.setdefault(id(scores), place)
         if same != place:
