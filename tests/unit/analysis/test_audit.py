@@ -65,7 +65,7 @@ def test_mixtures_name_the_members():
 
 def test_a_distance_is_said_where_there_is_one():
     assert audit.off_trend_text(KEY, None) is None
-    assert "beyond those of its neighbours by 0.80 of the range" in audit.off_trend_text(KEY, 0.8)
+    assert "by 0.80 of the range of the run's other checkpoints" in audit.off_trend_text(KEY, 0.8)
 
 
 def test_twins_are_said_by_what_is_equal():

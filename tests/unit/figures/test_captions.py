@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from elusive.figures import accuracy, agreement, attribution, choices, hero, loss, masses, mechanism, statistics
+from elusive.figures.data import Benchmark
 from elusive.figures.states import CHANCE, FALLS, FOLLOWS, UNKNOWN, kept
 from report_tables import FAMILY, benchmarks, ceiling, headline
 from report_tables import attribution as attribution_table
@@ -225,3 +226,14 @@ def test_the_statistics_name_benchmarks_only_where_there_are_several() -> None:
     )
     one = _seen(statistics.caption_text(table, benchmarks("A"), FAMILIES, "spearman"))
     assert one == "the mean correlation in “Family” is 0.10 for accuracy."
+
+
+def test_checkpoints_without_compute_are_not_counted_by_family():
+    benchmark = Benchmark("a", "A", "test", None, 3, 3, 0.5, ((2, 3),))
+    flops = [0.0, 1e10, 2e10, 3e10]
+    means = pd.DataFrame({"model": "m", "checkpoint": [f"s{i}" for i in range(4)], "flops": flops})
+    means = means.assign(benchmark="a", metric="accuracy", mean=[0.5, 0.51, 0.52, 0.53], se=0.01)
+    members = means[["model", "checkpoint"]].assign(family="f")
+    caption = accuracy.scaling_caption(means, members, [benchmark], {"f": "Fam"})
+    assert "“Fam” (3 checkpoints)" in caption
+    assert caption.endswith("over the checkpoints is 1.00 (A).")

@@ -313,6 +313,8 @@ def test_numbers_are_written_as_in_print() -> None:
     assert style.format_power(2.14e15) == "2.1 × 10¹⁵" and style.format_power(3e-7) == "3.0 × 10⁻⁷"
     assert style.format_count(1_520_000) == "1.52 M" and style.format_count(12) == "12"
     assert [style.format_share(v) for v in (0, 0.002, 0.126)] == ["0 %", "< 1 %", "13 %"]
+    assert [style.format_share(v) for v in (0.994, 0.996, 1.0)] == ["99 %", "> 99 %", "100 %"]
+    assert style.format_share(0.9996, 1) == "> 99.9 %"
     assert style.format_share(0.0002, 1) == "< 0.1 %" and style.format_range(0.101, 0.104) == "0.10"
     assert style.join(["a"]) == "a" and style.join(["a", "b", "c"]) == "a, b and c"
     assert style.whole_powers((-28.3, -1.2)) == [-25, -20, -15, -10, -5]

@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
@@ -18,7 +19,7 @@ from elusive.figures import (
     forecast_turns,
 )
 from elusive.figures.accuracy import few_breaks
-from elusive.figures.data import read_benchmark
+from elusive.figures.data import Benchmark, read_benchmark
 from elusive.figures.forecasts import OVERALL, PER_BENCHMARK, write_forecast_benchmark, write_forecast_overview
 from elusive.files import sha256_file
 from elusive.forecast.names import LABELS
@@ -187,6 +188,32 @@ def test_skills_are_sorted_by_movement(run):
     assert [label.split(" ")[-1] for label in drawn["row"].cat.categories[1:]] == expected
     caption = forecast_skill.caption_text(summary, laws, benchmarks, "ladder", run.families)
     assert "2 clusters" in caption
+
+
+def test_a_benchmark_whose_last_value_had_no_error_is_drawn_and_counted(run):
+    summary, laws = frame(run, "backtest_summary"), frame(run, "choice_laws")
+    benchmarks = [read_benchmark(path) for path in run.items()]
+    name = benchmarks[0].name
+    own = (summary["benchmark"] == name) & summary["subject"].isna() & (summary["metric"] == "accuracy")
+    for error, skill in ((0.02, -1.0), (0.0, 0.0)):
+        changed = summary.assign(
+            skill=summary["skill"].mask(own), mae=summary["mae"].mask(own & (summary["method"] == "km"), error)
+        )
+        drawn = forecast_skill.tidy(changed, laws, benchmarks, "ladder").query("method == 'kriging of margins'")
+        rows = drawn[drawn["row"].str.startswith(benchmarks[0].label)]
+        assert len(rows) and (rows["skill"] == skill).all()
+        caption = forecast_skill.caption_text(changed, laws, benchmarks, "ladder", run.families)
+        assert f" of {len(benchmarks)}, over all" in caption and f" of {len(benchmarks) - 1}, over all" not in caption
+
+
+def test_a_forecast_without_intervals_is_said_to_be_in_none():
+    benchmark = Benchmark("a", "A", "test", None, 3, 3, 0.5, ((2, 3),))
+    rows = pd.DataFrame({"origin": [10.0] * 2, "horizon": 0.3, "observed": 0.5, "forecast": 0.5, "inflation": np.nan})
+    rows = rows.assign(**dict.fromkeys(("low50", "high50", "low80", "high80"), np.nan), num_models=3)
+    means = pd.DataFrame({"flops": [1e10], "mean": [0.5]})
+    caption = forecast_fan.caption_text(means, rows, pd.DataFrame(), benchmark, {"f": "Fam"})
+    assert "lay within" not in caption and "the furthest came to 0.500 where 0.500 was forecast" in caption
+    assert "“Fam”, 1 checkpoint." in caption
 
 
 def test_item_scores_are_means_over_benchmarks(run):

@@ -127,6 +127,15 @@ def test_the_first_sentence_does_not_praise_what_is_worse():
     assert "no common movement" not in found and "leave chance" not in found
 
 
+def test_the_first_sentence_where_the_last_value_had_no_error():
+    def said(error):
+        rows = summary_rows({"km": error, "last": 0.0})
+        return words.what_can_be_forecast(rows, law_rows({"sciq": 9.0}), forecast_rows({"sciq": ""}), "f", LABELS)
+
+    assert "by 2.2 points" in said(0.022) and "more than the last value (0.0 points)" in said(0.022)
+    assert "about as much as the last value (0.0 points)" in said(0.0)
+
+
 def test_the_first_sentence_without_backtests_or_laws():
     none = summary_rows({"km": 0.1, "last": 0.1}).iloc[:0]
     args = (law_rows({"sciq": 9.0}), forecast_rows({"sciq": ""}), "f", LABELS)
@@ -217,6 +226,15 @@ def test_without_a_jump_none_is_told():
     assert words.jumps(backtest_rows([0.27, 0.2]), SCORES, "f", LABELS) is None
     # A rise of a benchmark that was above chance already is no jump.
     assert words.jumps(backtest_rows([0.65], last=0.4), SCORES, "f", LABELS) is None
+    # Nor is one from below chance to chance.
+    assert words.jumps(backtest_rows([0.24, 0.34], last=0.12), SCORES, "f", LABELS) is None
+
+
+def test_a_jump_without_intervals_says_nothing_of_them():
+    found = words.jumps(backtest_rows([0.65], low=None, high=None), SCORES, "f", LABELS)
+    assert found == (
+        "On SciQ accuracy left chance after the origin of 1 forecast: it rose by 40 points, where 1 were forecast."
+    )
 
 
 def test_laws_that_cancel_and_laws_that_part():
@@ -228,7 +246,9 @@ def test_laws_that_cancel_and_laws_that_part():
     assert found.endswith("; they part on SciQ.")
     assert words.laws_cancel(law_rows({"sciq": 9.0}, {"sciq": (2.0, 9.0)}), "f", LABELS) is None
     one = law_rows({"arc": 1.0}).assign(both_axes=False, slope_d_low=5.0, slope_d_high=9.0)
-    assert words.laws_cancel(one, "f", LABELS).startswith("On 1 of 1"), "without a second axis there is no second slope"
+    assert words.laws_cancel(one, "f", LABELS).startswith("On ARC the log"), (
+        "without a second axis there is no second slope"
+    )
 
 
 def coverage_rows(groups):
@@ -260,6 +280,8 @@ def test_intervals_are_told_apart_by_movement():
     )
     assert "moved together" not in words.intervals_hold(coverage_rows({"still": 0.84}), "f")
     assert words.intervals_hold(coverage_rows({"all": 0.8}), "f") is None
+    one = coverage_rows({"still": 1.0}).assign(num_targets=1, num_clusters=1)
+    assert "(1 forecast on 1 benchmark)" in words.intervals_hold(one, "f")
 
 
 def test_widened_intervals_are_named():
@@ -272,6 +294,7 @@ def test_few_checkpoints_are_told():
     found = words.few_checkpoints(forecast_rows({"sciq": FEW}, num_models=4), "f")
     assert found.startswith("With 4 checkpoints to learn from, fewer than five, the last value is the forecast to use")
     assert words.few_checkpoints(forecast_rows({"sciq": NEAR_CHANCE}), "f") is None
+    assert words.few_checkpoints(forecast_rows({"sciq": FEW}, num_models=1), "f").startswith("With 1 checkpoint to")
 
 
 def reliability_rows(brier):
@@ -327,12 +350,18 @@ def test_decisions_are_told_where_they_can_be_made():
     )
     assert "accuracy before the end orders 90 %" in best and "accuracy itself" not in best
     assert "not decidable" not in best
+    pair = words.decisions_early(decision_rows({"accuracy": 0.9}).assign(num_pairs=1), "f", LABELS)
+    assert "; one pair is a demonstration, no evidence." in pair
 
 
 def test_decisions_that_cannot_be_made_are_not_told():
     found = words.decisions_early(decision_rows({"accuracy": 0.9}, decidable=()), "f", LABELS)
     assert found.startswith("Which score orders the models early on is not decidable: on none of 2 benchmarks")
     assert words.decisions_early(decision_rows({"accuracy": 0.9}), "other", LABELS) is None
+    one = decision_rows({"accuracy": 0.9}, decidable=()).query("benchmark == 'arc'")
+    assert words.decisions_early(one, "f", LABELS).endswith(
+        "on ARC their final accuracies do not spread by two standard errors."
+    )
 
 
 def subset_rows(values):

@@ -294,7 +294,7 @@ def test_which_score_to_use() -> None:
 def test_along_what_checkpoints_vary_and_how_the_loss_follows() -> None:
     shown = strip({"A": level(0.6, 0.1, 0.0)}, 0.92)
     assert sentences.reference_text(shown, ceiling(0.92)) == (
-        "The checkpoints differ in tokens seen alone, not in size. The validation loss itself has a correlation of "
+        "The checkpoints differ in tokens seen alone, not in size. The validation loss, negated, has a correlation of "
         "0.92 with compute."
     )
     frames = ceiling(0.92, 0.95, 0.27)

@@ -116,8 +116,9 @@ def off_trend_text(key: Key, distance: float | None) -> str | None:
     if distance is None:
         return None
     return (
-        f"{'/'.join(key)}: its mean log-likelihoods lie beyond those of its neighbours by {distance:.2f} of the range "
-        "of the run's other checkpoints; see whether it, or one beside it, has the weights of another step."
+        f"{'/'.join(key)}: its mean log-likelihoods lie beyond what its neighbours leave room for (between them, or at "
+        f"the end of a run twice as fast as before) by {distance:.2f} of the range of the run's other checkpoints; see "
+        "whether it, or one beside it, has the weights of another step."
     )
 
 

@@ -149,13 +149,15 @@ def scaling_caption(
         rises.append((rows["flops"].rank().corr(rows["value"].rank()), benchmark.label))
     ranked = sorted((rank, label) for rank, label in rises if not math.isnan(rank))
     found = (
-        f"goes from {style.format_number(ranked[0][0])} ({ranked[0][1]}) to {style.format_number(ranked[-1][0])} "
+        f"is {style.format_number(ranked[0][0])} ({ranked[0][1]})"
+        if len(ranked) == 1
+        else f"goes from {style.format_number(ranked[0][0])} ({ranked[0][1]}) to {style.format_number(ranked[-1][0])} "
         f"({ranked[-1][1]})"
         if ranked
         else "is undefined"
     )
-    counts = members["family"].value_counts()
-    about = "; ".join(f"“{label}” ({counts[name]} checkpoints)" for name, label in families.items())
+    counts = {label: len(rows[["model", "checkpoint"]].drop_duplicates()) for label, rows in frame.groupby("family")}
+    about = "; ".join(f"“{label}” ({style.count(counts.get(label, 0), 'checkpoint')})" for label in families.values())
     choices = ", ".join(f"{b.label} {b.describe_choices()}" for b in benchmarks)
     return (
         "Accuracy against compute, by family.\n\n"

@@ -91,7 +91,7 @@ def caption_text(coverage: pd.DataFrame, family: str, families: Mapping[str, str
         if rows.empty:
             continue
         held = ", ".join(f"{row.bin} {style.format_share(row.value)}" for row in rows.itertuples())
-        parts.append(f"origins with {label}: {held} ({rows['num_clusters'].max()} benchmarks)")
+        parts.append(f"origins with {label}: {held} ({style.count(int(rows['num_clusters'].max()), 'benchmark')})")
     return (
         "Coverage of the intervals.\n\n"
         "Horizontal axis: level of an interval by kriging of margins; vertical axis: share of the targets whose score "

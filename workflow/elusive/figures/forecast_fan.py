@@ -102,9 +102,10 @@ def caption_text(
         known = own.dropna(subset=["low80"])
         inside = ((known["observed"] >= known["low80"]) & (known["observed"] <= known["high80"])).sum()
         furthest = own.loc[own["horizon"].idxmax()]
+        share = f"{inside} of {len(known)} lay within the 80 % interval, and " if len(known) else ""
         held.append(
-            f"from up to {style.format_power(10**origin)} FLOPs, {inside} of {len(own)} lay within the 80 % interval, "
-            f"and the furthest came to {furthest['observed']:.3f} where {furthest['forecast']:.3f} was forecast"
+            f"from up to {style.format_power(10**origin)} FLOPs, {share}the furthest came to "
+            f"{furthest['observed']:.3f} where {furthest['forecast']:.3f} was forecast"
         )
     if held:
         found = "; ".join(held)
@@ -125,6 +126,6 @@ def caption_text(
         "grey are the checkpoints that may be learnt from, blue the forecasts by kriging of margins with their 50 % "
         "(thick) and 80 % intervals, widened by what earlier errors say, black what came. What is asked for has not "
         "come yet. Dashed: chance. "
-        f"Family “{label}”, {len(means)} checkpoints. {benchmark.describe_items()}\n\n"
+        f"Family “{label}”, {style.count(len(means), 'checkpoint')}. {benchmark.describe_items()}\n\n"
         f"What to see: {found}{asked} Intervals are made of the past: a jump from chance is not covered by them."
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 import pandas as pd
@@ -26,6 +27,7 @@ LEAST = -1.0
 def tidy(summary: pd.DataFrame, laws: pd.DataFrame, benchmarks: Sequence[Benchmark], family: str) -> pd.DataFrame:
     """One row a mark: ``row`` (label with movement) ``bin`` ``method`` ``skill`` ``low`` ``high``; below −1 as −1.
 
+    Where the last value had no error, a forecast that had one is as far below as any, and one that had none is at 0.
     ``summary`` is backtest_summary, ``laws`` choice_laws; accuracy in backtests that roll by compute.
     """
     names = {b.name: b.label for b in benchmarks}
@@ -44,6 +46,7 @@ def tidy(summary: pd.DataFrame, laws: pd.DataFrame, benchmarks: Sequence[Benchma
         name: names[name] if pd.isna(movement.get(name)) else f"{names[name]} ({movement[name]:.3g})"
         for name in ordered
     }
+    lost = own["mae"].gt(0).map({True: -math.inf, False: 0.0}).where(own["mae"].notna())
     rows = own["benchmark"].map(lambda name: ALL if pd.isna(name) else labels[name])
     drawn = [name for name in METHODS if (own["method"] == name).any()]
     return pd.DataFrame(
@@ -51,7 +54,7 @@ def tidy(summary: pd.DataFrame, laws: pd.DataFrame, benchmarks: Sequence[Benchma
             "row": pd.Categorical(rows, [ALL, *labels.values()]),
             "bin": pd.Categorical(own["bin"], [name for name in BINS if (own["bin"] == name).any()]),
             "method": pd.Categorical(own["method"].map(LABELS), [LABELS[name] for name in drawn]),
-            "skill": own["skill"].clip(lower=LEAST),
+            "skill": own["skill"].fillna(lost).clip(lower=LEAST),
             "low": own["skill_low"].clip(lower=LEAST).where(own["method"] == KRIGING),
             "high": own["skill_high"].where(own["method"] == KRIGING),
             "num_clusters": own["num_clusters"],

@@ -132,6 +132,8 @@ def caption_text(metrics: pd.DataFrame, benchmark: Benchmark, families: Mapping[
 
 def _together(correlation: float) -> str:
     """What the two masses do over the pairs, as far as their correlation says anything."""
+    if np.isnan(correlation):
+        return "one of the two masses is the same in all pairs"
     if correlation > _TOGETHER:
         return "the two masses rise together over the pairs"
     if correlation < -_TOGETHER:

@@ -153,10 +153,12 @@ def format_range(low: float, high: float) -> str:
 
 
 def format_share(value: float, digits: int = 0) -> str:
-    """A share as a percentage: ``12 %``, and ``< 1 %`` for one that is not nothing but would round to it."""
+    """A share as a percentage: ``12 %``; ``< 1 %`` and ``> 99 %`` for what would round to none and all but is not."""
     if math.isnan(value):
         return "undefined"
     text = f"{100 * value:.{digits}f}"
+    if value < 1 and float(text) == 100:
+        return f"> {100 - 10**-digits:g} %"
     return f"< {10**-digits:g} %" if float(text) == 0 < value else f"{text} %"
 
 

@@ -49,6 +49,10 @@ def _join(parts: Sequence[str]) -> str:
     return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
 
 
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'s' * (number != 1)}"
+
+
 def _names(names: Sequence[str], labels: Mapping[str, str], most: int = 12, shown: int = 6) -> str:
     """Up to ``most`` benchmarks by name; of more the first ``shown``, and how many others there are."""
     listed = [labels.get(name, name) for name in names]
@@ -90,7 +94,7 @@ def what_can_be_forecast(
         if not errors:
             continue
         named = names
-        ratio = errors[KRIGING] / errors["last"] if errors["last"] > 0 else 1.0
+        ratio = errors[KRIGING] / errors["last"] if errors["last"] > 0 else np.inf if errors[KRIGING] > 0 else 1.0
         than = "less than" if ratio < 1 - _CLOSE else "more than" if ratio > 1 + _CLOSE else "about as much as"
         parts.append(
             f"on {_names(names, labels)}, {text}, {LABELS[KRIGING]} missed accuracy by "
@@ -187,7 +191,9 @@ def jumps(backtests: pd.DataFrame, scores: pd.DataFrame, family: str, labels: Ma
         & backtests["subject"].isna()
     ]
     guess = own["benchmark"].map(chance).astype(float)
-    jumped = own[(own["last_value"] <= guess + JUMP / 2) & (own["observed"] - own["last_value"] > JUMP)]
+    # A rise from below chance to chance leaves nothing.
+    rose = (own["observed"] - own["last_value"] > JUMP) & (own["observed"] > guess + JUMP)
+    jumped = own[(own["last_value"] <= guess + JUMP / 2) & rose]
     if jumped.empty:
         return None
     inside = pd.Series(np.nan, jumped.index)
@@ -199,11 +205,14 @@ def jumps(backtests: pd.DataFrame, scores: pd.DataFrame, family: str, labels: Ma
     names = sorted(jumped["benchmark"].unique())
     rise = float((jumped["observed"] - jumped["last_value"]).mean())
     foreseen = float((jumped["forecast"] - jumped["last_value"]).mean())
-    return (
-        f"On {_names(names, labels)} accuracy left chance after the origin of {len(jumped)} forecasts: it rose by "
-        f"{_number(100 * rise, 0)} points on average, where {_number(100 * foreseen, 0)} were forecast, and the 80 % "
-        f"intervals held {_number(100 * float(inside.mean()), 0)} % of what came."
+    average = " on average" if len(jumped) > 1 else ""
+    text = (
+        f"On {_names(names, labels)} accuracy left chance after the origin of {_count(len(jumped), 'forecast')}: it "
+        f"rose by {_number(100 * rise, 0)} points{average}, where {_number(100 * foreseen, 0)} were forecast"
     )
+    if not known.any():
+        return f"{text}."
+    return f"{text}, and the 80 % intervals held {_number(100 * float(inside.mean()), 0)} % of what came."
 
 
 def laws_cancel(laws: pd.DataFrame, family: str, labels: Mapping[str, str]) -> str | None:
@@ -221,9 +230,10 @@ def laws_cancel(laws: pd.DataFrame, family: str, labels: Mapping[str, str]) -> s
     if same.empty:
         return None
     rest = f"; they part on {_names(parted, labels)}" if parted else ""
+    where = f"{len(same)} of {len(own)} benchmarks" if len(own) > 1 else _names(list(same["benchmark"]), labels)
     return (
-        f"On {len(same)} of {len(own)} benchmarks the log-likelihoods of right and of wrong choices follow laws whose "
-        f"slopes cannot be told apart, so that most of what a law of either says cancels in the answer{rest}."
+        f"On {where} the log-likelihoods of right and of wrong choices follow laws whose slopes cannot be told apart, "
+        f"so that most of what a law of either says cancels in the answer{rest}."
     )
 
 
@@ -242,8 +252,8 @@ def intervals_hold(coverage: pd.DataFrame, family: str, metric: str = "accuracy"
         if group in own.index:
             row = own.loc[group]
             parts.append(
-                f"{_number(100 * row['coverage_inflated'], 0)} % where items {text} ({int(row['num_targets'])} "
-                f"forecasts on {int(row['num_clusters'])} benchmarks)"
+                f"{_number(100 * row['coverage_inflated'], 0)} % where items {text} "
+                f"({_count(int(row['num_targets']), 'forecast')} on {_count(int(row['num_clusters']), 'benchmark')})"
             )
     return f"The 80 % intervals of {METRICS[metric]} held {_join(parts)} of what came." if parts else None
 
@@ -266,9 +276,9 @@ def few_checkpoints(forecasts: pd.DataFrame, family: str) -> str | None:
     few = own[own["status"].str.contains(FEW, regex=False)]
     if few.empty:
         return None
-    count = int(few["num_models"].max())
+    count = _count(int(few["num_models"].max()), "checkpoint")
     return (
-        f"With {count} checkpoints to learn from, fewer than five, the last value is the forecast to use: no law has "
+        f"With {count} to learn from, fewer than five, the last value is the forecast to use: no law has "
         "shown itself better there."
     )
 
@@ -308,10 +318,10 @@ def decisions_early(decisions: pd.DataFrame, group: str, labels: Mapping[str, st
     decidable = sorted(own[own["decidable"]]["benchmark"].unique())
     total = own["benchmark"].nunique()
     if not decidable:
-        return (
-            f"Which score orders the models early on is not decidable: on none of {total} benchmarks do their final "
-            "accuracies spread by two standard errors."
-        )
+        spread = f"on none of {total} benchmarks do their final accuracies"
+        if total == 1:
+            spread = f"on {_names(list(own['benchmark'].unique()), labels)} their final accuracies do not"
+        return f"Which score orders the models early on is not decidable: {spread} spread by two standard errors."
     early = own[own["benchmark"].isin(decidable) & ~own["is_end"]].dropna(subset=["decision_accuracy"])
     if early.empty:
         return None
@@ -319,6 +329,7 @@ def decisions_early(decisions: pd.DataFrame, group: str, labels: Mapping[str, st
     names = {**METRICS, "brier": "the Brier score", "margin_log": "the margin", "margin_scaled": "the scaled margin"}
     best, accuracy = share.index[0], share.get("accuracy", np.nan)
     pairs = int(early["num_pairs"].max())
+    few = "one pair is" if pairs == 1 else f"at most {pairs} pairs that share their models are"
     larger = float(early["larger_wins"].mean()) if early["larger_wins"].notna().any() else None
     size = "" if larger is None else f"; that the larger model wins holds for {_number(100 * larger, 0)} %"
     rest = total - len(decidable)
@@ -327,8 +338,8 @@ def decisions_early(decisions: pd.DataFrame, group: str, labels: Mapping[str, st
     against = "" if best == "accuracy" else f", accuracy itself {_number(100 * accuracy, 0)} %"
     return (
         f"On {_names(decidable, labels)}, {names[best]} before the end orders {_number(100 * share.iloc[0], 0)} % of "
-        f"the pairs of models as accuracy does at the end{against}{size}; at most {pairs} pairs that share their "
-        f"models are a demonstration, no evidence.{undecided}"
+        f"the pairs of models as accuracy does at the end{against}{size}; {few} a demonstration, no "
+        f"evidence.{undecided}"
     )
 
 

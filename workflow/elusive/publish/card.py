@@ -186,7 +186,9 @@ def _headline(content: Content) -> str:
         return f"**{text}**" if bold else text
 
     rows = [[row["label"], *(cell(*row["cells"][metric]) for metric in _HEADLINE)] for row in headline(content)]
-    number = len(family["members"])
+    # Those with compute: a checkpoint of step 0 has none.
+    own = content.frames["headline"].filter(pl.col("family") == family["name"])
+    number = own["num_models"].max() or len(family["members"])
     return "\n\n".join(
         [
             "## What follows compute",

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import pandas as pd
 
 from elusive.figures.data import Benchmark
 from elusive.figures.style import format_share
 from elusive.report.sentences import some
+
+#: Checkpoints of a family with which an item's correlation is high by luck often enough to be said.
+_FEW = 8
 
 
 @dataclass(frozen=True)
@@ -69,17 +70,6 @@ def signal_text(found: Sequence[Signal]) -> str:
     return f"{text}{luck}"
 
 
-def spearman_by_luck(models: int) -> float:
-    """P(Spearman's coefficient > 0.75) for ``models`` ≤ 8 checkpoints whose scores have nothing to do with compute.
-
-    Exact, over all orders of the scores.
-    """
-    ranks = np.arange(models)
-    orders = np.array(list(itertools.permutations(ranks)))
-    distances = ((orders - ranks) ** 2).sum(axis=1)
-    return float((1 - 6 * distances / (models * (models**2 - 1)) > 0.75).mean())
-
-
 _GENERAL = (
     "Checkpoints of one training run depend on each other, and the intervals are for drawing other items: what "
     "another training run would change is not in them.",
@@ -96,16 +86,25 @@ _GENERAL = (
 )
 
 
-def notes(benchmarks: Sequence[Benchmark], models: Mapping[str, int]) -> list[str]:
-    """What a reader must know to judge the numbers; ``models`` maps family labels to their number of checkpoints."""
+def notes(benchmarks: Sequence[Benchmark], families: Mapping[str, str], null_bands: pd.DataFrame) -> list[str]:
+    """What a reader must know to judge the numbers.
+
+    ``families`` maps names to labels; ``null_bands`` is the table of that name.
+    """
     result = [f"{b.label}: {b.split_note}." for b in benchmarks if b.split_note]
     limited = [b for b in benchmarks if b.num_items < b.num_items_total]
     if limited:
         counts = some([f"{b.label} {b.num_items:,} of {b.num_items_total:,}" for b in limited])
         result.append(f"Not all items were used, but a random draw with a fixed seed: {counts}.")
-    for label, count in models.items():
-        if count <= 8:
-            share = format_share(spearman_by_luck(count), 1)
+    bands = null_bands[null_bands["method"] == "spearman"].dropna(subset=["fraction_above_075"])
+    for name, label in families.items():
+        own = bands[bands["family"] == name]
+        # Items in one benchmark's tables may be of fewer checkpoints; the family has the most.
+        for _, row in own.sort_values("num_models").tail(1).iterrows():
+            count = int(row["num_models"])
+            if count > _FEW:
+                continue
+            share = format_share(float(row["fraction_above_075"]), 1)
             result.append(
                 f"“{label}” has only {count} checkpoints. By luck alone {share} of items without any relation to "
                 "compute would have a Spearman correlation above 0.75. Curves of families of different sizes are not "

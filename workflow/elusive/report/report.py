@@ -354,7 +354,6 @@ def write_report(
         "figures": {f.name: {"gallery": f"{files['gallery']}#{f.anchor}", "pdf": f.pdf, "csv": f.csv} for f in listed},
         "statistics": files["tables"]["correlation_statistics"],
     }
-    models = {row["label"]: int(row["checkpoints"]) for row in run.family_rows(trained, shown_families, members)}
     text = (
         page.environment()
         .get_template("layout.html.j2")
@@ -423,7 +422,7 @@ def write_report(
             audit=audited,
             audit_summary=audit.summary(audited),
             notes=[
-                *findings.notes(benchmarks, {label: models[label] for label in shown_families.values()}),
+                *findings.notes(benchmarks, shown_families, frames["null_bands"]),
                 *imported_notes(scored, frames["correlation_statistics"], benchmarks, shown_families, members),
             ],
             provenance=run.provenance(scored, config, run.newest(logprobs) if logprobs else None),

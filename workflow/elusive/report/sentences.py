@@ -299,7 +299,7 @@ def reference_text(strip: Strip, ceiling: pd.DataFrame) -> str | None:
     first = f"{varies[axis.iloc[0]]}." if len(axis) else ""
     if flops is None:
         return first or None
-    text = f"{first} The validation loss itself has a correlation of {format_number(flops)} with compute"
+    text = f"{first} The validation loss, negated, has a correlation of {format_number(flops)} with compute"
     known = {
         what: strip.reference[variable]
         for what, variable in (("tokens seen", "tokens"), ("size", "parameters"))
