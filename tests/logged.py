@@ -186,7 +186,7 @@ def write_olmo_eval(folder: Path, model: str, task: str, asked: Sequence[Questio
     write_lines(folder / "predictions" / model / f"{task}_0a1b2c-predictions.jsonl", lines)
     if requests:
         write_lines(folder / "requests" / model / f"{task}_0a1b2c-requests.jsonl", rows)
-    provider = {"model": f"owner/{model}", "revision": "step7", "dtype": "bfloat16", "kind": "vllm"}
+    provider = {"model": f"owner/{model}", "revision": folder.name, "dtype": "bfloat16", "kind": "vllm"}
     config = {"num_fewshot": 5, "limit": None, "seed": 42}
     metrics = {"config": {"provider": provider}, "tasks": [{"alias": task, "config": config, "task_hash": "0a1b2c"}]}
     (folder / "metrics.json").write_text(json.dumps(metrics, indent=1))

@@ -83,6 +83,22 @@ def test_parameters_as_the_logs_say(config, path):
     assert "do not say how many mine has (model_num_parameters is -1 in logs/step2/results_" in message(config)
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [{"pretrained": "x", "load_in_4bit": True}, "pretrained=x,load_in_8bit=True", "pretrained=x,peft=y", {"gptq": "f"}],
+)
+def test_the_parameters_of_changed_weights_are_not_the_models(config, arguments):
+    del config["models"][0]["parameters"]
+    found = aggregates(["quiz"], model_num_parameters=3752071168, model_args=arguments)
+    Path("logs/step2/results_2026-01-02T03-04-05.json").write_text(json.dumps(found))
+    assert "do not say how many mine has (model_num_parameters in logs/step2/results_" in message(config)
+    assert "is of weights changed by" in message(config)
+    Path("logs/step2/results_2026-01-02T03-04-05.json").write_text(
+        json.dumps(aggregates(["quiz"], model_num_parameters=1234, model_args="pretrained=x,load_in_4bit=False,peft="))
+    )
+    assert registry.load(config).models["mine"].parameters == 1234
+
+
 def test_parameters_that_no_log_says(config):
     del config["models"][0]["parameters"]
     assert "models[0]: the key 'parameters' is missing, and the logs do not say how many mine has" in message(config)

@@ -176,6 +176,20 @@ def test_datadecide_in_its_archive(tmp_path, nested):
         assert values_of(project, step) == [value for q in questions(COUNT, seed) for value in q.values]
 
 
+def test_a_path_in_an_archive_that_fits_two_models(tmp_path, capsys):
+    datadecide(tmp_path)
+    models = tmp_path / "models"
+    shutil.copytree(models / "c4/1B", models / "c4/4M")
+    with tarfile.open(models / "c4.tar.gz", "w:gz") as archive:
+        archive.add(models / "c4", "c4")
+    shutil.rmtree(models / "c4")
+    project = Project(tmp_path, path="models/c4.tar.gz/seed-14/{checkpoint}", source="olmes")
+    assert project.index() == 1
+    assert "fits 'c4/1B/seed-14/step1' and 'c4/4M/seed-14/step1' in it: write more of the path" in said(capsys)
+    project.logs["path"] = str(tmp_path / "models/c4.tar.gz/1B/seed-14/{checkpoint}")
+    assert project.all() == 0
+
+
 def test_a_damaged_archive(tmp_path, capsys):
     datadecide(tmp_path)
     models = tmp_path / "models"
@@ -203,7 +217,7 @@ def test_olmo_eval(tmp_path, requests):
     assert set(table["num_tokens"].to_pylist()) == {2}
     assert set(table["is_greedy"].to_pylist()) == {False}  # known, since contexts were counted as well
     metadata = read_metadata(project.table_file("step2"))
-    assert (metadata["revision"], metadata["dtype"]) == ("step7", "bfloat16")
+    assert (metadata["revision"], metadata["dtype"]) == ("step2", "bfloat16")
     assert metadata["imported"]["num_fewshot"] == 5
 
 

@@ -221,6 +221,69 @@ def test_what_is_wrong_with_a_table(project, capsys, change, message):
     assert message in re.sub(r"\s+", " ", capsys.readouterr().err)
 
 
+@pytest.mark.parametrize("delimiter", [",", "\t"])
+@pytest.mark.parametrize("text", ['"hi" she said', '"yes', 'a "b'])
+def test_quotation_marks_that_quote_nothing(project, capsys, delimiter, text):
+    """Read as they come, they lose themselves and swallow what follows up to the next one."""
+    for seed, step in enumerate(STEPS):
+        rows = long(seed)
+        columns = list(rows[0])
+        rows[1]["choice_text"] = text
+        lines = [delimiter.join(str(row[column]) for column in columns) for row in rows]
+        write_text = "\n".join([delimiter.join(columns), *lines]) + "\n"
+        folder = project.folder(step)
+        folder.mkdir(parents=True)
+        (folder / "quiz.csv").write_text(write_text)
+    if text.startswith('"'):
+        assert project.all() == 1
+        assert "quiz.csv, line" in (said := capsys.readouterr().err) and "not readable as a table" in said
+        assert "in quotation marks itself" in said
+    else:
+        assert project.all() == 0
+        assert project.made_items()["choices"][0].as_py()[1] == text
+
+
+def test_a_column_that_is_there_twice(project, capsys):
+    for seed, step in enumerate(STEPS):
+        write_csv(project.folder(step) / "quiz.csv", long(seed))
+    file = project.folder("step1") / "quiz.csv"
+    lines = file.read_text().splitlines()
+    name = lines[0].split(",")[0]
+    file.write_text("\n".join([f"{lines[0]},{name}", *(f"{line},x" for line in lines[1:])]) + "\n")
+    assert project.index() == 1
+    assert f"has two columns '{name}'" in capsys.readouterr().err
+
+
+def test_a_log_likelihood_that_stands_for_none_in_another_unit(project, capsys):
+    project.logs["unit"] = "bits"
+    for seed, step in enumerate(STEPS):
+        rows = long(seed)
+        rows[0]["log_likelihood"] = -999
+        write_csv(project.folder(step) / "quiz.csv", rows)
+    assert project.all() == 1
+    assert "stands for a value that the server did not return" in re.sub(r"\s+", " ", capsys.readouterr().err)
+
+
+def test_objects_of_which_only_later_ones_have_a_name(project):
+    for seed, step in enumerate(STEPS):
+        rows = [row | {"subject": "s"} for row in long(seed)]
+        for row in rows:
+            if row["item"] == rows[0]["item"]:
+                del row["subject"]
+        write_lines(project.folder(step) / "quiz.jsonl", rows)
+    assert project.all() == 0
+    assert project.made_items()["subject"].to_pylist() == [None, *["s"] * (COUNT - 1)]
+
+
+def test_objects_of_which_only_later_ones_say_whose_they_are(project, capsys):
+    for seed, step in enumerate(STEPS):
+        rows = long(seed)
+        rows[-1]["checkpoint"] = "step2"
+        write_lines(project.folder(step) / "quiz.jsonl", rows)
+    assert project.index() == 1
+    assert "says which checkpoint it is of, and earlier rows do not" in capsys.readouterr().err
+
+
 def test_a_column_that_is_not_there(project, capsys):
     project.logs["columns"] = {"is_gold": "correct"}
     for seed, step in enumerate(STEPS):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import re
 
@@ -10,7 +11,7 @@ import pytest
 from elusive.items.build import build_items as build_builtin
 from elusive.items.build import load_items
 from logged import TIME, Question, prediction, questions, sample, winograd, write_lines, write_olmes, write_run
-from unit.importing.imports import STEPS, Project
+from unit.importing.imports import STEPS, Project, command
 
 COUNT = 6
 
@@ -284,6 +285,68 @@ def test_samples_without_aggregates_and_nothing_that_tells_checkpoints_apart(tmp
         checkpoint["run"] = time
     assert project.all() == 0
     assert project.table("step2")["log_likelihood"].to_pylist()[:3] == questions(1, 1)[0].values
+
+
+@pytest.mark.parametrize("path", ["logs", "logs/{checkpoint}"])
+@pytest.mark.parametrize(
+    ("checkpoint", "logged", "allowed"),
+    [
+        ({"name": "final", "revision": "step3"}, "step1000", False),
+        ({"name": "final", "revision": "step1000"}, "step1000", True),
+        ({"name": "final", "revision": "final"}, "step1000", True),
+        ({"name": "step1000", "revision": "step1000"}, "step9000", False),
+        ({"name": "step1000", "revision": "step1000"}, "step1000-tokens4B", True),
+        ({"name": "step1000", "revision": "step1000"}, "main", True),
+        ({"name": "final", "revision": "step3"}, "main", True),
+    ],
+)
+def test_a_log_of_another_revision_than_its_only_checkpoint(tmp_path, capsys, path, checkpoint, logged, allowed):
+    project = Project(tmp_path, path=path)
+    project.checkpoints = [checkpoint]
+    lines = [sample(question) for question in questions(COUNT)]
+    write_run(project.folder(checkpoint["name"]), {"quiz": lines}, model_revision=logged)
+    assert project.index() == (0 if allowed else 1)
+    assert allowed or f"says that it is of revision {logged}" in said(capsys)
+
+
+def test_a_compressed_log_with_a_damaged_byte(tmp_path, capsys):
+    """Whichever byte it is, what is wrong is said."""
+    project = Project(tmp_path, path="logs")
+    project.checkpoints = project.checkpoints[:1]
+    write_run(tmp_path / "logs", {"quiz": [sample(question) for question in questions(COUNT)]})
+    (plain,) = (tmp_path / "logs").rglob("samples_*.jsonl")
+    whole = gzip.compress(plain.read_bytes(), mtime=0)
+    plain.unlink()
+    packed = plain.with_name(f"{plain.name}.gz")
+    for place in range(20, len(whole), max(1, len(whole) // 60)):
+        packed.write_bytes(whole[:place] + bytes([whole[place] ^ 0xFF]) + whole[place + 1 :])
+        assert project.index() == 1
+    assert "its compression is damaged" in said(capsys)
+
+
+@pytest.mark.parametrize("key", ["config", "configs", "versions", "n-shot", "n-samples"])
+@pytest.mark.parametrize("value", [None, "text", {"quiz": None}])
+def test_aggregates_that_lack_what_they_name(tmp_path, capsys, key, value):
+    project = Project(tmp_path, path="logs")
+    project.checkpoints = project.checkpoints[:1]
+    write_run(tmp_path / "logs", {"quiz": [sample(question) for question in questions(COUNT)]})
+    for file in (tmp_path / "logs").rglob("results_*.json"):
+        file.write_text(json.dumps(json.loads(file.read_text()) | {key: value}))
+    # Read without it, or not taken for aggregates.
+    assert project.index() in (0, 1)
+    assert command("inspect-logs", tmp_path / "logs") in (0, 1)
+    assert "Traceback" not in said(capsys)
+
+
+def test_a_number_beyond_all_numbers(tmp_path, capsys):
+    project = Project(tmp_path, path="logs")
+    project.checkpoints = project.checkpoints[:1]
+    lines = [sample(question) for question in questions(COUNT)]
+    write_run(tmp_path / "logs", {"quiz": [lines[0] | {"doc_id": float("inf")}, *lines[1:]]})
+    (file,) = (tmp_path / "logs").rglob("samples_*.jsonl")
+    file.write_text(file.read_text().replace("Infinity", "1e400"))
+    assert project.index() == 1
+    assert "line 1: not as lm-eval writes samples (OverflowError" in said(capsys)
 
 
 def test_a_revision_that_no_log_is_of(tmp_path, capsys):

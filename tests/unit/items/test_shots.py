@@ -1,6 +1,7 @@
 """Solved examples: those that lm-eval's own tasks put before each question, byte for byte."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -136,14 +137,18 @@ def test_own_benchmark(archive_path, tmp_path, count):
     assert read_metadata(tmp_path / "x.parquet")["protocol"] == f"own templates, {count}-shot"
 
 
-def test_own_benchmark_that_is_its_own_source_of_examples(archive_path, tmp_path):
+@pytest.mark.parametrize("spelt", ["as it is", "otherwise", "a link"])
+def test_own_benchmark_that_is_its_own_source_of_examples(archive_path, tmp_path, spelt):
     with Archive(archive_path) as archive:
         rows = archive_rows("piqa", archive).rows[:20]
     file = _jsonl(tmp_path / "rows.jsonl", rows)
+    shots = str(tmp_path / "link.jsonl") if spelt == "a link" else file
+    if spelt == "a link":
+        Path(shots).symlink_to(file)
     spec = {
         "name": "mine",
         "file": file,
-        "shots_file": file,
+        "shots_file": f"{tmp_path}/../{tmp_path.name}/rows.jsonl" if spelt == "otherwise" else shots,
         "num_fewshot": 4,
         "context": "Question: {{ goal }}\nAnswer:",
     }

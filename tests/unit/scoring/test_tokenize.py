@@ -115,6 +115,22 @@ def test_errors_name_the_item(lm_evals):
         tokenize(tokenizer, ["Q"], [" 1" * 17], 16, names=["item 'x', choice 2"])
 
 
+@pytest.mark.parametrize("template", [f"$A {END}", f"{END} $A {END}"])
+def test_a_tokenizer_that_ends_every_text_is_refused(tokenizer_directory, template):
+    """Choices of one token would all have the log-likelihood of the end of a text."""
+    tokenizer = transformers.AutoTokenizer.from_pretrained(tokenizer_directory)
+    tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(
+        single=template, special_tokens=[(END, tokenizer.bos_token_id)]
+    )
+    pairs = ["Answer:", "Answer:"], [" a", " e"]
+    with pytest.raises(ElusiveError, match=r"puts '<\|endoftext\|>' behind every text.*set add_bos_token"):
+        tokenize(tokenizer, *pairs, 64, None)
+    first, second = (requests for requests in unpacked(tokenize(tokenizer, *pairs, 64, False)))
+    assert first[1] != second[1] and tokenizer.eos_token_id not in first[1] + second[1]
+    # Behind an empty context no special token of the tokenizer's comes.
+    assert len(tokenize(tokenizer, [""], [" a"], 64, None)) == 1
+
+
 def test_empty_context_needs_a_prefix_token(tokenizer_directory):
     tokenizer = transformers.AutoTokenizer.from_pretrained(tokenizer_directory)
     tokenizer.bos_token = tokenizer.eos_token = None

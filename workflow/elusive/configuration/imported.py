@@ -10,7 +10,7 @@ import dataclasses
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -119,7 +119,12 @@ def _logged_parameters(entry: dict[str, Any], path: str, names: list[str], where
     last = "no aggregates were found"
     if entry["source"] == "lm_eval":
         for file, found in _aggregates(path, names):
-            number = found.get("config", {}).get("model_num_parameters")
+            config = found.get("config")
+            config = config if isinstance(config, dict) else {}
+            if changed := changed_weights(config):
+                last = f"model_num_parameters in {file} is of weights changed by {', '.join(changed)}"
+                continue
+            number = config.get("model_num_parameters")
             if isinstance(number, int) and not isinstance(number, bool) and number > 0:
                 return number
             last = f"model_num_parameters is {number} in {file}"
@@ -130,6 +135,22 @@ def _logged_parameters(entry: dict[str, Any], path: str, names: list[str], where
         f"the key 'parameters' is missing, and the logs do not say how many {entry['name']} has ({last}): write "
         "the exact number, embeddings included, tied weights once",
     )
+
+
+def model_arguments(config: Mapping[str, Any]) -> dict[str, Any]:
+    """``model_args`` of lm-eval's ``config``, which are text before 0.4.10 and a mapping from then on."""
+    given = config.get("model_args")
+    if isinstance(given, dict):
+        return given
+    parts = (part.partition("=") for part in str(given or "").split(","))
+    return {name.strip(): value for name, equals, value in parts if equals}
+
+
+def changed_weights(config: Mapping[str, Any]) -> list[str]:
+    """Arguments of the model in lm-eval's ``config`` by which its parameters are not those that were trained."""
+    arguments = model_arguments(config)
+    keys = ("load_in_4bit", "load_in_8bit", "gptq", "autogptq", "quantization", "peft", "delta")
+    return [key for key in keys if arguments.get(key) not in (None, False, "", "False", "false", "None")]
 
 
 def _aggregates(path: str, names: list[str]) -> Iterator[tuple[str, dict[str, Any]]]:

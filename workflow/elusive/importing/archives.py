@@ -74,12 +74,14 @@ def unpack(
 ) -> dict[str, list[str]]:
     """Write predictions and metrics of the tasks ``patterns`` to ``target``, a folder a checkpoint; returns the files.
 
-    ``folders`` maps names of checkpoints to folders in the archive, of which the first parts may be left out. Requests
-    that lie beside the archive, or further up, get a name in ``target``.
+    ``folders`` maps names of checkpoints to folders in the archive, of which the first parts may be left out, as long
+    as what is left fits one folder alone. Requests that lie beside the archive, or further up, get a name in
+    ``target``.
     """
     shutil.rmtree(target, ignore_errors=True)
     wanted = {name: PurePosixPath(folder).parts for name, folder in folders.items()}
     found: dict[str, list[str]] = {name: [] for name in folders}
+    origins: dict[str, PurePosixPath] = {}
     for path, content in members(archive):
         kind = next((kind for kind in ("predictions.jsonl", "metrics.json") if f"-{kind}" in path.name), None)
         task = olmes.task_name(path.name)
@@ -87,6 +89,11 @@ def unpack(
             continue
         for name, parts in wanted.items():
             if path.parent.parts[len(path.parent.parts) - len(parts) :] == parts:
+                if (origin := origins.setdefault(name, path.parent)) != path.parent:
+                    raise ElusiveError(
+                        f"{archive}: {folders[name]!r} fits {str(origin)!r} and {str(path.parent)!r} in it: write more "
+                        "of the path, from the first folder that tells them apart"
+                    )
                 file = Path(target) / name / f"{path.name.removesuffix('.gz')}.gz"
                 with atomic_path(file) as temporary, temporary.open("wb") as raw:
                     plain: Any = gzip.GzipFile(fileobj=content) if path.name.endswith(".gz") else content

@@ -9,6 +9,7 @@ from __future__ import annotations
 import fnmatch
 import json
 import os
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -195,14 +196,16 @@ def _assign(order: Order, problems: Problems) -> dict[str, list[Source]]:
             sources = _of_format(order, root, seen, problems)
             found[wanted.name] = _of_run(wanted, _of_part(order, wanted, sources, problems))
             _say_what_is_missing(root, seen, found[wanted.name], problems)
-            _warn_of_other_names(order, wanted, found[wanted.name], problems)
+            _check_revisions(order, wanted, found[wanted.name], problems)
         return found
     seen = survey(log_files(order.path), problems, order.layout, asked)
     sources = _of_format(order, order.path, seen, problems)
     _say_what_is_missing(order.path, seen, sources, problems)
     if len(order.checkpoints) == 1 and not any(_is_of(order.checkpoints[0], source) for source in sources):
         wanted = order.checkpoints[0]
-        return {wanted.name: _of_run(wanted, _of_part(order, wanted, sources, problems))}
+        found = {wanted.name: _of_run(wanted, _of_part(order, wanted, sources, problems))}
+        _check_revisions(order, wanted, found[wanted.name], problems)
+        return found
     found = {wanted.name: [source for source in sources if _is_of(wanted, source)] for wanted in order.checkpoints}
     if unknown := [s for s in sources if not s.names and not any(s in own for own in found.values())]:
         shown = ", ".join(source.file for source in unknown[:3])
@@ -285,14 +288,25 @@ def _say_what_is_missing(root: str, seen: Survey, sources: Sequence[Source], pro
         problems.error(f"{root}: no logs were found there, only {kinds}")
 
 
-def _warn_of_other_names(order: Order, wanted: Wanted, sources: Sequence[Source], problems: Problems) -> None:
-    """The path names the checkpoint; a revision in the logs that is another checkpoint's contradicts it."""
-    others = {w.revision or w.name for w in order.checkpoints} - {wanted.revision or wanted.name}
+def _check_revisions(order: Order, wanted: Wanted, sources: Sequence[Source], problems: Problems) -> None:
+    """A revision in the logs contradicts a checkpoint that they are found for by their place, or as the only one.
+
+    It does so when it is another checkpoint's, another than the one that the configuration gives, or another step than
+    the checkpoint's name: ``step9000`` of ``step1000``. Logs that say main may be of any folder.
+    """
+    own = wanted.revision or wanted.name
+    others = {w.revision or w.name for w in order.checkpoints} - {own}
     for source in sources:
         revision = source.about.get("revision")
-        if revision in others:
+        if not revision or own in source.names:
+            continue
+        given = own != wanted.name and revision != "main"
+        steps = [re.fullmatch(r"(\D*)(\d+)(\D*)", str(name)) for name in (own, revision)]
+        another_step = all(steps) and steps[0].group(1, 3) == steps[1].group(1, 3)
+        if revision in others or given or another_step:
             problems.error(
-                f"{source.file}: lies where the logs of {wanted.name} do, but says that it is of revision {revision}"
+                f"{source.file}: lies where the logs of {wanted.name} do, but says that it is of revision {revision}; "
+                "if that is right, give the checkpoint this 'revision' and its tokens"
             )
             return
 

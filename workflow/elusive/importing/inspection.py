@@ -477,7 +477,7 @@ def _model_lines(inspection: Inspection, model: str, checkpoints: Mapping[str, M
     yield f"    source: {source}"
     yield f"    path: {_spelt(path)}"
     sizes = {c.source.about["parameters"] for c in contents if "parameters" in c.source.about}
-    if len(sizes) == 1:
+    if len(sizes) == 1 and not any(c.source.about.get(key) for c in contents for key in ("quantised", "adapter")):
         yield f"    parameters: {sizes.pop()}    # as the logs say; embeddings included, tied weights once"
     else:
         yield f"    parameters: {FILL_IN}    # exact number, embeddings included, tied weights once"

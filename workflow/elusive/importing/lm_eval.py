@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import PurePath
 from typing import Any
 
+from elusive.configuration import imported
 from elusive.errors import ElusiveError
 from elusive.importing import streams
 from elusive.importing.records import Record, shared, text_identity
@@ -36,7 +37,13 @@ def is_sample(found: Mapping[str, Any]) -> bool:
 
 def is_aggregates(found: Mapping[str, Any]) -> bool:
     """Whether a JSON document has the results of a run."""
-    return isinstance(found.get("results"), dict) and ("versions" in found or "configs" in found) and "config" in found
+    parts = ("versions", "configs", "n-shot", "n-samples")
+    return (
+        isinstance(found.get("results"), dict)
+        and isinstance(found.get("config"), dict)
+        and ("versions" in found or "configs" in found)
+        and all(isinstance(found.get(part) or {}, dict) for part in parts)
+    )
 
 
 def samples_name(name: str) -> tuple[str, str | None]:
@@ -86,11 +93,7 @@ def mangled_arguments(aggregates: Mapping[str, Any]) -> str | None:
 
 def model_arguments(aggregates: Mapping[str, Any]) -> dict[str, Any]:
     """``model_args``, which are text before 0.4.10 and a mapping from then on."""
-    given = aggregates.get("config", {}).get("model_args")
-    if isinstance(given, dict):
-        return given
-    parts = (part.partition("=") for part in str(given or "").split(","))
-    return {name.strip(): value for name, equals, value in parts if equals}
+    return imported.model_arguments(aggregates.get("config", {}))
 
 
 def model_name(aggregates: Mapping[str, Any]) -> str | None:
@@ -106,25 +109,26 @@ def about(aggregates: Mapping[str, Any], task: str) -> dict[str, Any]:
     ``names`` are what a checkpoint may be called by: revision, commit, and the last part of the model's name.
     """
     config, arguments = aggregates.get("config", {}), model_arguments(aggregates)
-    own = aggregates.get("configs", {}).get(task, {})
+    keys = ("configs", "n-shot", "n-samples", "versions")
+    configs, shots, counts, versions = (aggregates.get(key) or {} for key in keys)
+    own = configs.get(task) or {}
     revision = config.get("model_revision") or arguments.get("revision")
     named = model_name(aggregates)
     parameters = config.get("model_num_parameters")
     quantised = [key for key in ("load_in_4bit", "load_in_8bit", "gptq", "autogptq") if _given(arguments.get(key))]
     quantised += [str(arguments["quantization"])] if _given(arguments.get("quantization")) else []
-    shots = aggregates.get("n-shot", {}).get(task, own.get("num_fewshot"))
-    counts = aggregates.get("n-samples", {}).get(task)
+    count = counts.get(task)
     found = {
         "harness": "lm-evaluation-harness",
         "harness_version": aggregates.get("lm_eval_version"),
         "harness_commit": aggregates.get("git_hash"),
         "transformers_version": aggregates.get("transformers_version"),
-        "task_version": aggregates.get("versions", {}).get(task),
+        "task_version": versions.get(task),
         "dataset": own.get("dataset_path"),
-        "num_fewshot": shots,
+        "num_fewshot": shots.get(task, own.get("num_fewshot")),
         "fewshot_seed": config.get("fewshot_seed"),
         "limit": config.get("limit"),
-        "num_items": counts.get("effective") if isinstance(counts, dict) else None,
+        "num_items": count.get("effective") if isinstance(count, dict) else None,
         "chat_template": aggregates.get("chat_template_sha"),
         "revision": revision,
         "commit": config.get("model_sha") or None,
@@ -164,7 +168,7 @@ class SampleReader:
         for line, found in streams.objects(self.file, progress):
             try:
                 yield self.record(found)
-            except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+            except (KeyError, IndexError, TypeError, ValueError, AttributeError, OverflowError) as error:
                 raise ElusiveError(
                     f"{self.file}, line {line}: not as lm-eval writes samples ({type(error).__name__}: {error})"
                 ) from error

@@ -17,6 +17,7 @@ from typing import Any
 
 from elusive.errors import ElusiveError
 from elusive.importing import streams
+from elusive.importing.checks import NOT_RETURNED
 from elusive.importing.records import Record, other_identity, shared
 
 #: Names that a file may be divided by.
@@ -66,11 +67,14 @@ def _rows(path: str, progress: streams.Progress | None, where: Mapping[str, str]
             for number, found in streams.objects(path):
                 yield f"line {number}", found
         else:
-            text = io.TextIOWrapper(stream, encoding="utf-8", newline="")
+            text, reader = io.TextIOWrapper(stream, encoding="utf-8", newline=""), None
             try:
                 header = text.readline()
-                columns = next(csv.reader([header], delimiter="\t" if "\t" in header else ","), [])
-                reader = csv.reader(text, delimiter="\t" if "\t" in header else ",")
+                dialect: dict[str, Any] = {"delimiter": "\t" if "\t" in header else ",", "strict": True}
+                columns = next(csv.reader([header], **dialect), [])
+                if twice := next((column for column in columns if columns.count(column) > 1), None):
+                    raise ElusiveError(f"{path}: has two columns {twice!r}")
+                reader = csv.reader(text, **dialect)
                 for row in reader:
                     if not row:
                         continue
@@ -80,7 +84,12 @@ def _rows(path: str, progress: streams.Progress | None, where: Mapping[str, str]
                             "file may be cut off"
                         )
                     yield f"line {reader.line_num + 1}", dict(zip(columns, row, strict=True))
-            except (UnicodeDecodeError, csv.Error) as error:
+            except csv.Error as error:
+                raise ElusiveError(
+                    f"{path}, line {reader.line_num + 1 if reader else 1}: not readable as a table: {error}; text with "
+                    'quotation marks stands in quotation marks itself, with each of its own doubled (""), or in .jsonl'
+                ) from error
+            except UnicodeDecodeError as error:
                 raise ElusiveError(f"{path}: not readable as a table: {error}") from error
             finally:
                 text.detach()
@@ -135,7 +144,11 @@ def parts(path: str, layout: Layout, progress: streams.Progress | None = None) -
         if names is None:
             names = layout.ours(list(row))
             _checked(path, names, layout)
-            keys = {ours: theirs for theirs, ours in names.items() if ours in PARTS}
+            keys, seen = {ours: theirs for theirs, ours in names.items() if ours in PARTS}, set(row)
+        elif more := row.keys() - seen:
+            seen |= more
+            if further := set(layout.ours(list(more)).values()) & set(PARTS):
+                raise ElusiveError(f"{path}, {place}: says which {min(further)} it is of, and earlier rows do not")
         try:
             values = {ours: _text(row[theirs]) for ours, theirs in keys.items()}
         except (KeyError, ValueError) as error:
@@ -172,6 +185,11 @@ def read_parts(
         if names is None:
             names = layout.ours(list(raw))
             _checked(path, names, layout)
+            seen = set(raw)
+        elif more := raw.keys() - seen:
+            # Objects need not have the same names.
+            seen |= more
+            names |= layout.ours(list(more))
         try:
             position = asked.get(tuple([_text(raw[column]) for column in theirs]))
             if position is None:
@@ -215,21 +233,21 @@ def _wide_of_long(rows: list[tuple[str, dict[str, Any]]], name: str) -> dict[str
     if sorted(by_choice) != list(range(len(by_choice))):
         raise ValueError(f"its choices are {sorted(by_choice)}; they must be counted from 0 without gaps")
     ordered = [by_choice[choice] for choice in range(len(by_choice))]
-    result: dict[str, Any] = {
-        wide: [row[long] for row in ordered] for long, wide in _LONG.items() if long in rows[0][1]
-    }
+    # Of objects each may have other names.
+    there = set().union(*ordered)
+    result: dict[str, Any] = {wide: [row.get(long) for row in ordered] for long, wide in _LONG.items() if long in there}
     for column in ("subject", "cluster"):
-        if column in ordered[0]:
-            values = {_optional(row[column]) for row in ordered}
+        if column in there:
+            values = {_optional(row.get(column)) for row in ordered}
             if len(values) > 1:
                 raise ValueError(f"its choices have different values of {column!r}: {sorted(map(str, values))}")
             result[column] = values.pop()
-    if "is_gold" in ordered[0]:
+    if "is_gold" in there:
         right = [choice for choice, row in enumerate(ordered) if _boolean(row["is_gold"], "is_gold")]
         if len(right) != 1:
             raise ValueError(f"has {len(right)} right answers, one is needed")
         result["gold"] = right[0]
-    if "gold" in ordered[0]:
+    if "gold" in there:
         golds = {_integer(row["gold"], "gold") for row in ordered} | ({result["gold"]} if "gold" in result else set())
         if len(golds) > 1:
             raise ValueError(f"says that different choices are right: {sorted(golds)}")
@@ -239,6 +257,8 @@ def _wide_of_long(rows: list[tuple[str, dict[str, Any]]], name: str) -> dict[str
 
 def _record_of(row: Mapping[str, Any], task: str, number: int, name: str, layout: Layout) -> Record:
     values = [_number(value, "log_likelihood") for value in row["log_likelihoods"]]
+    if NOT_RETURNED in values:  # before units make another number of it
+        raise ValueError(f"a log-likelihood is {NOT_RETURNED}, which stands for a value that the server did not return")
     count = len(values)
 
     def listed(column: str, convert: Any) -> tuple[Any, ...] | None:

@@ -10,6 +10,7 @@ import gzip
 import io
 import json
 import re
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -50,7 +51,7 @@ def open_bytes(path: str | Path, progress: Progress | None = None) -> Iterator[B
             if buffered.peek(len(LFS)).startswith(LFS):
                 raise ElusiveError(f"{path}: a Git LFS pointer, not the data; run git lfs pull")
             yield buffered
-    except (EOFError, gzip.BadGzipFile, OSError) as error:
+    except (EOFError, gzip.BadGzipFile, zlib.error, OSError) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise ElusiveError(f"{path}: cannot be read: {error.strerror}") from error
         raise ElusiveError(f"{path}: its compression is damaged or it was cut off ({error})") from error

@@ -326,7 +326,10 @@ def _own_set(spec: dict[str, Any]) -> ItemSet:
         raise ElusiveError(f"{rows.dataset}: has no rows")
     shots = [()] * len(rows.rows)
     if num_fewshot:
-        same = benchmark.shots_file == benchmark.file if benchmark.file else benchmark.shots_split == benchmark.split
+        if benchmark.file:  # which may be spelt in two ways
+            same = benchmark.shots_file is not None and os.path.samefile(benchmark.shots_file, benchmark.file)
+        else:
+            same = benchmark.shots_split == benchmark.split
         shots = draw_shots(rows.rows, rows.shots, num_fewshot, same)
     metadata = {
         "benchmark": benchmark.name,

@@ -106,7 +106,7 @@ class TokenCache:
     """
 
     #: Raised by hand whenever the rule above would give other tokens.
-    VERSION = 1
+    VERSION = 2
 
     def __init__(self, directory: Path | None = None) -> None:
         self._directory = directory
@@ -180,9 +180,9 @@ def tokenize(
     """Requests for the pairs of ``contexts`` and ``continuations`` (equally many).
 
     ``add_bos_token``: False and True fix the special tokens, None leaves them to the tokenizer. ``names`` says in
-    error messages which item a pair belongs to. Raises :class:`ElusiveError` for an empty context under a tokenizer
-    that has neither BOS nor EOS; and for a continuation without tokens or longer than ``max_length``, of which a
-    request without tokens is made where ``unscorable`` says ``keep``.
+    error messages which item a pair belongs to. Raises :class:`ElusiveError` for a tokenizer that puts a special token
+    behind every text; for an empty context under one that has neither BOS nor EOS; and for a continuation without
+    tokens or longer than ``max_length``, of which a request without tokens is made where ``unscorable`` says ``keep``.
     """
     prefix = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id
     prefix_string = tokenizer.decode(prefix) if prefix is not None else None
@@ -195,6 +195,8 @@ def tokenize(
     # Alone behind the prefix token: empty contexts, and those of whitespace alone, at which lm-eval stops.
     alone = [continuation for context, continuation in moved if not context]
     strings = [s for context, continuation in moved if context for s in (context, context + continuation)]
+    if strings:
+        _check_end(tokenizer, add_bos_token)
     encoded = _encode(tokenizer, (s for s in strings if not bare(s)), add_bos_token)
     encoded |= _encode(tokenizer, (s for s in strings if bare(s)), False)
     encoded_alone = _encode(tokenizer, alone, False)
@@ -220,6 +222,22 @@ def tokenize(
         whole = (fed + targets)[-(max_length + 1) :]
         pairs.append(_UNSCORABLE if excess or not targets else (whole[:-1], targets))
     return pack(pairs, truncated, too_long)
+
+
+def _check_end(tokenizer: PreTrainedTokenizerBase, add_special: bool | None) -> None:
+    """Raise :class:`ElusiveError` where the special tokens that are added end a text.
+
+    A choice would be scored behind the end of its context, by tokens that end with the special one: all choices of one
+    token would have that one's log-likelihood. lm-eval scores so without a word.
+    """
+    text = "a"
+    (alone,), (ids,) = _encode(tokenizer, [text], False).values(), _encode(tokenizer, [text], add_special).values()
+    if ids and ids[-1] in tokenizer.all_special_ids and ids[-1:] != alone[-1:]:
+        raise ElusiveError(
+            f"the tokenizer puts {tokenizer.decode(ids[-1:])!r} behind every text, so that a choice would not stand "
+            "behind its context: set add_bos_token of the model to true or false, which keep the token away, or "
+            "take it out of the tokenizer's post-processor"
+        )
 
 
 def why_unscorable(name: str, continuation: str, too_long: int, max_length: int) -> str:
