@@ -127,7 +127,7 @@ def get_all_checkpoints():
     return [checkpoint for model in REGISTRY.models.values() for checkpoint in model.checkpoints]
 
 
-def get_all_logprobs():
+def get_all_logprobs(wildcards):
     return [
         LOGPROBS.format(model=checkpoint.model, checkpoint=checkpoint.name, benchmark=benchmark)
         for checkpoint in get_all_checkpoints()

@@ -8,7 +8,7 @@ rule publish:
     input:
         **get_published_tables(),
         items_table=expand(ITEMS, benchmark=REGISTRY.benchmarks),
-        logprobs=get_all_logprobs(),
+        logprobs=get_all_logprobs,
         dictionary=DATA_DICTIONARY,
         facts=str(BENCHMARK_FACTS),
     output:
@@ -23,7 +23,7 @@ rule publish:
     params:
         code=get_code("publish"),
         tables=list(get_published_tables()),
-        described=get_publish_description(),
+        described=get_publish_description,
         root=lambda wildcards, threads: str(ROOT),
     message:
         "Data set: results/publish"

@@ -115,14 +115,16 @@ def _leaves(errors: Iterable[jsonschema.ValidationError]) -> Iterator[jsonschema
             yield error
 
 
-def with_types(config: Any, blame: Blame) -> Any:
+def with_types(config: Any, blame: Blame) -> tuple[Any, list[jsonschema.ValidationError]]:
     """``config``, where texts of the command line are what a configuration file would read in their place.
 
-    Snakemake leaves all that stands in braces or brackets of ``--config`` text: ``--config 'scoring={threads: 2}'``.
+    Beside it what the schema finds wrong with it. Snakemake leaves all that stands in braces or brackets of
+    ``--config`` text: ``--config 'scoring={threads: 2}'``.
     """
     validator = _Validator(schema())
+    errors = list(_leaves(validator.iter_errors(config)))
     for _ in range(_DEPTH):
-        texts = [error for error in _leaves(validator.iter_errors(config)) if isinstance(error.instance, str)]
+        texts = [error for error in errors if isinstance(error.instance, str)]
         read = [(error, _read(error.instance)) for error in texts if blame.on_command_line(error.absolute_path)]
         fitting = [(e, value) for e, value in read if not isinstance(value, str) and _has_type(validator, e, value)]
         if not fitting:
@@ -131,7 +133,8 @@ def with_types(config: Any, blame: Blame) -> Any:
         for error, value in fitting:
             *parents, last = error.absolute_path
             functools.reduce(lambda part, key: part[key], parents, config)[last] = value
-    return config
+        errors = list(_leaves(validator.iter_errors(config)))
+    return config, errors
 
 
 def _has_type(validator: Any, error: jsonschema.ValidationError, value: Any) -> bool:
@@ -147,10 +150,9 @@ def _read(text: str) -> Any:
         return text
 
 
-def check_schema(config: Any, blame: Blame) -> None:
-    """Raise :class:`ElusiveError` for the first mistake of ``config`` against the schema, in words."""
+def check_schema(config: Any, errors: list[jsonschema.ValidationError], blame: Blame) -> None:
+    """Raise :class:`ElusiveError` for the first of the schema's ``errors`` in ``config``, in words."""
     _check_model_sources(config, blame)
-    errors = list(_leaves(_Validator(schema()).iter_errors(config)))
     if not errors:
         return
     # A misspelt key also makes a required one missing: say the misspelling.

@@ -10,7 +10,7 @@ def get_published_tables():
     return {table: get_table(table)["parquet"] for table in TABLES}
 
 
-def get_publish_description():
+def get_publish_description(wildcards):
     """What was run, as the card and the manifest say it."""
     return describe(REGISTRY, config)
 

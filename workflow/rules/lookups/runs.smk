@@ -69,6 +69,7 @@ def remember_signatures():
     Snakemake asks for them some twenty times a job, which is a tenth of planning a study of thousands of checkpoints.
     """
     for each in workflow.rules:
-        for function in (*each.input, *each.params):
+        resources = [getattr(resource, "_evaluator", None) for resource in each.resources.values()]
+        for function in (*each.input, *each.params, *resources):
             if inspect.isfunction(function):
                 function.__signature__ = inspect.signature(function)
