@@ -86,8 +86,8 @@ def block(rows: Sequence[dict[str, str]]) -> str:
     """What stands between :data:`BEGIN` and :data:`END`."""
     loss = _number(float(_of(rows, "loss_spearman")[""]["value"]))
     about = (
-        "Numbers are means over items of the Spearman correlation with compute, undefined ones as 0; minus the loss has "
-        f"{loss}. Run of {rows[0]['date']} on {rows[0]['machine']}: [example_results.csv]({TABLE})."
+        "Numbers are means over items of the Spearman correlation with compute, undefined ones as 0; minus the loss "
+        f"has {loss}. Run of {rows[0]['date']} on {rows[0]['machine']}: [example_results.csv]({TABLE})."
     )
     return "\n".join([*textwrap.wrap(" ".join(answer(rows)), 120), "", *textwrap.wrap(about, 120)])
 

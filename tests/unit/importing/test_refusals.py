@@ -298,6 +298,7 @@ def test_samples_without_aggregates_and_nothing_that_tells_checkpoints_apart(tmp
         ({"name": "step1000", "revision": "step1000"}, "step1000-tokens4B", True),
         ({"name": "step1000", "revision": "step1000"}, "main", True),
         ({"name": "final", "revision": "step3"}, "main", True),
+        ({"name": "final", "revision": "step3"}, "0a1b2c3d4e5f", True),
     ],
 )
 def test_a_log_of_another_revision_than_its_only_checkpoint(tmp_path, capsys, path, checkpoint, logged, allowed):

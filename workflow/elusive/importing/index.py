@@ -292,7 +292,7 @@ def _check_revisions(order: Order, wanted: Wanted, sources: Sequence[Source], pr
     """A revision in the logs contradicts a checkpoint that they are found for by their place, or as the only one.
 
     It does so when it is another checkpoint's, another than the one that the configuration gives, or another step than
-    the checkpoint's name: ``step9000`` of ``step1000``. Logs that say main may be of any folder.
+    the checkpoint's name: ``step9000`` of ``step1000``. Logs that say main, or a commit, may be of any revision.
     """
     own = wanted.revision or wanted.name
     others = {w.revision or w.name for w in order.checkpoints} - {own}
@@ -300,7 +300,7 @@ def _check_revisions(order: Order, wanted: Wanted, sources: Sequence[Source], pr
         revision = source.about.get("revision")
         if not revision or own in source.names:
             continue
-        given = own != wanted.name and revision != "main"
+        given = own != wanted.name and revision != "main" and not re.fullmatch(r"[0-9a-f]{7,40}", str(revision))
         steps = [re.fullmatch(r"(\D*)(\d+)(\D*)", str(name)) for name in (own, revision)]
         another_step = all(steps) and steps[0].group(1, 3) == steps[1].group(1, 3)
         if revision in others or given or another_step:
